@@ -1,0 +1,330 @@
+"""Signatures of all commands: what can be typed, and its help. The work is in ``dalcli.commands``.
+
+Imports of commands happen inside the functions, so that ``dalcli --help`` costs little more than Typer.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dalcli import __version__
+from dalcli.cli.options import (
+    Directory,
+    Json,
+    Quiet,
+    StaleOk,
+    Wait,
+    class_list,
+    directory_of,
+    feedback_of,
+    remember,
+    session_of,
+)
+from dalcli.errors import UsageError
+
+app = typer.Typer(
+    name="dalcli",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+pool_app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Add images, list them, see what is unreadable."
+)
+batch_app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="What is out for labeling, and what came back."
+)
+app.add_typer(pool_app, name="pool")
+app.add_typer(batch_app, name="batch")
+
+EXIT_CODES = (
+    "Exit codes: 0 done; 1 failed, state intact; 2 usage; 3 bad input, nothing changed; 4 locked; "
+    "5 not ready (the message names the command to run); 6 nothing left to query; 70 a bug; 130/143 interrupted."
+)
+
+
+class Purpose(StrEnum):
+    """What the labels will be used for."""
+
+    TRAINING = "training"
+    EVALUATION = "evaluation"
+
+
+class OnConflict(StrEnum):
+    """What happens to a label that differs from the same annotator's earlier one."""
+
+    REFUSE = "refuse"
+    REPLACE = "replace"
+    KEEP = "keep"
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"dalcli {__version__}")
+        raise typer.Exit
+
+
+@app.callback(epilog=EXIT_CODES)
+def root(
+    directory: Directory = None,
+    quiet: Quiet = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Spend a labeling budget well: hand out the images worth labeling next, round after round."""
+    remember(directory, quiet)
+
+
+@app.command(epilog="Example: dalcli init photos/ --classes cat,dog,other")
+def init(
+    sources: Annotated[
+        list[Path] | None, typer.Argument(help="Folders of images, or CSV manifests with a path column.")
+    ] = None,
+    classes: Annotated[
+        str | None, typer.Option(help="Class names: a,b,c or a file with one per line.", metavar="A,B|FILE")
+    ] = None,
+    test: Annotated[
+        Path | None, typer.Option(help="A labeled test set: a manifest, or a folder per class.", metavar="PATH")
+    ] = None,
+    labels_from_folders: Annotated[
+        bool, typer.Option("--labels-from-folders", help="The folder of an image is its label.")
+    ] = False,
+    config: Annotated[Path | None, typer.Option(help="Start with this configuration.", metavar="FILE")] = None,
+    directory: Directory = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make the current directory (or -C DIR) a workspace and register its images."""
+    from dalcli.cli import render
+    from dalcli.commands import init as command
+
+    request = command.Request(sources or [], class_list(classes), test, labels_from_folders, config)
+    result = command.run(directory_of(directory) or Path.cwd(), request, feedback_of(quiet))
+    render.show(result, json)
+
+
+@pool_app.command("add", epilog="Example: dalcli pool add more_photos/")
+def pool_add(
+    sources: Annotated[list[Path] | None, typer.Argument(help="Folders, manifests or images.")] = None,
+    test: Annotated[Path | None, typer.Option(help="More labeled test images.", metavar="PATH")] = None,
+    labels_from_folders: Annotated[
+        bool, typer.Option("--labels-from-folders", help="The folder of an image is its label.")
+    ] = False,
+    directory: Directory = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Register more images; known ones are recognised by their bytes."""
+    from dalcli.cli import render
+    from dalcli.commands import pool
+
+    with session_of(directory, quiet) as session:
+        render.show(pool.add(session, sources or [], test, labels_from_folders), json)
+
+
+@pool_app.command("list", epilog="Example: dalcli pool list --state labeled")
+def pool_list(
+    state: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only samples in this state: unlabeled, 'in flight', labeled, disputed, skipped, quarantined."
+        ),
+    ] = None,
+    directory: Directory = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Print every sample with its state as CSV."""
+    from dalcli.cli import render
+    from dalcli.commands import pool
+
+    with session_of(directory, quiet) as session:
+        render.show(pool.listing(session, state or ()), json)
+
+
+@pool_app.command("quarantine", epilog="Example: dalcli pool quarantine")
+def pool_quarantine(directory: Directory = None, json: Json = False, quiet: Quiet = False) -> None:
+    """Print the files that could not be read, with the reason. Mended files come back with `pool add`."""
+    from dalcli.cli import render
+    from dalcli.commands import pool
+
+    with session_of(directory, quiet) as session:
+        render.show(pool.quarantined(session), json)
+
+
+@pool_app.command("relocate", epilog="Example: dalcli pool relocate /old/disk/photos /new/disk/photos")
+def pool_relocate(
+    old: Annotated[Path, typer.Argument(help="Where the images were.")],
+    new: Annotated[Path, typer.Argument(help="Where they are now.")],
+    directory: Directory = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Follow images that were moved; their bytes are compared first."""
+    from dalcli.cli import render
+    from dalcli.commands import pool
+
+    with session_of(directory, quiet) as session:
+        render.show(pool.relocate(session, old, new), json)
+
+
+@app.command(epilog="Example: dalcli train && dalcli score && dalcli evaluate")
+def train(wait: Wait = 0.0, directory: Directory = None, json: Json = False, quiet: Quiet = False) -> None:
+    """Train on the labels there are, to convergence, starting from the previous model."""
+    from dalcli.cli import render
+    from dalcli.commands import train as command
+
+    with session_of(directory, quiet) as session:
+        render.show(command.run(session, wait=wait), json)
+
+
+@app.command(epilog="Example: dalcli score")
+def score(
+    stale_ok: StaleOk = False, wait: Wait = 0.0, directory: Directory = None, json: Json = False, quiet: Quiet = False
+) -> None:
+    """Score the pool with the newest model; a killed run continues."""
+    from dalcli.cli import render
+    from dalcli.commands import score as command
+
+    with session_of(directory, quiet) as session:
+        render.show(command.run(session, stale_ok=stale_ok, wait=wait), json)
+
+
+@app.command(epilog="Example: dalcli query --budget 250 > to_label.csv")
+def query(
+    budget: Annotated[
+        int | None, typer.Option(help="How many samples to hand out; default: query.budget.", metavar="N")
+    ] = None,
+    purpose: Annotated[Purpose, typer.Option(help="What the labels are for.")] = Purpose.TRAINING,
+    strategy: Annotated[
+        str | None, typer.Option(help="dynamical, margin, entropy, confidence or random; default: query.strategy.")
+    ] = None,
+    gamma: Annotated[
+        float | None,
+        typer.Option(help="Weight of the interaction with the labeled set (dynamical): 0 to inf.", metavar="γ"),
+    ] = None,
+    new: Annotated[bool, typer.Option("--new", help="Issue another batch although one is open.")] = False,
+    key: Annotated[
+        str | None, typer.Option(help="With --new: issue at most one batch under this name.", metavar="TEXT")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write here (atomically) instead of stdout.", metavar="FILE")
+    ] = None,
+    stale_ok: StaleOk = False,
+    wait: Wait = 0.0,
+    directory: Directory = None,
+    quiet: Quiet = False,
+) -> None:
+    """Hand out the samples worth labeling next, as CSV; an open batch is printed again."""
+    from dalcli.cli import render
+    from dalcli.commands import query as command
+
+    if gamma is not None and not gamma >= 0:
+        raise UsageError(f"--gamma {gamma} is out of range", "a number from 0 to inf")
+    options = command.Options(budget, purpose.value, strategy, gamma, new, key, stale_ok, wait)
+    with session_of(directory, quiet) as session:
+        result = command.run(session, options)
+        render.deliver(result.csv, output, f"batch {result.batch_id} stays open: run the same command again")
+
+
+@batch_app.command("list", epilog="Example: dalcli batch list")
+def batch_list(directory: Directory = None, json: Json = False, quiet: Quiet = False) -> None:
+    """Print all batches and how far they have come back."""
+    from dalcli.cli import render
+    from dalcli.commands import batch
+
+    with session_of(directory, quiet) as session:
+        render.show(batch.listing(session), json)
+
+
+@batch_app.command("show", epilog="Example: dalcli batch show b-0001")
+def batch_show(
+    batch_id: Annotated[str, typer.Argument(help="As in the batch_id column.")],
+    csv: Annotated[bool, typer.Option("--csv", help="Print the bytes its query printed.")] = False,
+    directory: Directory = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Print one batch, row by row."""
+    from dalcli.cli import render
+    from dalcli.commands import batch
+
+    with session_of(directory, quiet) as session:
+        if csv:
+            render.deliver(batch.stored_csv(session, batch_id), None, "the batch is unchanged")
+        else:
+            render.show(batch.show(session, batch_id), json)
+
+
+@batch_app.command("release", epilog="Example: dalcli batch release b-0001")
+def batch_release(
+    batch_id: Annotated[str, typer.Argument(help="As in the batch_id column.")],
+    directory: Directory = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Give the samples still out back to the pool; late answers are accepted all the same."""
+    from dalcli.cli import render
+    from dalcli.commands import batch
+
+    with session_of(directory, quiet) as session:
+        render.show(batch.release(session, batch_id), json)
+
+
+@app.command(
+    "ingest-labels",
+    epilog="Example: dalcli ingest-labels labels.csv. The file needs a label column and one of sample_id, path, "
+    "image, file_name; annotator, cost, seconds, labeled_at and skipped are kept when present.",
+)
+def ingest_labels(
+    file: Annotated[Path, typer.Argument(help="A CSV or TSV of labels; - reads standard input.", allow_dash=True)],
+    on_conflict: Annotated[
+        OnConflict, typer.Option(help="When a label differs from the same annotator's earlier one.")
+    ] = OnConflict.REFUSE,
+    allow_new_classes: Annotated[
+        bool, typer.Option("--allow-new-classes", help="Unknown classes are new ones; the model grows.")
+    ] = False,
+    directory: Directory = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Record labels, all of a file or nothing of it."""
+    from dalcli.cli import render
+    from dalcli.commands import ingest_labels as command
+
+    with session_of(directory, quiet) as session:
+        result = command.run(session, file, on_conflict=on_conflict.value, allow_new_classes=allow_new_classes)
+        render.show(result, json)
+
+
+@app.command(epilog="Example: dalcli evaluate --json")
+def evaluate(
+    model: Annotated[
+        str | None, typer.Option(help="Measure this version; default: the newest.", metavar="VERSION")
+    ] = None,
+    directory: Directory = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure accuracy, per-class quality and calibration on the evaluation set."""
+    from dalcli.cli import render
+    from dalcli.commands import evaluate as command
+
+    with session_of(directory, quiet) as session:
+        render.show(command.run(session, model), json)
+
+
+@app.command(epilog="Example: dalcli status")
+def status(directory: Directory = None, json: Json = False, quiet: Quiet = False) -> None:
+    """Show where the loop stands and what to do next."""
+    from dalcli.cli import render
+    from dalcli.commands import status as command
+
+    with session_of(directory, quiet) as session:
+        render.show(command.run(session), json)

@@ -1,0 +1,68 @@
+"""Which sample a row of a label file means: by id, by exact path, or by a file name that only one sample has."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
+
+from dalcli.state.database import Connection
+from dalcli.state.workspace import Workspace
+
+# Label Studio stores uploads as <8 hex digits>-<name>, and local files as /data/local-files/?d=<path>.
+_UPLOAD_PREFIX = re.compile(r"^[0-9a-f]{8}-")
+_LOCAL_FILE = "?d="
+
+
+class UnknownSampleError(Exception):
+    """No sample, or more than one, fits; the message says which."""
+
+
+class SampleMatcher:
+    """Looks samples up; built once per file, from one database snapshot."""
+
+    def __init__(self, connection: Connection, workspace: Workspace, label_file_folder: Path | None) -> None:
+        self._workspace = workspace
+        self._folder = label_file_folder
+        self._by_id = {row["sample_id"]: row["id"] for row in connection.execute("SELECT id, sample_id FROM sample")}
+        self._by_path: dict[str, int] = {}
+        self._by_name: defaultdict[str, set[int]] = defaultdict(set)
+        for row in connection.execute("SELECT path, sample FROM file WHERE sample IS NOT NULL"):
+            self._by_path[row["path"]] = row["sample"]
+            self._by_name[PurePosixPath(row["path"]).name].add(row["sample"])
+
+    def find(self, reference: str) -> int:
+        """The key of the sample a row means: a sample id, or a path however a tool may have rewritten it.
+
+        Raises:
+            UnknownSampleError: there is none, or several samples have a file of that name.
+        """
+        return self._by_id[reference] if reference in self._by_id else self._by_path_text(reference)
+
+    def _by_path_text(self, text: str) -> int:
+        path = unquote(text.split(_LOCAL_FILE, 1)[1]) if _LOCAL_FILE in text else text
+        for candidate in self._spellings(path):
+            if candidate in self._by_path:
+                return self._by_path[candidate]
+        name = PurePosixPath(path.replace("\\", "/")).name
+        for spelling in (name, _UPLOAD_PREFIX.sub("", name)):
+            owners = self._by_name.get(spelling, set())
+            if len(owners) == 1:
+                return next(iter(owners))
+            if owners:
+                raise UnknownSampleError(
+                    f"ambiguous path '{text}': {len(owners)} samples have a file named '{spelling}'"
+                )
+        raise UnknownSampleError(f"unknown sample '{text}'")
+
+    def _spellings(self, path: str) -> list[str]:
+        """Stored forms the text may stand for: as printed, from here, from the label file's folder."""
+        forms = [
+            path,
+            self._workspace.stored_path(self._workspace.root / path),
+            self._workspace.stored_path(Path(path)),
+        ]
+        if self._folder is not None:
+            forms.append(self._workspace.stored_path(self._folder / path))
+        return forms

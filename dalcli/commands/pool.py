@@ -1,0 +1,126 @@
+"""``pool``: add images later, list what is there, see what is unreadable, follow moved files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dalcli.commands.registration import check_labels, collect, register, report
+from dalcli.commands.session import Session, evaluation_reserve, split_seed
+from dalcli.data.identity import sample_id
+from dalcli.errors import BadInputError, UsageError
+from dalcli.state import catalog, classes
+from dalcli.state.catalog import STATES, PoolEntry
+
+
+@dataclass(frozen=True)
+class PoolCounts:
+    """The pool as it stands: samples by purpose and state."""
+
+    states: dict[str, dict[str, int]]
+
+
+@dataclass(frozen=True)
+class PoolListing:
+    """Samples, in the order of their ids."""
+
+    entries: tuple[PoolEntry, ...]
+
+
+@dataclass(frozen=True)
+class Quarantine:
+    """(file, reason) of everything that could not be read."""
+
+    files: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Relocation:
+    """How many of the files known below the old place are now known at the new one."""
+
+    old: str
+    new: str
+    files: int
+
+
+def add(session: Session, sources: Sequence[Path], test: Path | None, labels_from_folders: bool) -> PoolCounts:
+    """Register more images, with their labels if they carry any."""
+    if not sources and test is None:
+        raise UsageError("nothing to add", "name folders, manifests or images")
+    findings = collect(sources, test, labels_from_folders)
+    with session.database.read() as connection:
+        owned = classes.names(connection)
+        seed, reserve = split_seed(connection), evaluation_reserve(connection)
+    check_labels(findings, owned)
+    result = register(
+        session.database,
+        session.workspace,
+        findings,
+        classes=owned,
+        seed=seed,
+        reserve=reserve,
+        data=session.config.data,
+        feedback=session.feedback,
+    )
+    report(result, session.feedback)
+    with session.database.read() as connection:
+        return PoolCounts({purpose: dict(counts) for purpose, counts in catalog.count_states(connection).items()})
+
+
+def listing(session: Session, states: Sequence[str] = ()) -> PoolListing:
+    """Every sample, or only those in one of ``states``."""
+    for state in states:
+        if state not in STATES:
+            raise UsageError(f"unknown state '{state}'", f"one of: {', '.join(STATES)}")
+    with session.database.read() as connection:
+        return PoolListing(tuple(e for e in catalog.entries(connection) if not states or e.state in states))
+
+
+def quarantined(session: Session) -> Quarantine:
+    """What could not be read, and why."""
+    with session.database.read() as connection:
+        return Quarantine(tuple(catalog.unreadable_files(connection)))
+
+
+def relocate(session: Session, old: Path, new: Path) -> Relocation:
+    """Follow files that were moved from ``old`` to ``new`` (a folder or one file); bytes are compared first.
+
+    Raises:
+        BadInputError: nothing was known below ``old``, or a file is missing or different at ``new``.
+    """
+    workspace = session.workspace
+    old_stored, new_stored = workspace.stored_path(old), workspace.stored_path(new)
+    if not os.path.lexists(new):
+        raise BadInputError(f"{new}: no such file or folder", "name the place where the images are now")
+    with session.database.read() as connection:
+        before = catalog.files_below(connection, old_stored)
+        after = catalog.files_below(connection, new_stored)
+    if not before:
+        if after:  # done by an earlier run
+            return Relocation(old_stored, new_stored, len(after))
+        raise BadInputError(f"{old}: no known file is there or below", "`dalcli pool list` shows where files were seen")
+    renames, problems = [], []
+    with session.feedback.task("comparing files", len(before), "files") as task:
+        for path, known_id in before:
+            moved = new_stored + path[len(old_stored.rstrip("/")) :]
+            problem = _difference(workspace.absolute_path(moved), known_id)
+            problems += [f"{moved}: {problem}"] if problem else []
+            renames.append((path, moved))
+            task.advance()
+    if problems:
+        raise BadInputError(
+            f"{len(problems)} of {len(before)} files are not the same at {new}; nothing was changed", problems=problems
+        )
+    with session.database.write() as connection:
+        catalog.rename_files(connection, renames)
+        after = catalog.files_below(connection, new_stored)
+    return Relocation(old_stored, new_stored, len(after))
+
+
+def _difference(path: Path, known_id: str | None) -> str | None:
+    try:
+        return "has other content" if sample_id(path) != known_id and known_id is not None else None
+    except OSError as error:
+        return str(error.strerror or error).lower()

@@ -1,0 +1,96 @@
+"""What every command starts from: the workspace, its configuration and its database, checked against each other."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from dalcli.config.loading import load
+from dalcli.config.schema import Config, ImageSize
+from dalcli.errors import BadInputError
+from dalcli.feedback import Feedback
+from dalcli.state import classes, meta
+from dalcli.state.database import Connection, Database
+from dalcli.state.workspace import Workspace, find
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """What ``auto`` in the configuration stands for in this workspace; fixed by ``init``."""
+
+    name: str
+    image_size: ImageSize
+
+
+@dataclass(frozen=True)
+class Session:
+    """One command's view of a workspace; use as a context manager."""
+
+    workspace: Workspace
+    config: Config
+    database: Database
+    feedback: Feedback
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.database.close()
+
+
+def open_session(directory: Path | None, feedback: Feedback) -> Session:
+    """Open the workspace at ``directory`` (None: the nearest one at or above the current directory).
+
+    Raises:
+        NotReadyError: there is no workspace.
+        BadInputError: the configuration is wrong, or contradicts the database.
+    """
+    workspace = find(directory)
+    config = load(workspace.config_path)
+    database = Database(workspace.database_path)
+    try:
+        with database.read() as connection:
+            check_against_database(config, connection, str(workspace.config_path))
+    except BaseException:
+        database.close()
+        raise
+    return Session(workspace, config, database, feedback)
+
+
+def check_against_database(config: Config, connection: Connection, name: str) -> None:
+    """What was decided at ``init`` cannot be changed by editing the configuration.
+
+    Raises:
+        BadInputError: naming the key, both values and the remedy.
+    """
+    owned = classes.names(connection)
+    if config.classes is not None and config.classes != owned[: len(config.classes)]:
+        raise BadInputError(
+            f"{name}: classes: {list(config.classes)} contradicts the workspace's {list(owned)}",
+            "remove the key (the database owns the list); new classes come in with ingest-labels --allow-new-classes",
+        )
+    reserve = evaluation_reserve(connection)
+    if "reserve" in config.evaluation.model_fields_set and config.evaluation.reserve != reserve:
+        raise BadInputError(
+            f"{name}: evaluation.reserve: {config.evaluation.reserve:g} contradicts {reserve:g}, fixed by `init`",
+            f"set it back to {reserve:g}: changing it later would bias the evaluation set",
+        )
+
+
+def evaluation_reserve(connection: Connection) -> float:
+    """The fraction of the pool set aside for evaluation, fixed by ``init``."""
+    return float(meta.get(connection, "evaluation_reserve") or 0.0)
+
+
+def split_seed(connection: Connection) -> int:
+    """The seed of the evaluation reserve, fixed by ``init``: a later change of ``seed`` must not move samples."""
+    return int(meta.get(connection, "split_seed") or 0)
+
+
+def model_choice(connection: Connection, config: Config) -> ModelChoice:
+    """Model name and input size, with ``auto`` replaced by what ``init`` chose."""
+    chosen = json.loads(meta.get(connection, "model_choice") or "{}")
+    name = chosen["name"] if config.model.name == "auto" else config.model.name
+    size = chosen["image_size"] if config.data.image_size == "auto" else config.data.image_size
+    return ModelChoice(name, (int(size[0]), int(size[1])))

@@ -1,0 +1,105 @@
+"""``status``: where the loop stands, and the command to run next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from dalcli.commands import score_state
+from dalcli.commands.session import Session, model_choice
+from dalcli.state import batches, catalog, classes, evaluations, ledger, versions
+from dalcli.state.batches import Batch
+from dalcli.state.versions import ModelVersion
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """One measured model version."""
+
+    version: str
+    labels: int
+    accuracy: float
+    low: float
+    high: float
+    samples: int
+
+
+@dataclass(frozen=True)
+class StatusResult:
+    """A snapshot of the loop."""
+
+    root: str
+    classes: tuple[str, ...]
+    labels_per_class: dict[str, int]
+    states: dict[str, dict[str, int]]
+    model_name: str
+    image_size: tuple[int, int]
+    model: ModelVersion | None
+    training_unfinished: bool
+    newer_labels: int
+    unscored: int | None
+    open_batches: tuple[Batch, ...]
+    curve: tuple[CurvePoint, ...]
+    next_step: str
+
+
+def run(session: Session) -> StatusResult:
+    """Read everything in one snapshot."""
+    with session.database.read() as connection:
+        names = classes.names(connection)
+        counts = ledger.class_counts(connection, "training")
+        states = catalog.count_states(connection)
+        model = versions.newest(connection)
+        newer = versions.newer_labels(connection, model) if model is not None else 0
+        unscored = None
+        if model is not None:
+            unscored = len(score_state.missing(connection, session.workspace, session.config, model))
+        open_batches = tuple(batches.open_batches(connection))
+        choice = model_choice(connection, session.config)
+        curve = tuple(_point(*entry) for entry in evaluations.latest_by_version(connection))
+        return StatusResult(
+            root=str(session.workspace.root),
+            classes=names,
+            labels_per_class={name: counts[position] for position, name in enumerate(names)},
+            states={purpose: dict(found) for purpose, found in states.items()},
+            model_name=choice.name,
+            image_size=choice.image_size,
+            model=model,
+            training_unfinished=versions.unfinished(connection) is not None,
+            newer_labels=newer,
+            unscored=unscored,
+            open_batches=open_batches,
+            curve=curve,
+            next_step=_next_step(states, sum(counts.values()), model, newer, open_batches, curve),
+        )
+
+
+def _point(version: str, labels: int, report: dict[str, Any]) -> CurvePoint:
+    accuracy = report["accuracy"]
+    return CurvePoint(version, labels, accuracy["value"], accuracy["low"], accuracy["high"], report["samples"])
+
+
+def _next_step(
+    states: dict[str, Any],
+    labels: int,
+    model: ModelVersion | None,
+    newer: int,
+    open_batches: tuple[Batch, ...],
+    curve: tuple[CurvePoint, ...],
+) -> str:
+    training, evaluation = states["training"], states["evaluation"]
+    if not sum(training.values()):
+        return "dalcli pool add FOLDER"
+    if open_batches and not newer and labels == (model.labels if model else 0):
+        return f"dalcli ingest-labels FILE   (batch {open_batches[0].batch_id} is out)"
+    if labels and (model is None or newer):
+        return "dalcli train"
+    if model is None:
+        return "dalcli query --budget N > to_label.csv"
+    if not evaluation["labeled"] and evaluation["unlabeled"]:
+        return "dalcli query --purpose evaluation --budget N > to_label.csv"
+    if evaluation["labeled"] and (not curve or curve[-1].version != model.version):
+        return "dalcli evaluate"
+    if training["unlabeled"]:
+        return "dalcli query --budget N > to_label.csv"
+    return "nothing: every training sample is answered"

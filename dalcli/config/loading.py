@@ -1,0 +1,121 @@
+"""Reading ``dalcli.yaml``: every problem at once, each with its line, its key and a suggestion."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from dalcli.config.schema import Config
+from dalcli.errors import BadInputError
+from dalcli.config.suggest import suggestion
+
+KeyPath = tuple[str | int, ...]
+
+
+def load(path: Path) -> Config:
+    """Read and check a configuration file.
+
+    Raises:
+        BadInputError: the file is missing, is not YAML, or has unknown, duplicate or invalid keys.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise BadInputError(f"{path}: no such configuration file", "name an existing YAML file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInputError(f"{path}: cannot be read: {error}", "save it as UTF-8 text") from None
+    return parse(text, str(path))
+
+
+def parse(text: str, name: str = "dalcli.yaml") -> Config:
+    """Check configuration text; ``name`` is what error messages call it."""
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise BadInputError(f"{name}{_yaml_position(error)}: not valid YAML: {_yaml_problem(error)}") from None
+    if values is None:
+        values = {}
+    if not isinstance(values, dict):
+        raise BadInputError(f"{name}: line 1: expected 'key: value' lines, found {type(values).__name__}")
+    lines = dict(_lines(root)) if root is not None else {}
+    problems = [(line, f"line {line}: {key}: listed twice") for line, key in _duplicates(root)]
+    try:
+        config = Config.model_validate(values)
+    except ValidationError as error:
+        problems += [_problem(details, lines) for details in error.errors()]
+    if problems:
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        raise BadInputError(f"{name}: {count}", problems=[text for _, text in sorted(problems)])
+    return config
+
+
+def _problem(details: ErrorDetails, lines: dict[KeyPath, int]) -> tuple[int, str]:
+    location = tuple(part for part in details["loc"] if not _is_union_branch(part))
+    line = next(
+        (lines[location[:end]] for end in range(len(location), -1, -1) if location[:end] in lines),
+        1,
+    )
+    key = ".".join(str(part) for part in location) or "(file)"
+    if details["type"] == "extra_forbidden":
+        known = _known_keys(location[:-1])
+        message = "unknown key" + (suggestion(str(location[-1]), known) or f" (known here: {', '.join(known)})")
+    else:
+        message = details["msg"].removeprefix("Value error, ")
+        if isinstance(details["input"], str | int | float) and repr(details["input"]) not in message:
+            message += f", got {details['input']!r}"
+    return line, f"line {line}: {key}: {message}"
+
+
+def _is_union_branch(part: str | int) -> bool:
+    """Pydantic names the branch of a union it tried, e.g. ``literal['auto']``: no key of ours has brackets."""
+    return isinstance(part, str) and ("[" in part or part == "tuple")
+
+
+def _known_keys(section: KeyPath) -> list[str]:
+    model: type[BaseModel] = Config
+    for part in section:
+        annotation = model.model_fields[str(part)].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        model = annotation
+    return list(model.model_fields)
+
+
+def _lines(node: yaml.Node, path: KeyPath = ()) -> Iterator[tuple[KeyPath, int]]:
+    """Every key path with the (1-based) line it stands on."""
+    yield path, node.start_mark.line + 1
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            child = (*path, str(key.value))
+            yield from _lines(value, child)
+            yield child, key.start_mark.line + 1
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            yield from _lines(value, (*path, index))
+
+
+def _duplicates(node: yaml.Node | None, path: KeyPath = ()) -> Iterator[tuple[int, str]]:
+    """Keys that PyYAML would silently overwrite."""
+    if not isinstance(node, yaml.MappingNode):
+        return
+    seen: set[str] = set()
+    for key, value in node.value:
+        name = str(key.value)
+        if name in seen:
+            yield key.start_mark.line + 1, ".".join(str(part) for part in (*path, name))
+        seen.add(name)
+        yield from _duplicates(value, (*path, name))
+
+
+def _yaml_position(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    return f": line {mark.line + 1}" if mark is not None else ""
+
+
+def _yaml_problem(error: yaml.YAMLError) -> str:
+    return str(getattr(error, "problem", None) or error).splitlines()[0]

@@ -1,0 +1,182 @@
+"""The shape of ``dalcli.yaml``: every key, its default, its range and what it means.
+
+Unknown keys are errors (a typo must not silently become a default). Field descriptions are the reference
+documentation of the configuration: ``docs/config.md`` is generated from them.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+ImageSize = tuple[int, int]
+
+
+class Section(BaseModel):
+    """A group of keys; frozen, and strict about unknown ones."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+def _as_pair(value: object) -> object:
+    """``image_size: 32`` means 32×32; a pair is height, width."""
+    return (value, value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _as_gamma(value: object) -> object:
+    """Accept ``inf`` written as text, since plain YAML reads it as a string."""
+    return math.inf if isinstance(value, str) and value.lower() in {"inf", ".inf", "infinity"} else value
+
+
+Pixels = Annotated[int, Field(ge=1, le=4096)]
+
+
+class DataConfig(Section):
+    """How images become pixels."""
+
+    image_size: Annotated[tuple[Pixels, Pixels] | Literal["auto"], BeforeValidator(_as_pair)] = Field(
+        "auto", description="height and width fed to the model; one number for a square; auto: chosen by `init`"
+    )
+    resize: Literal["stretch", "crop", "pad"] = Field(
+        "stretch",
+        description="stretch: whole image, aspect ratio lost; crop: shorter side fits, centre kept; "
+        "pad: longer side fits, black border",
+    )
+    alpha_background: tuple[
+        Annotated[int, Field(ge=0, le=255)], Annotated[int, Field(ge=0, le=255)], Annotated[int, Field(ge=0, le=255)]
+    ] = Field((255, 255, 255), description="RGB colour that transparent pixels are composited on")
+    workers: int | None = Field(None, ge=1, le=256, description="image decoding threads; default: processor cores")
+
+
+class ModelConfig(Section):
+    """What is trained."""
+
+    name: str = Field(
+        "auto",
+        min_length=1,
+        description="cnn, resnet18, vgg11, any torchvision classification model, module:function of your own, "
+        "or auto: chosen by `init` from the image sizes",
+    )
+    stem: Literal["auto", "small", "large"] = Field(
+        "auto",
+        description="resnet18's first layers: small is 3×3 stride 1 without pooling, large is ImageNet's; "
+        "auto: large from 96 pixels on",
+    )
+    weights: str | None = Field(
+        None,
+        description="start from pretrained weights: a .safetensors file (relative to the workspace), or a torchvision "
+        "weights name such as DEFAULT or IMAGENET1K_V1, which torchvision downloads",
+    )
+    dropout: float = Field(0.0, ge=0, lt=1, description="dropout before the last linear layer (cnn, resnet18, vgg11)")
+
+
+class TrainingConfig(Section):
+    """How the model is trained to convergence on the labels there are."""
+
+    optimizer: Literal["adam", "adamw", "sgd"] = Field("adam", description="optimizer; fresh in every round")
+    learning_rate: float = Field(1e-3, gt=0, description="initial learning rate")
+    weight_decay: float = Field(0.0, ge=0, description="weight decay")
+    momentum: float = Field(0.9, ge=0, lt=1, description="momentum (sgd only)")
+    schedule: Literal["constant", "cosine", "step"] = Field(
+        "constant", description="learning rate over epochs; cosine reaches 0 at max_epochs; step: ×0.1 at 1/2 and 3/4"
+    )
+    batch_size: int = Field(64, ge=1, description="images per optimizer step")
+    max_epochs: int = Field(200, ge=1, description="stop here even if not converged (exit 0, with a warning)")
+    min_epochs: int = Field(1, ge=1, description="never call it converged before this many epochs")
+    accuracy_threshold: float = Field(
+        0.99, gt=0, le=1, description="train accuracy, measured in eval mode, that counts as converged..."
+    )
+    hold_epochs: int = Field(3, ge=1, description="...once it has held for this many epochs in a row")
+    patience: int = Field(
+        50, ge=1, description="stop after this many epochs without a better training loss (not converged)"
+    )
+    start: Literal["warm", "reinit"] = Field(
+        "warm", description="warm: continue from the previous model version; reinit: fresh weights every round"
+    )
+    augmentation: Literal["none", "flip", "crop-flip"] = Field(
+        "none", description="random horizontal flips, or flips and shifts by up to 1/8 of the size; never when scoring"
+    )
+    mixed_precision: Literal["auto", "on", "off"] = Field("auto", description="auto: bfloat16/float16 on GPUs only")
+
+    @model_validator(mode="after")
+    def _epochs_in_order(self) -> TrainingConfig:
+        if self.min_epochs > self.max_epochs:
+            raise ValueError(f"min_epochs ({self.min_epochs}) is larger than max_epochs ({self.max_epochs})")
+        return self
+
+
+class ScoringConfig(Section):
+    """How the pool is scored."""
+
+    batch_size: int = Field(128, ge=1, description="images scored at once")
+    shard_size: int = Field(2048, ge=1, description="images per result file: what a killed `score` can lose at most")
+
+
+class QueryConfig(Section):
+    """What is asked next."""
+
+    strategy: str = Field("dynamical", description="how samples are chosen once there is a model")
+    cold_start: str = Field("random", description="how samples are chosen while there is no model")
+    gamma: Annotated[float, BeforeValidator(_as_gamma)] = Field(
+        2.0, ge=0, description="weight of the interaction with the labeled set in Δ (Eq. 15); 0 to inf"
+    )
+    budget: int | None = Field(None, ge=1, description="default of `query --budget`")
+    close_at: float = Field(
+        1.0, gt=0, le=1, description="a batch closes once this fraction is answered; the rest is released"
+    )
+
+    @field_validator("gamma")
+    @classmethod
+    def _not_nan(cls, value: float) -> float:
+        if math.isnan(value):
+            raise ValueError("must be a number from 0 to inf")
+        return value
+
+
+class EvaluationConfig(Section):
+    """How honest the measured accuracy is."""
+
+    reserve: float = Field(
+        0.1,
+        ge=0,
+        lt=1,
+        description="fraction of the pool set aside for evaluation at registration; 0 when a test set is given",
+    )
+    confidence: float = Field(0.95, gt=0, lt=1, description="level of the confidence intervals")
+    calibration_bins: int = Field(15, ge=1, le=1000, description="bins of the expected calibration error")
+
+
+class Config(Section):
+    """All of ``dalcli.yaml``."""
+
+    seed: int = Field(0, ge=0, lt=2**63, description="every random choice derives from this number")
+    classes: tuple[str, ...] | None = Field(
+        None, description="ordered class names; after `init` the database owns them and this must not contradict"
+    )
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$", description="auto, cpu, cuda, cuda:1 or mps")
+    threads: int | None = Field(
+        None, ge=1, le=1024, description="processor threads of torch; default: all cores; part of reproducibility"
+    )
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    training: TrainingConfig = TrainingConfig()
+    scoring: ScoringConfig = ScoringConfig()
+    query: QueryConfig = QueryConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _class_names(cls, value: object) -> object:
+        if not isinstance(value, list | tuple):
+            return value
+        for name in value:
+            # YAML reads `no`, `1` and `1.0` as something else than the text a label file will contain.
+            if not isinstance(name, str):
+                raise ValueError(f"class {name!r} is not text: put it in quotes")
+            if not name.strip() or name != name.strip():
+                raise ValueError(f"class {name!r} is empty or has spaces around it")
+        if len(set(value)) != len(value):
+            raise ValueError("a class is listed twice")
+        return value

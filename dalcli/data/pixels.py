@@ -1,0 +1,73 @@
+"""The one way pixels reach training, scoring and evaluation: rows in, uint8 arrays out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+UInt8Array = NDArray[np.uint8]
+IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One image that could not be read: its row in the source, its file, and why."""
+
+    row: int
+    path: str
+    reason: str
+    missing: bool
+
+
+class UnreadableImagesError(Exception):
+    """Some of the requested images could not be read; ``failures`` lists all of them, not only the first.
+
+    Not a :class:`~dalcli.errors.DalcliError`: commands decide whether it means quarantine or failure.
+    """
+
+    def __init__(self, failures: Sequence[Failure]) -> None:
+        super().__init__(f"{len(failures)} images could not be read, first: {failures[0].path}: {failures[0].reason}")
+        self.failures = tuple(failures)
+
+
+class PixelSource(Protocol):
+    """A fixed, ordered list of images, all decoded to one size."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width, 3."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def read(self, rows: IntArray) -> UInt8Array:
+        """Pixels of ``rows`` as ``(len(rows), H, W, 3)`` uint8, in that order.
+
+        Raises:
+            UnreadableImagesError: naming every row that could not be read.
+        """
+        ...
+
+
+class ArrayPixels:
+    """Pixels that are already in memory (or memory-mapped): ``(N, H, W, 3)`` uint8."""
+
+    def __init__(self, array: UInt8Array) -> None:
+        if array.ndim != 4 or array.shape[3] != 3 or array.dtype != np.uint8:
+            raise ValueError(f"expected (N, H, W, 3) uint8, got {array.shape} {array.dtype}")
+        self._array = array
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        _, height, width, channels = self._array.shape
+        return height, width, channels
+
+    def __len__(self) -> int:
+        return len(self._array)
+
+    def read(self, rows: IntArray) -> UInt8Array:
+        return self._array[rows]

@@ -1,0 +1,44 @@
+"""What a model is, as a value: everything needed to build the same architecture again."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Literal
+
+Stem = Literal["small", "large"]
+StemChoice = Literal["auto", "small", "large"]
+
+LARGE_STEM_FROM = 96  # pixels: below it ImageNet's stem leaves the last stage fewer than 3×3 positions
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """One architecture, stored with every model version.
+
+    Attributes:
+        name: ``cnn``, ``resnet18``, ``vgg11``, a torchvision classification model, or ``module:function``.
+        num_classes: length K of the logits.
+        image_size: height and width of the input in pixels.
+        stem: first layers of ``resnet18``; other models ignore it.
+        dropout: probability before the last linear layer (``cnn``, ``resnet18``, ``vgg11`` only).
+        weights: pretrained start: a ``.safetensors`` path or a torchvision weights name; None for fresh weights.
+    """
+
+    name: str
+    num_classes: int
+    image_size: tuple[int, int]
+    stem: Stem = "small"
+    dropout: float = 0.0
+    weights: str | None = None
+
+    def with_classes(self, num_classes: int) -> ModelSpec:
+        """The same model for another number of classes."""
+        return dataclasses.replace(self, num_classes=num_classes)
+
+
+def resolve_stem(image_size: tuple[int, int], choice: StemChoice = "auto") -> Stem:
+    """The stem that ``auto`` stands for: large where the shorter side has at least 96 pixels."""
+    if choice != "auto":
+        return choice
+    return "large" if min(image_size) >= LARGE_STEM_FROM else "small"

@@ -1,0 +1,328 @@
+"""Exact gradient scores over all trainable parameters, in one forward and one backward pass.
+
+For pseudo-labels ŷ_u = argmax f(x_u) the engine returns ‖g_u‖² and ⟨g_u, V⟩ of g_u = ∇_θ ℓ(f(x_u; θ), ŷ_u), the two
+terms of Δ(u | S) (Eq. 12, 15), and G_S, the V of the method. Pure torch: it knows no files and no data set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from dalcli.scoring import memory, selfcheck
+from dalcli.scoring.direction import Direction, normalised, random_direction
+from dalcli.scoring.fallback import Fallback
+from dalcli.scoring.labeled import add_gradient
+from dalcli.scoring.ownership import FALLBACK, Owner, Ownership
+from dalcli.scoring.passes import Pass, evaluating, frozen, influential, pooled
+from dalcli.scoring.residuals import residuals, unit_rows
+from dalcli.scoring.rules import Contribution, LayerCall, UnsupportedCallError
+
+
+@dataclass(frozen=True, slots=True)
+class GradientScores:
+    """Scores of n samples: ``sq_norm`` ‖g_u‖² and ``inner`` ⟨g_u, V⟩ (n,) float64, ``inner`` None without a direction;
+
+    ``probabilities`` (n, K) float32; ``pseudo_label`` (n,) int64; ``features`` (n, d): what the head read, averaged
+    over positions, or the logits where the model names no head.
+    """
+
+    sq_norm: Tensor
+    inner: Tensor | None
+    probabilities: Tensor
+    pseudo_label: Tensor
+    features: Tensor
+
+
+@dataclass(slots=True)
+class _Use:
+    """What one owner did in one pass."""
+
+    calls: int = 0
+    contribution: Contribution | None = None
+    failure: str | None = None
+
+
+@dataclass(slots=True)
+class _Result:
+    logits: Tensor
+    probabilities: Tensor
+    labels: Tensor
+    seeds: Tensor
+    lengths: Tensor
+    features: Tensor
+    contributions: dict[str, Contribution] = field(default_factory=dict)
+
+
+class GradientEngine:
+    """Scores samples of one model; its trainable parameters are those that require gradients now.
+
+    ``head`` names the module whose input is the feature vector. ``memory_limit_bytes`` bounds activations and working
+    memory together (the model itself is not counted), by running fewer samples at once. Every call leaves the model
+    as it was: modes, ``requires_grad``, ``.grad`` and hooks, also after an exception. Not for concurrent use.
+
+    The first batch of every shape pays for a self-check against ordinary backward: two samples with all parameters,
+    about as much as scoring four more. What fails it goes to the fallback; ``notes`` says so.
+    """
+
+    def __init__(self, model: nn.Module, *, head: str | None, memory_limit_bytes: int) -> None:
+        if memory_limit_bytes < 1:
+            raise ValueError("memory_limit_bytes must be positive")
+        self._model = model
+        self._head = None if head is None else model.get_submodule(head)
+        self._limit = memory_limit_bytes
+        self._ownership = Ownership(model)
+        self._fallback = Fallback(model, self._note)
+        self._planar = any(isinstance(module, nn.Conv2d) for module in model.modules())
+        self._direction_key: tuple[tuple[str, Tensor, int], ...] = ()
+        self._direction: Direction | None = None
+        self._activation_bytes: dict[tuple[object, ...], int] = {}
+        self._checked: set[tuple[object, ...]] = set()
+        self._one_at_a_time = False
+        self.notes: list[str] = []
+
+    def coverage(self) -> dict[str, str]:
+        """By parameter name: the rule that accounts for it, the fallback and why, no influence, or frozen.
+
+        Complete once something was scored: what a module does is known only from a forward pass.
+        """
+        how = "" if self._fallback.vectorised else ", one sample at a time"
+        return {
+            name: entry + how if entry.startswith(FALLBACK) else entry
+            for name, entry in self._ownership.coverage().items()
+        }
+
+    @property
+    def owners(self) -> list[Owner]:
+        """The modules whose layer rules are in force."""
+        return self._ownership.owners
+
+    def labeled_gradient(self, batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
+        """G_S = Σ_{(x,y)∈S} ∇_θ ℓ(f(x; θ), y) in eval mode, by parameter name, in each parameter's dtype.
+
+        ``batches`` yields inputs (n, ...) and true labels (n,) int64. Summed in float64 across chunks.
+        """
+        trainable = self._ownership.trainable
+        total = {
+            name: torch.zeros_like(parameter, dtype=torch.float64, requires_grad=False)
+            for name, parameter in trainable.items()
+        }
+        with evaluating(self._model):
+            for inputs, labels in batches:
+                for piece in self._pieces(inputs) if inputs.shape[0] else ():
+                    add_gradient(self._model, trainable, self._laid_out(inputs[piece]), labels[piece], total)
+        return {name: value.to(trainable[name].dtype) for name, value in total.items()}
+
+    def score(self, inputs: Tensor, direction: Mapping[str, Tensor] | None) -> GradientScores:
+        """Score inputs (n, ...) on the model's device; ``direction`` is V (G_S for the method) by parameter name.
+
+        Raises ValueError for no inputs, and for a direction that lacks a trainable parameter or misshapes one.
+        """
+        if inputs.shape[0] == 0:
+            raise ValueError("there is nothing to score")
+        prepared = None if direction is None else self._prepared(direction)
+        with evaluating(self._model):
+            self._check(inputs)
+            parts = [self._scores(self._laid_out(inputs[piece]), prepared) for piece in self._pieces(inputs)]
+        if len(parts) == 1:
+            return parts[0]
+        inner = [part.inner for part in parts if part.inner is not None]
+        return GradientScores(
+            torch.cat([part.sq_norm for part in parts]),
+            torch.cat(inner) if inner else None,
+            torch.cat([part.probabilities for part in parts]),
+            torch.cat([part.pseudo_label for part in parts]),
+            torch.cat([part.features for part in parts]),
+        )
+
+    def _note(self, message: str) -> None:
+        if message not in self.notes:
+            self.notes.append(message)
+
+    def _scores(self, inputs: Tensor, direction: Direction | None) -> GradientScores:
+        result = self._run(inputs, None if direction is None else direction.unit)
+        total = Contribution.zeros(inputs.shape[0], inputs.device, direction is not None)
+        for contribution in result.contributions.values():
+            total += contribution
+        inner = None
+        if direction is not None and total.inner is not None:
+            inner = total.inner * result.lengths * direction.length
+        return GradientScores(
+            total.sq_norm * result.lengths.square(),
+            inner,
+            result.probabilities.float(),
+            result.labels,
+            result.features,
+        )
+
+    def _run(self, inputs: Tensor, direction: Mapping[str, Tensor] | None) -> _Result:
+        """One pass over inputs, rules first, then the fallback for what is left."""
+        ownership = self._ownership
+        uses = {owner.path: _Use() for owner in ownership.owners}
+        chunk = memory.chunk_bytes(inputs.device, self._limit)
+        watched = {
+            owner.module: partial(_on_forward, owner, uses[owner.path], inputs.shape[0], direction, chunk)
+            for owner in ownership.owners
+        }
+        owned = [ownership.trainable[name] for owner in ownership.owners for name in owner.names.values()]
+        left = {name: ownership.trainable[name] for name in ownership.fallback_names()}
+        with frozen(owned):
+            this_pass = Pass(self._model, watched, inputs.device)
+            logits, features = this_pass.forward(inputs, self._head)
+            if logits.dim() != 2 or logits.shape[0] != inputs.shape[0]:
+                raise ValueError(f"the model returned logits of shape {tuple(logits.shape)} for {inputs.shape[0]} inputs")
+            needed = influential(logits, left)
+            labels = logits.detach().argmax(1)
+            probabilities, q = residuals(logits, labels)
+            seeds, lengths = unit_rows(q)
+            this_pass.backward(logits, seeds)
+        logits = logits.detach()
+        ownership.mark_idle(left.keys() - needed)
+        result = _Result(
+            logits, probabilities, labels, seeds, lengths, pooled(logits) if features is None else features
+        )
+        names = [name for name in left if name in needed] + self._settle(uses, result)
+        if names:
+            result.contributions[FALLBACK] = self._fall_back(names, inputs, seeds.to(logits.dtype), direction)
+        return result
+
+    def _settle(self, uses: Mapping[str, _Use], result: _Result) -> list[str]:
+        """Keep what the rules found; demote owners whose pass breaks their assumptions and return their parameters."""
+        names: list[str] = []
+        for path, use in uses.items():
+            reason = use.failure or {0: "its module was never called", 1: None}.get(
+                use.calls, "its module ran more than once in a forward pass"
+            )
+            if reason is not None:
+                names += self._ownership.demote(path, reason)
+            elif use.contribution is not None:
+                result.contributions[path] = use.contribution
+        return names
+
+    def _fall_back(
+        self, names: list[str], inputs: Tensor, seeds: Tensor, direction: Mapping[str, Tensor] | None
+    ) -> Contribution:
+        parameters = self._ownership.trainable
+        gradient_bytes = sum(parameters[name].nbytes for name in names)
+        per_sample = 3 * gradient_bytes + 2 * self._bytes_of(inputs)
+        return self._fallback.contributions(names, inputs, seeds, direction, per_sample, self._limit)
+
+    def _check(self, inputs: Tensor) -> None:
+        """Demote whatever disagrees with ordinary backward on the first samples of a new shape."""
+        # A batch of one says nothing about samples that mix, so it is a shape of its own.
+        key = (*_shape_key(inputs), inputs.shape[0] > 1)
+        if key in self._checked:
+            return
+        sample = self._laid_out(inputs[: 1 if self._one_at_a_time else selfcheck.SAMPLES])
+        direction = normalised(random_direction(self._ownership.trainable), self._ownership.trainable).unit
+        # Every turn but the last demotes owners, gives up vmap or gives up batches.
+        while not self._agrees(sample, direction):
+            if self._one_at_a_time:
+                sample = sample[:1]
+        self._checked.add(key)
+
+    def _agrees(self, sample: Tensor, direction: Mapping[str, Tensor]) -> bool:
+        """Compare one pass over the sample with autograd; False if something changed and must be tried again."""
+        result = self._run(sample, direction)
+        owned = {owner.path: list(owner.names.values()) for owner in self._ownership.owners}
+        left = self._ownership.fallback_names()
+        if left:
+            owned[FALLBACK] = left
+        verdict = selfcheck.compare(
+            self._model,
+            self._ownership.trainable,
+            owned,
+            result.contributions,
+            sample,
+            result.logits,
+            result.seeds,
+            direction,
+        )
+        if verdict.mixed and sample.shape[0] > 1:
+            self._one_at_a_time = True
+            self._note("the model mixes the samples of a batch even in eval mode: every sample is scored alone")
+            return False
+        for path in verdict.wrong:
+            if path != FALLBACK:
+                names = self._ownership.demote(path, "its rule failed the self-check")
+                self._note(f"{', '.join(names)}: the layer rule disagrees with ordinary backward; using the fallback")
+        if verdict.wrong and verdict.wrong != [FALLBACK]:
+            return False
+        if verdict.wrong and self._fallback.vectorised:
+            self._fallback.refuse_vmap("its gradients disagree with ordinary backward")
+            return False
+        if verdict.wrong or verdict.mixed:
+            self._note("the model gives different results for the same input in eval mode: scores are not reproducible")
+        return True
+
+    def _pieces(self, inputs: Tensor) -> Iterable[slice]:
+        samples = inputs.shape[0]
+        step = 1 if self._one_at_a_time else memory.samples_at_once(self._bytes_of(inputs), self._limit)
+        return [slice(start, min(start + step, samples)) for start in range(0, samples, step)]
+
+    def _bytes_of(self, inputs: Tensor) -> int:
+        """Activation bytes of one sample, measured once per shape."""
+        key = _shape_key(inputs)
+        if key not in self._activation_bytes:
+            self._activation_bytes[key] = memory.activation_bytes(self._model, self._laid_out(inputs[:1]))
+        return self._activation_bytes[key]
+
+    def _laid_out(self, inputs: Tensor) -> Tensor:
+        """Images channels-last, which convolutions prefer on every device; ordinary tensors for autograd."""
+        plain = inputs.clone() if inputs.is_inference() else inputs.detach()
+        return plain.contiguous(memory_format=torch.channels_last) if self._planar and plain.dim() == 4 else plain
+
+    def _prepared(self, direction: Mapping[str, Tensor]) -> Direction:
+        """The direction, checked and scaled; kept while the caller passes the same tensors unchanged."""
+        key = tuple((name, value, value._version) for name, value in direction.items())
+        same = len(key) == len(self._direction_key) and all(
+            name == old_name and value is old_value and version == old_version
+            for (name, value, version), (old_name, old_value, old_version) in zip(
+                key, self._direction_key, strict=True
+            )
+        )
+        if self._direction is None or not same:
+            self._direction = normalised(direction, self._ownership.trainable)
+            self._direction_key = key
+        return self._direction
+
+
+def _shape_key(inputs: Tensor) -> tuple[object, ...]:
+    return (tuple(inputs.shape[1:]), inputs.dtype, inputs.device)
+
+
+def _on_forward(
+    owner: Owner,
+    use: _Use,
+    samples: int,
+    direction: Mapping[str, Tensor] | None,
+    chunk_bytes: int,
+    inputs: Tensor,
+    output: Tensor,
+) -> Callable[[Tensor], None] | None:
+    """Count a call and, if it is the first, return what computes the owner's sums once its gradient arrives."""
+    use.calls += 1
+    if use.calls > 1:
+        return None
+    if inputs.shape[:1] != (samples,) or output.shape[:1] != (samples,):
+        use.failure = "its module does not keep samples in the first dimension"
+        return None
+    version = inputs._version
+
+    def on_gradient(gradient: Tensor) -> None:
+        if inputs._version != version:
+            use.failure = "its input was overwritten in place"
+            return
+        names = owner.names
+        along = None if direction is None else {local: direction[full] for local, full in names.items()}
+        call = LayerCall(owner.module, inputs, gradient, frozenset(names), along, chunk_bytes)
+        try:
+            use.contribution = owner.rule.contributions(call)
+        except UnsupportedCallError as reason:
+            use.failure = str(reason)
+
+    return on_gradient

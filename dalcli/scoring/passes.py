@@ -1,0 +1,156 @@
+"""One forward and one backward pass in which layers report what they read and what gradient they received."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+OnForward = Callable[[Tensor, Tensor], Callable[[Tensor], None] | None]
+
+
+def logits_of(output: Any) -> Tensor:
+    """The logits among what a model returns: a tensor, a named tuple or record with ``logits``, else the first entry."""
+    if isinstance(output, Tensor):
+        return output
+    named = output.get("logits") if isinstance(output, Mapping) else getattr(output, "logits", None)
+    if isinstance(named, Tensor):
+        return named
+    entries = list(output.values()) if isinstance(output, Mapping) else output
+    if isinstance(entries, tuple | list) and entries and isinstance(entries[0], Tensor):
+        return entries[0]
+    raise TypeError(f"the model returned {type(output).__name__}, in which no logits were found")
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Eval mode with gradients enabled and attention's fused inference path off; every mode is restored.
+
+    The fused path skips the modules that hooks watch, and has no gradient.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    fused = torch.backends.mha.get_fastpath_enabled()
+    try:
+        model.eval()
+        torch.backends.mha.set_fastpath_enabled(False)
+        with torch.inference_mode(False), torch.enable_grad():
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
+        for module, mode in modes:
+            module.training = mode
+
+
+@contextmanager
+def frozen(parameters: list[nn.Parameter]) -> Iterator[None]:
+    """No gradients for these parameters meanwhile: backward computes input gradients only."""
+    before = [parameter.requires_grad for parameter in parameters]
+    try:
+        for parameter in parameters:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for parameter, flag in zip(parameters, before, strict=True):
+            parameter.requires_grad_(flag)
+
+
+class _Anchor(torch.autograd.Function):
+    """Ties a layer's output to a leaf without touching a number, and hands on the gradient that arrives there.
+
+    Marked as modified in place rather than copied: the identity costs nothing, the output needs a gradient even
+    where nothing before it does (first layers, token embeddings), and an activation that later overwrites the
+    output in place cannot corrupt what is reported, which is the gradient for the value before.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, output: Tensor, leaf: Tensor, report: Callable[[Tensor], None]) -> Tensor:
+        ctx.mark_dirty(output)
+        ctx.set_materialize_grads(False)
+        ctx.report = report
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, None, None]:
+        (gradient,) = gradients
+        if gradient is not None:
+            ctx.report(gradient)
+        return gradient, None, None
+
+
+def _watch(module: nn.Module, leaf: Tensor, on_forward: OnForward) -> RemovableHandle:
+    def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
+        inputs = args[0] if args else next(iter(kwargs.values()), None)
+        if not isinstance(inputs, Tensor) or not isinstance(output, Tensor):
+            return None
+        report = on_forward(inputs.detach(), output)
+        if report is None or not torch.is_grad_enabled():
+            return None
+        return _Anchor.apply(output, leaf, report)
+
+    return module.register_forward_hook(hook, with_kwargs=True)
+
+
+class Pass:
+    """A forward pass through ``model`` with watched layers, then one backward pass to them.
+
+    ``watched`` maps modules to a callback that gets (inputs, output) when the module has run and may return a
+    second callback for the gradient of that output. Use inside :func:`evaluating` and :func:`frozen`.
+    """
+
+    def __init__(self, model: nn.Module, watched: Mapping[nn.Module, OnForward], device: torch.device) -> None:
+        self._leaf = torch.zeros((), device=device, requires_grad=True)
+        self._model = model
+        self._watched = watched
+
+    def forward(self, inputs: Tensor, head: nn.Module | None) -> tuple[Tensor, Tensor | None]:
+        """Logits (n, K) with their graph, and what ``head`` read, None if it did not run."""
+        read: list[Tensor] = []
+
+        def before_head(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            values = args[0] if args else next(iter(kwargs.values()), None)
+            if isinstance(values, Tensor):
+                read[:] = [pooled(values.detach())]
+
+        with ExitStack() as hooks:
+            for module, on_forward in self._watched.items():
+                hooks.callback(_watch(module, self._leaf, on_forward).remove)
+            if head is not None:
+                hooks.callback(head.register_forward_pre_hook(before_head, with_kwargs=True).remove)
+            logits = logits_of(self._model(inputs))
+        return logits, read[0] if read else None
+
+    def backward(self, logits: Tensor, seeds: Tensor) -> None:
+        """Run the gradient of Σ logits·seeds back to every watched layer that influences the logits."""
+        if logits.requires_grad:
+            torch.autograd.grad(logits, [self._leaf], grad_outputs=seeds.to(logits.dtype), allow_unused=True)
+
+
+def pooled(values: Tensor) -> Tensor:
+    """Features (n, d): a copy, averaged over positions where there are any ((n, d, H, W) maps, (n, T, d) tokens)."""
+    if values.dim() == 3:
+        return values.mean(1)
+    return values.clone() if values.dim() <= 2 else values.flatten(2).mean(2)
+
+
+def influential(logits: Tensor, parameters: Mapping[str, nn.Parameter]) -> set[str]:
+    """The names of those parameters that the graph of ``logits`` reaches; all others have gradient zero."""
+    names = {id(parameter): name for name, parameter in parameters.items()}
+    found: set[str] = set()
+    pending: list[Any] = [logits.grad_fn]
+    seen: set[Any] = set()
+    while pending:
+        node = pending.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        variable = getattr(node, "variable", None)
+        if variable is not None and id(variable) in names:
+            found.add(names[id(variable)])
+        pending.extend(parent for parent, _ in node.next_functions)
+    return found
+
+

@@ -1,0 +1,61 @@
+"""Linear layers with any number of positions between the samples and the features."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from dalcli.scoring.rules.base import Contribution, LayerCall, UnsupportedCallError, of_gradients, register
+from dalcli.scoring.rules.cost import Outer, cheapest, machine_for, matmul_routes
+from dalcli.scoring.rules.sums import gram_dots, in_chunks, row_dots
+
+
+@register(nn.Linear)
+class LinearRule:
+    """Weight gradient Σ_t δ_t a_tᵀ, bias gradient Σ_t δ_t."""
+
+    parameter_names = frozenset({"weight", "bias"})
+
+    def supports(self, module: nn.Module) -> bool:
+        return True
+
+    def contributions(self, call: LayerCall) -> Contribution:
+        if call.inputs.dim() < 2:
+            raise UnsupportedCallError("no sample dimension")
+        samples = call.inputs.shape[0]
+        inputs = call.inputs.reshape(samples, -1, call.inputs.shape[-1])
+        gradient = call.gradient.reshape(samples, -1, call.gradient.shape[-1])
+        total = Contribution.zeros(samples, inputs.device, call.direction is not None)
+        if "weight" in call.names:
+            total += outer_products(inputs, gradient, call.along("weight"), call.chunk_bytes)
+        if "bias" in call.names:
+            total += of_gradients(gradient.sum(1), call.along("bias"))
+        return total
+
+
+def outer_products(inputs: Tensor, gradient: Tensor, along: Tensor | None, chunk_bytes: int) -> Contribution:
+    """‖Σ_t δ_t a_tᵀ‖² and ⟨Σ_t δ_t a_tᵀ, V⟩; inputs (n, T, I), gradient (n, T, O), V (O, I)."""
+    samples, positions, columns = inputs.shape
+    rows = gradient.shape[-1]
+    if positions == 1:
+        sq_norm = (torch.linalg.vector_norm(inputs, dim=(1, 2)) * torch.linalg.vector_norm(gradient, dim=(1, 2))).double()
+        return Contribution(sq_norm.square(), _applied(inputs, gradient, along))
+    outer = Outer(positions, rows, columns, 1, inputs.element_size())
+    if cheapest(matmul_routes(outer, machine_for(inputs.device.type))) == "gram":
+
+        def by_gram(piece: slice) -> Contribution:
+            a, delta = inputs[piece], gradient[piece]
+            return Contribution(gram_dots(a @ a.mT, delta @ delta.mT), _applied(a, delta, along))
+
+        return in_chunks(samples, 2 * outer.gram_bytes, chunk_bytes, by_gram)
+    return in_chunks(
+        samples,
+        outer.gradient_bytes,
+        chunk_bytes,
+        lambda piece: of_gradients(gradient[piece].mT @ inputs[piece], along),
+    )
+
+
+def _applied(inputs: Tensor, gradient: Tensor, along: Tensor | None) -> Tensor | None:
+    """⟨Σ_t δ_t a_tᵀ, V⟩ = Σ_t δ_tᵀ V a_t."""
+    return None if along is None else row_dots(inputs @ along.mT, gradient)

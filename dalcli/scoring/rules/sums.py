@@ -1,0 +1,44 @@
+"""Sums shared by the rules, in chunks that stay in cache and within memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from dalcli.scoring.rules.base import Contribution
+
+
+def chunks(samples: int, bytes_per_sample: int, chunk_bytes: int) -> Iterator[slice]:
+    """Slices over ``samples`` whose working set stays near ``chunk_bytes`` (at least one sample each)."""
+    step = max(1, chunk_bytes // max(1, bytes_per_sample))
+    for start in range(0, samples, step):
+        yield slice(start, min(start + step, samples))
+
+
+def in_chunks(
+    samples: int, bytes_per_sample: int, chunk_bytes: int, part: Callable[[slice], Contribution]
+) -> Contribution:
+    """``part`` over every chunk, put together along the samples."""
+    parts = [part(piece) for piece in chunks(samples, bytes_per_sample, chunk_bytes)]
+    if len(parts) == 1:
+        return parts[0]
+    inner = [each.inner for each in parts if each.inner is not None]
+    return Contribution(torch.cat([each.sq_norm for each in parts]), torch.cat(inner) if inner else None)
+
+
+def row_dots(left: Tensor, right: Tensor) -> Tensor:
+    """Σ over everything but the samples of left·right; (n, ...) twice -> (n,) float64."""
+    if left.dim() == 4 and left.is_contiguous(memory_format=torch.channels_last):
+        left, right = left.permute(0, 2, 3, 1), right.permute(0, 2, 3, 1)
+    return torch.linalg.vecdot(left.flatten(1), right.flatten(1)).double()
+
+
+def gram_dots(left: Tensor, right: Tensor) -> Tensor:
+    """Σ_{t,t'} left·right of Gram matrices (n, ..., T, T) -> (n,) float64.
+
+    The terms cancel (‖Σ_t δ_t a_tᵀ‖² is far below Σ_t ‖δ_t‖²‖a_t‖²), so rows are summed before they meet in float64,
+    and rounding may leave a tiny negative where the truth is zero.
+    """
+    return torch.linalg.vecdot(left, right).flatten(1).sum(1, dtype=torch.float64).clamp_min(0.0)

@@ -1,0 +1,78 @@
+"""Does every rule agree with ordinary backward on this model and this shape of input?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from dalcli.scoring.fallback import sample_gradients
+from dalcli.scoring.rules import Contribution
+
+SAMPLES = 2
+RELATIVE, FLOOR = 1e-3, 1e-5
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """``wrong``: owners whose sums are off; ``mixed``: logits in a batch differ from those of a sample alone."""
+
+    wrong: list[str]
+    mixed: bool
+
+
+def compare(
+    model: nn.Module,
+    trainable: Mapping[str, nn.Parameter],
+    owned: Mapping[str, Sequence[str]],
+    found: Mapping[str, Contribution],
+    inputs: Tensor,
+    logits: Tensor,
+    seeds: Tensor,
+    direction: Mapping[str, Tensor],
+) -> Verdict:
+    """Hold each owner's ‖·‖² and ⟨·, V⟩, sample by sample, against autograd's gradient of that sample alone.
+
+    ``owned`` maps an owner to its parameters, ``found`` to what was computed for ``inputs`` (n, ...) with ``seeds``
+    (n, K). An owner absent from ``found`` counts as zero. Costs n forward and backward passes of one sample.
+    """
+    wrong: set[str] = set()
+    mixed = False
+    for index in range(inputs.shape[0]):
+        alone, gradients = sample_gradients(
+            model, trainable, inputs[index : index + 1], seeds[index : index + 1].to(logits.dtype)
+        )
+        mixed |= not torch.allclose(alone, logits[index], rtol=RELATIVE, atol=RELATIVE * float(alone.abs().max()))
+        total = sum(float(gradient.double().square().sum()) for gradient in gradients.values())
+        for owner, names in owned.items():
+            sq_norm, inner = _sums(gradients, names, direction)
+            of_owner = found.get(owner)
+            sq_found, inner_found = (
+                (0.0, 0.0) if of_owner is None else (float(of_owner.sq_norm[index]), _inner(of_owner, index))
+            )
+            length = sum(float(direction[name].double().square().sum()) for name in names) ** 0.5
+            norm_allowed = RELATIVE * sq_norm + FLOOR * total
+            inner_allowed = (RELATIVE * sq_norm**0.5 + FLOOR * total**0.5) * length
+            # Written so that NaN is wrong too.
+            if not (abs(sq_found - sq_norm) <= norm_allowed and abs(inner_found - inner) <= inner_allowed):
+                wrong.add(owner)
+    return Verdict(sorted(wrong), mixed)
+
+
+def _inner(contribution: Contribution, index: int) -> float:
+    return 0.0 if contribution.inner is None else float(contribution.inner[index])
+
+
+def _sums(
+    gradients: Mapping[str, Tensor], names: Sequence[str], direction: Mapping[str, Tensor]
+) -> tuple[float, float]:
+    sq_norm = inner = 0.0
+    for name in names:
+        gradient = gradients.get(name)
+        if gradient is not None:
+            wide = gradient.double()
+            sq_norm += float(wide.square().sum())
+            inner += float((wide * direction[name].double()).sum())
+    return sq_norm, inner

@@ -1,0 +1,319 @@
+"""The score table of one model version: arrays over every readable training sample, in shards on disk.
+
+A shard is one safetensors file that becomes visible only complete. Readers stream: nothing here needs memory in
+proportion to pool × classes or pool × features. Shards are derived data, so every kind of damage has the same
+remedy (delete and score again), and a checksum per column makes sure that damage is noticed. Never imports torch:
+``query`` on stored scores must not pay for it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from dalcli.data.identity import DIGEST_BYTES, id_from_digest
+from dalcli.errors import DalcliError, NotReadyError
+from dalcli.state import atomic
+
+FORMAT_VERSION = 1
+BLOCK_BYTES = 1 << 26
+
+Array = NDArray[Any]
+Digests = NDArray[np.uint8]
+"""Samples as (n, 16) uint8: the bytes behind their ``sample_id``."""
+
+
+class _Column(NamedTuple):
+    dtypes: tuple[str, ...]
+    dimensions: int
+    required: bool = True
+
+
+COLUMNS: Mapping[str, _Column] = {
+    "digest": _Column(("uint8",), 2),
+    "grad_sq_norm": _Column(("float64",), 1),
+    "grad_inner": _Column(("float64",), 1),
+    "probabilities": _Column(("float32",), 2),
+    "features": _Column(("float32",), 2),
+    "sketch": _Column(("float16", "float32"), 2, required=False),
+}
+_SAFETENSORS_NAMES = {"U8": "uint8", "F16": "float16", "F32": "float32", "F64": "float64"}
+
+Layout = Mapping[str, tuple[str, tuple[int, ...]]]
+"""Column name → dtype name, shape of one row."""
+
+
+@dataclass(frozen=True)
+class ShardMetadata:
+    """What the numbers of a shard depend on besides the samples themselves."""
+
+    model_version: str
+    micro_batch: int
+
+
+@dataclass(frozen=True)
+class Header:
+    """A shard's metadata, number of rows, columns, and the CRC-32 of each column's bytes."""
+
+    metadata: ShardMetadata
+    rows: int
+    layout: Layout
+    checksums: Mapping[str, int]
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreBlock:
+    """Some consecutive rows of a score table: ``digests`` (n, 16) uint8 and the columns that were asked for."""
+
+    digests: Digests
+    columns: Mapping[str, Array]
+
+    def __len__(self) -> int:
+        return len(self.digests)
+
+    def __getitem__(self, column: str) -> Array:
+        return self.columns[column]
+
+    def take(self, rows: NDArray[Any]) -> ScoreBlock:
+        """The block restricted to ``rows`` (indices or a boolean mask)."""
+        return ScoreBlock(self.digests[rows], {name: array[rows] for name, array in self.columns.items()})
+
+
+def as_keys(digests: Digests) -> NDArray[np.bytes_]:
+    """One sortable 16-byte key per row of ``digests`` (n, 16) uint8, in the order of the bytes."""
+    if digests.ndim != 2 or digests.shape[1] != DIGEST_BYTES or digests.dtype != np.uint8:
+        raise ValueError(f"digests must be (n, 16) uint8, got {digests.shape} {digests.dtype}")
+    return np.ascontiguousarray(digests).view(f"S{DIGEST_BYTES}").reshape(-1)
+
+
+def find_keys(keys: NDArray[np.bytes_], among: NDArray[np.bytes_]) -> NDArray[np.int64]:
+    """Where each of ``keys`` is in ``among`` (sorted, unique); −1 where it is not."""
+    if not len(among):
+        return np.full(len(keys), -1, np.int64)
+    places = np.searchsorted(among, keys)
+    places[places == len(among)] = 0
+    return np.where(among[places] == keys, places, -1)
+
+
+def write_shard(path: Path, columns: Mapping[str, Array], metadata: ShardMetadata) -> None:
+    """Write one shard, atomically and durably; its folder must exist.
+
+    Args:
+        path: the file to make, named ``shard-*.safetensors`` by convention.
+        columns: ``digest`` (n, 16) uint8, ``grad_sq_norm`` (n,) float64, ``grad_inner`` (n,) float64,
+            ``probabilities`` (n, K) float32, ``features`` (n, d) float32, optionally ``sketch`` (n, m) float16/32.
+        metadata: stored beside the format version.
+
+    Raises:
+        ValueError: a column is missing, unknown, or of the wrong shape or dtype, or a sample is listed twice.
+    """
+    shapes = {name: array.shape for name, array in columns.items()}
+    _check_columns(shapes, {name: str(array.dtype) for name, array in columns.items()})
+    if len(np.unique(as_keys(columns["digest"]))) != len(columns["digest"]):
+        raise ValueError("a sample is listed twice in one shard")
+    arrays = {name: np.ascontiguousarray(array) for name, array in columns.items()}
+    text = {
+        "format_version": str(FORMAT_VERSION),
+        "model_version": metadata.model_version,
+        "micro_batch": str(metadata.micro_batch),
+        "checksums": json.dumps({name: zlib.crc32(array.data) for name, array in sorted(arrays.items())}),
+    }
+    atomic.write_via(path, lambda temporary: save_file(arrays, temporary, metadata=text))
+
+
+class Shard:
+    """One shard file; opened anew by each call, reading only the columns (and rows) asked for.
+
+    Every method raises :class:`DalcliError`, naming the file and the remedy, if the file is missing or damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @cached_property
+    def header(self) -> Header:
+        """What the file says about itself, read at first use."""
+        with self._open() as file:
+            return _parse_header(self.path, file)
+
+    def __len__(self) -> int:
+        return self.header.rows
+
+    def read(self, columns: Sequence[str], rows: NDArray[Any] | None = None) -> dict[str, Array]:
+        """The named columns, whole or only at ``rows`` (row indices in any order).
+
+        Whole columns are checked against their checksum, picked rows only against the file's structure.
+        """
+        with self._open() as file:
+            if rows is None:
+                arrays = {name: self._slice(file, name, 0, len(self)) for name in columns}
+                self._verify({name: zlib.crc32(array.data) for name, array in arrays.items()})
+                return arrays
+            return {name: self._pick(file, name, rows) for name in columns}
+
+    def blocks(self, columns: Sequence[str], max_bytes: int = BLOCK_BYTES) -> Iterator[ScoreBlock]:
+        """Stream the shard in row order, in blocks of at most ``max_bytes`` (but at least one row).
+
+        The checksums are complete before the last block is handed out, so whoever sees all rows saw intact ones.
+        """
+        names = tuple(dict.fromkeys(("digest", *columns)))
+        with self._open() as file:
+            count = len(self)
+            row_bytes = sum(np.dtype(dtype).itemsize * math.prod(shape) for dtype, shape in map(self.column, names))
+            step = max(1, max_bytes // row_bytes)
+            checksums = dict.fromkeys(names, 0)
+            for start in range(0, count, step):
+                piece = {name: self._slice(file, name, start, min(start + step, count)) for name in names}
+                for name, array in piece.items():
+                    checksums[name] = zlib.crc32(array.data, checksums[name])
+                if start + step >= count:
+                    self._verify(checksums)
+                yield ScoreBlock(piece["digest"], {name: piece[name] for name in columns})
+
+    @contextmanager
+    def _open(self) -> Iterator[Any]:
+        # Only opening is guarded: errors of whoever consumes a stream pass through unchanged.
+        try:
+            opened = safe_open(str(self.path), framework="numpy")
+        except FileNotFoundError:
+            raise _unusable(self.path, "the file is missing") from None
+        except (SafetensorError, OSError) as error:
+            raise _unusable(self.path, str(error)) from error
+        with opened as file:
+            yield file
+
+    def _slice(self, file: Any, name: str, start: int, stop: int) -> Array:
+        dtype, shape = self.column(name)
+        if start == stop:  # safetensors refuses to slice nothing
+            return np.empty((0, *shape), dtype)
+        try:
+            array: Array = file.get_slice(name)[start:stop]
+        except (SafetensorError, OSError) as error:
+            raise _unusable(self.path, str(error)) from error
+        return array
+
+    def _pick(self, file: Any, name: str, rows: NDArray[Any]) -> Array:
+        dtype, shape = self.column(name)
+        if len(rows) and not 0 <= rows.min() <= rows.max() < len(self):
+            raise IndexError(f"rows outside 0..{len(self) - 1}")
+        picked = np.empty((len(rows), *shape), dtype)
+        breaks = np.flatnonzero(np.diff(rows) != 1) + 1
+        for first, last in zip([0, *breaks], [*breaks, len(rows)], strict=True):
+            if last > first:
+                picked[first:last] = self._slice(file, name, int(rows[first]), int(rows[first]) + int(last - first))
+        return picked
+
+    def column(self, name: str) -> tuple[str, tuple[int, ...]]:
+        """Dtype name and row shape of one column; :class:`DalcliError` if the model was scored without it."""
+        if name not in COLUMNS:
+            raise ValueError(f"no such score column: {name!r}; there are {', '.join(COLUMNS)}")
+        if name not in self.header.layout:
+            raise _unusable(self.path, f"it has no column {name!r}")
+        return self.header.layout[name]
+
+    def _verify(self, checksums: Mapping[str, int]) -> None:
+        for name, checksum in checksums.items():
+            if self.header.checksums[name] != checksum:
+                raise _unusable(self.path, f"the content of column {name!r} has changed since it was written")
+
+
+class ScoreTable:
+    """All shards (at least one) of one model version, in order; rows stream through, one shard open at a time.
+
+    Every method raises :class:`DalcliError` if a shard is missing, damaged, or from another version than the first.
+    """
+
+    def __init__(self, shards: Sequence[Path]) -> None:
+        if not shards:
+            raise ValueError("a score table has at least one shard")
+        self._shards = tuple(Shard(path) for path in shards)
+
+    def __len__(self) -> int:
+        """Number of samples (reads every shard's header)."""
+        return sum(len(shard) for shard in self._consistent())
+
+    def blocks(self, columns: Sequence[str], max_bytes: int = BLOCK_BYTES) -> Iterator[ScoreBlock]:
+        """Stream all rows in shard order; ``digests`` always come along."""
+        for shard in self._consistent():
+            yield from shard.blocks(columns, max_bytes)
+
+    def lookup(self, digests: Digests, columns: Sequence[str]) -> dict[str, Array]:
+        """The named columns at ``digests`` (n, 16), in that order; memory in proportion to n, not to the table.
+
+        Raises:
+            NotReadyError: some of the samples have not been scored.
+        """
+        keys = as_keys(digests)
+        wanted = np.unique(keys)
+        layout = {name: self._shards[0].column(name) for name in columns}
+        found = {name: np.empty((len(wanted), *shape), dtype) for name, (dtype, shape) in layout.items()}
+        missing = np.ones(len(wanted), bool)
+        for shard in self._consistent():
+            if not missing.any():
+                break
+            places = find_keys(as_keys(shard.read(("digest",))["digest"]), wanted)
+            rows = np.flatnonzero(places >= 0)
+            for name, array in shard.read(columns, rows).items() if len(rows) else ():
+                found[name][places[rows]] = array
+            missing[places[rows]] = False
+        if missing.any():
+            first = id_from_digest(wanted[missing][:1].tobytes())
+            message = f"{missing.sum()} of {len(wanted)} samples have no scores, the first is {first}"
+            raise NotReadyError(message, "run: dalcli score")
+        order = find_keys(keys, wanted)
+        return {name: array[order] for name, array in found.items()}
+
+    def _consistent(self) -> Iterator[Shard]:
+        for shard in self._shards:
+            first, here = self._shards[0].header, shard.header
+            if (here.metadata.model_version, here.layout) != (first.metadata.model_version, first.layout):
+                raise _unusable(shard.path, f"it does not belong together with {self._shards[0].path.name}")
+            yield shard
+
+
+def _unusable(path: Path, reason: str) -> DalcliError:
+    """The one error for a score file that cannot be used."""
+    remedy = f"delete {path.parent} and run: dalcli score (nothing is lost but time)"
+    return DalcliError(f"{path}: cannot use this score file: {reason}", remedy)
+
+
+def _check_columns(shapes: Mapping[str, tuple[int, ...]], dtypes: Mapping[str, str]) -> None:
+    unknown, absent = shapes.keys() - COLUMNS.keys(), {n for n, c in COLUMNS.items() if c.required} - shapes.keys()
+    if unknown or absent:
+        raise ValueError(f"columns missing: {sorted(absent)}, unknown: {sorted(unknown)}")
+    for name, shape in shapes.items():
+        column, rows = COLUMNS[name], shapes["digest"][0]
+        if dtypes[name] not in column.dtypes or len(shape) != column.dimensions or shape[0] != rows:
+            wanted = f"{column.dimensions} dimensions, {rows} rows, {' or '.join(column.dtypes)}"
+            raise ValueError(f"column {name!r} is {shape} {dtypes[name]}, not {wanted}")
+    if shapes["digest"][1] != DIGEST_BYTES or shapes["probabilities"][1] < 1:
+        raise ValueError(f"digest {shapes['digest']}, probabilities {shapes['probabilities']}: not (n, 16) and (n, K)")
+
+
+def _parse_header(path: Path, file: Any) -> Header:
+    try:
+        text = file.metadata() or {}
+        if text.get("format_version") != str(FORMAT_VERSION):
+            raise _unusable(path, f"format version {text.get('format_version')!r} is not {FORMAT_VERSION}")
+        slices = {name: file.get_slice(name) for name in list(file.keys())}
+        shapes = {name: tuple(part.get_shape()) for name, part in slices.items()}
+        dtypes = {name: _SAFETENSORS_NAMES.get(part.get_dtype(), "?") for name, part in slices.items()}
+        _check_columns(shapes, dtypes)
+        metadata = ShardMetadata(text["model_version"], int(text["micro_batch"]))
+        checksums = {name: int(json.loads(text["checksums"])[name]) for name in shapes}
+    except (KeyError, ValueError, TypeError, SafetensorError) as error:
+        raise _unusable(path, f"bad header: {error}") from error
+    layout = {name: (dtypes[name], shapes[name][1:]) for name in shapes}
+    return Header(metadata, shapes["digest"][0], layout, checksums)

@@ -1,0 +1,168 @@
+"""Batches: what was handed out, what came back, what was released.
+
+A batch is open while any of its rows is neither answered nor released. That is derived from the ledger, so no
+crash between "labels recorded" and "batch closed" can happen.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from dalcli.state.catalog import Purpose
+from dalcli.state.database import Connection, Row, now
+
+
+@dataclass(frozen=True)
+class BatchRow:
+    """One issued sample."""
+
+    rank: int
+    sample: int
+    score: float | None
+    pseudo_label: int | None
+    confidence: float | None
+    strategy: str
+    arm: str
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch and how far it has come back."""
+
+    key: int
+    batch_id: str
+    purpose: str
+    options: str
+    requested: int
+    issued: int
+    answered: int
+    released: int
+    issued_at: str
+    model: str | None
+
+    @property
+    def outstanding(self) -> int:
+        return self.issued - self.answered - self.released
+
+    @property
+    def is_open(self) -> bool:
+        return self.outstanding > 0
+
+
+_SUMMARY = """
+    SELECT b.id, b.batch_id, b.purpose, b.options, b.requested, b.issued_at, m.version AS model,
+           count(p.rank) AS issued, coalesce(sum(p.answered), 0) AS answered,
+           coalesce(sum(p.released_at IS NOT NULL AND NOT p.answered), 0) AS released
+    FROM batch AS b
+    LEFT JOIN batch_progress AS p ON p.batch = b.id
+    LEFT JOIN model_version AS m ON m.id = b.model
+"""
+
+
+def canonical(options: Mapping[str, object]) -> str:
+    """What makes two queries the same, as text."""
+    return json.dumps(options, sort_keys=True, ensure_ascii=False)
+
+
+def next_id(connection: Connection) -> str:
+    """The id the next batch will have."""
+    return f"b-{connection.execute('SELECT coalesce(max(id), 0) + 1 FROM batch').fetchone()[0]:04d}"
+
+
+def issue(
+    connection: Connection,
+    batch_id: str,
+    rows: Sequence[BatchRow],
+    csv: bytes,
+    *,
+    options: str,
+    purpose: Purpose,
+    requested: int,
+    model: int | None,
+    key: str | None,
+) -> None:
+    """Commit a batch together with the bytes that will be printed for it."""
+    cursor = connection.execute(
+        "INSERT INTO batch (batch_id, key, options, purpose, requested, model, after_vote, csv, issued_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, (SELECT coalesce(max(id), 0) FROM vote), ?, ?)",
+        (batch_id, key, options, purpose, requested, model, csv, now()),
+    )
+    batch = cursor.lastrowid
+    connection.executemany(
+        "INSERT INTO batch_row (batch, rank, sample, score, pseudo_label, confidence, strategy, arm)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        [(batch, r.rank, r.sample, r.score, r.pseudo_label, r.confidence, r.strategy, r.arm) for r in rows],
+    )
+
+
+def listing(connection: Connection) -> list[Batch]:
+    """All batches, oldest first."""
+    return [_batch(row) for row in connection.execute(f"{_SUMMARY} GROUP BY b.id ORDER BY b.id")]
+
+
+def get(connection: Connection, batch_id: str) -> Batch | None:
+    """The batch with this id."""
+    row = connection.execute(f"{_SUMMARY} WHERE b.batch_id = ? GROUP BY b.id", (batch_id,)).fetchone()
+    return None if row is None else _batch(row)
+
+
+def with_key(connection: Connection, key: str) -> Batch | None:
+    """The batch that ``query --new --key`` issued under this key."""
+    row = connection.execute(f"{_SUMMARY} WHERE b.key = ? GROUP BY b.id", (key,)).fetchone()
+    return None if row is None else _batch(row)
+
+
+def open_batches(connection: Connection) -> list[Batch]:
+    """Batches with rows still out, oldest first."""
+    return [batch for batch in listing(connection) if batch.is_open]
+
+
+def csv_bytes(connection: Connection, batch: Batch) -> bytes:
+    """Exactly the bytes the batch's query printed."""
+    return bytes(connection.execute("SELECT csv FROM batch WHERE id = ?", (batch.key,)).fetchone()["csv"])
+
+
+def row_states(connection: Connection, batch: Batch) -> list[tuple[int, str, str, str]]:
+    """(rank, sample id, path, state) of every row; state is answered, released or out."""
+    rows = connection.execute(
+        "SELECT p.rank, s.sample_id, p.answered, p.released_at,"
+        " (SELECT f.path FROM file AS f WHERE f.sample = s.id ORDER BY f.id LIMIT 1) AS path"
+        " FROM batch_progress AS p JOIN sample AS s ON s.id = p.sample WHERE p.batch = ? ORDER BY p.rank",
+        (batch.key,),
+    )
+    return [
+        (
+            row["rank"],
+            row["sample_id"],
+            row["path"] or "",
+            "answered" if row["answered"] else "released" if row["released_at"] else "out",
+        )
+        for row in rows
+    ]
+
+
+def release(connection: Connection, batch: Batch) -> int:
+    """Give every row still out back to the pool; returns how many."""
+    cursor = connection.execute(
+        "UPDATE batch_row SET released_at = ? WHERE batch = ?"
+        " AND sample IN (SELECT sample FROM in_flight WHERE batch = ?)",
+        (now(), batch.key, batch.key),
+    )
+    return cursor.rowcount
+
+
+def _batch(row: Row) -> Batch:
+    return Batch(
+        key=row["id"],
+        batch_id=row["batch_id"],
+        purpose=row["purpose"],
+        options=row["options"],
+        requested=row["requested"],
+        issued=row["issued"],
+        answered=row["answered"],
+        released=row["released"],
+        issued_at=row["issued_at"],
+        model=row["model"],
+    )

@@ -1,0 +1,137 @@
+"""SQLite, the only source of truth: connections, short transactions, migrations.
+
+Every write goes through :meth:`Database.write`, one ``BEGIN IMMEDIATE`` transaction that either happens or does
+not. ``synchronous=FULL`` makes a commit survive a power cut: labels are paid for.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib import resources
+from pathlib import Path
+
+from dalcli.errors import DalcliError, LockedError
+
+Connection = sqlite3.Connection
+Row = sqlite3.Row
+
+BUSY_SECONDS = 30.0
+
+
+def now() -> str:
+    """The current time as it is stored everywhere: ISO 8601, UTC, seconds."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class Database:
+    """One connection to a workspace's ``state.db``, migrated to this program's version on opening."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with _explained(path):
+            self._connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
+            self._connection.row_factory = sqlite3.Row
+            for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+                self._connection.execute(f"PRAGMA {pragma}")
+        migrate(self)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A snapshot: everything read inside belongs to one moment."""
+        with _explained(self.path), self._transaction("BEGIN DEFERRED") as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """One atomic change; any exception inside rolls it back."""
+        with _explained(self.path), self._transaction("BEGIN IMMEDIATE") as connection:
+            yield connection
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Iterator[Connection]:
+        connection = self._connection
+        connection.execute(begin)
+        try:
+            yield connection
+        except BaseException:
+            if connection.in_transaction:  # a full disk makes SQLite roll back by itself
+                connection.execute("ROLLBACK")
+            raise
+        connection.execute("COMMIT")
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def __enter__(self) -> Database:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def migrate(database: Database) -> None:
+    """Apply the migrations this database has not seen, each together with its record in one transaction.
+
+    Raises:
+        DalcliError: the database was written by a newer dalcli.
+    """
+    scripts = _scripts()
+    with database.read() as connection:
+        version = _version(connection)
+    if version > len(scripts):
+        raise DalcliError(
+            f"{database.path}: made by a newer dalcli (schema {version}, this program knows {len(scripts)})",
+            "upgrade dalcli: pip install --upgrade dalcli",
+        )
+    for number in range(version + 1, len(scripts) + 1):
+        with database.write() as connection:
+            if _version(connection) >= number:  # another process was faster
+                continue
+            for statement in _statements(scripts[number - 1]):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {number}")
+
+
+def _version(connection: Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _scripts() -> list[str]:
+    folder = resources.files("dalcli.state") / "migrations"
+    files = sorted((entry for entry in folder.iterdir() if entry.name.endswith(".sql")), key=lambda entry: entry.name)
+    return [entry.read_text(encoding="utf-8") for entry in files]
+
+
+def _statements(script: str) -> Iterator[str]:
+    """Single statements; ``executescript`` would commit in between."""
+    pending = ""
+    for line in script.splitlines(keepends=True):
+        pending += line
+        if sqlite3.complete_statement(pending):
+            yield pending
+            pending = ""
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors into ones that say what to do."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        text = str(error)
+        if "locked" in text:
+            raise LockedError(
+                f"{path}: another process has been writing for {BUSY_SECONDS:.0f} seconds", "try again"
+            ) from error
+        remedy = "free some disk space and try again" if "full" in text else "check the disk and its permissions"
+        if re.search("full|readonly|unable to open|disk I/O", text):
+            raise DalcliError(f"{path}: {text}; nothing was changed", remedy) from error
+        raise
+    except sqlite3.DatabaseError as error:
+        if re.search("malformed|not a database", str(error)):
+            raise DalcliError(f"{path}: the database is damaged ({error})", "restore it from a backup") from error
+        raise

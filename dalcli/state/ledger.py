@@ -1,0 +1,123 @@
+"""The label ledger: append-only votes, and what they say together."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from dalcli.state.catalog import Purpose
+from dalcli.state.database import Connection, now
+
+OnConflict = Literal["refuse", "replace", "keep"]
+
+
+@dataclass(frozen=True)
+class Vote:
+    """One answer about one sample; ``label`` None means that it could not be labeled (skipped)."""
+
+    sample: int
+    label: int | None
+    annotator: str
+    file: str
+    line: int
+    labeled_at: str | None = None
+    seconds: float | None = None
+    cost: float | None = None
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """A vote that differs from what the same annotator said before (in the file or line named)."""
+
+    vote: Vote
+    before: int | None
+    before_file: str
+    before_line: int
+
+
+@dataclass
+class Recording:
+    """What became of a list of votes."""
+
+    recorded: int = 0
+    skipped: int = 0
+    unchanged: int = 0
+    replaced: int = 0
+    kept: int = 0
+    conflicts: list[Conflict] = field(default_factory=list)
+
+
+def record(connection: Connection, votes: Iterable[Vote], on_conflict: OnConflict = "refuse") -> Recording:
+    """Append votes in order. The same vote again is a no-op.
+
+    A different label by the same annotator is a conflict: refused (listed in ``conflicts``; the caller rolls
+    back), replaced by a newer vote, or ignored. A label after a skip is an answer at last, not a conflict.
+    """
+    result = Recording()
+    for vote in votes:
+        before = connection.execute(
+            "SELECT class, file, line FROM vote WHERE sample = ? AND annotator = ? ORDER BY id DESC LIMIT 1",
+            (vote.sample, vote.annotator),
+        ).fetchone()
+        if before is not None and before["class"] == vote.label:
+            result.unchanged += 1
+            continue
+        if before is not None and before["class"] is not None:
+            if on_conflict == "keep":
+                result.kept += 1
+                continue
+            if on_conflict == "refuse":
+                result.conflicts.append(Conflict(vote, before["class"], before["file"], before["line"]))
+                continue
+            result.replaced += 1
+        _append(connection, vote)
+        result.recorded += vote.label is not None
+        result.skipped += vote.label is None
+    return result
+
+
+def _append(connection: Connection, vote: Vote) -> None:
+    connection.execute(
+        "INSERT INTO vote (sample, class, annotator, labeled_at, seconds, cost, file, line, recorded_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            vote.sample,
+            vote.label,
+            vote.annotator,
+            vote.labeled_at,
+            vote.seconds,
+            vote.cost,
+            vote.file,
+            vote.line,
+            now(),
+        ),
+    )
+
+
+def last_vote(connection: Connection) -> int:
+    """The number of the newest vote; 0 if there is none."""
+    return int(connection.execute("SELECT coalesce(max(id), 0) FROM vote").fetchone()[0])
+
+
+def labels(connection: Connection, purpose: Purpose) -> dict[int, int]:
+    """Effective labels of the readable samples of one purpose: sample key → class position."""
+    rows = connection.execute(
+        "SELECT a.sample, a.class FROM answer AS a JOIN sample AS s ON s.id = a.sample"
+        " WHERE a.state = 'labeled' AND s.purpose = ? AND s.quarantine IS NULL ORDER BY s.sample_id",
+        (purpose,),
+    )
+    return {row["sample"]: row["class"] for row in rows}
+
+
+def class_counts(connection: Connection, purpose: Purpose) -> Counter[int]:
+    """Effective labels of one purpose, counted by class."""
+    return Counter(labels(connection, purpose).values())
+
+
+def digest(sample_labels: Mapping[int, int], classes: Sequence[str]) -> str:
+    """A name for exactly this set of labels and classes."""
+    text = repr((sorted(sample_labels.items()), tuple(classes)))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,80 @@
+"""Where a workspace keeps things, and how it is found."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from dalcli.errors import BadInputError, NotReadyError
+
+CONFIG_NAME = "dalcli.yaml"
+STATE_NAME = ".dalcli"
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A folder with ``dalcli.yaml`` (the user's) and ``.dalcli/`` (ours); ``root`` is absolute."""
+
+    root: Path
+
+    @property
+    def config_path(self) -> Path:
+        return self.root / CONFIG_NAME
+
+    @property
+    def state(self) -> Path:
+        return self.root / STATE_NAME
+
+    @property
+    def database_path(self) -> Path:
+        return self.state / "state.db"
+
+    @property
+    def lock_path(self) -> Path:
+        return self.state / "compute.lock"
+
+    @property
+    def log_path(self) -> Path:
+        return self.state / "errors.log"
+
+    def model_folder(self, version: str) -> Path:
+        return self.state / "models" / version
+
+    def score_folder(self, version: str) -> Path:
+        return self.state / "scores" / version
+
+    def stored_path(self, path: Path) -> str:
+        """How ``path`` is stored and printed: relative to the workspace where inside it, else absolute."""
+        absolute = Path(os.path.abspath(path))
+        if absolute.is_relative_to(self.root):
+            return absolute.relative_to(self.root).as_posix()
+        # The workspace may have been reached through a symbolic link and the file not, or the other way round.
+        real, real_root = absolute.parent.resolve() / absolute.name, self.root.resolve()
+        return (real.relative_to(real_root) if real.is_relative_to(real_root) else absolute).as_posix()
+
+    def absolute_path(self, stored: str) -> Path:
+        """The inverse of :meth:`stored_path`."""
+        return self.root / stored
+
+
+def find(start: Path | None) -> Workspace:
+    """The workspace named by ``start``, or the nearest one at or above the current directory.
+
+    Raises:
+        BadInputError: ``start`` does not exist.
+        NotReadyError: there is no workspace.
+    """
+    if start is not None:
+        root = Path(os.path.abspath(start))
+        if not root.is_dir():
+            raise BadInputError(f"{start}: no such folder", "name an existing workspace with -C DIR")
+        candidates = [root]
+    else:
+        here = Path.cwd()
+        candidates = [here, *here.parents]
+    for candidate in candidates:
+        if (candidate / STATE_NAME / "state.db").is_file():
+            return Workspace(candidate)
+    where = f"{candidates[0]}" if start is not None else f"{candidates[0]} or any folder above it"
+    raise NotReadyError(f"no workspace in {where}", "make one: dalcli init IMAGES... --classes a,b,c")

@@ -1,0 +1,30 @@
+"""Entropy: the samples whose predicted distribution is most spread out (Shannon entropy, as in Settles, 2009).
+
+Counts doubt between all classes, where margin counts two: useful when many classes are confused at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dalcli.scoring.table import ScoreBlock
+from dalcli.strategies.base import Request
+from dalcli.strategies.softmax import split_top
+
+
+@dataclass(frozen=True)
+class Entropy:
+    """−Σ p log p in nats, in [0, log K], with 0 · log 0 = 0; 0 for a single class."""
+
+    columns: tuple[str, ...] = ("probabilities",)
+
+    def values(self, block: ScoreBlock, request: Request) -> NDArray[np.float64]:
+        doubt, rest = split_top(block["probabilities"])
+        logs = np.log(rest, out=np.zeros_like(rest), where=rest > 0)
+        # The largest p is 1 − doubt, whose own rounding in float32 would drown the entropy of confident samples.
+        largest = 1.0 - doubt
+        others: NDArray[np.float64] = -(rest * logs).sum(axis=1)
+        return others - largest * np.log1p(-np.minimum(doubt, 1.0 - 2.0**-53))

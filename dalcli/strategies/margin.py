@@ -1,0 +1,27 @@
+"""Margin: the samples whose two likeliest classes are closest (Scheffer, Decomain & Wrobel, IDA 2001).
+
+The strongest of the simple scores in many comparisons, and steady with many classes: unlikely classes do not count.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dalcli.scoring.table import ScoreBlock
+from dalcli.strategies.base import Request
+from dalcli.strategies.softmax import split_top
+
+
+@dataclass(frozen=True)
+class Margin:
+    """1 − (p₁ − p₂) for the largest and second largest probability, in [0, 1]; 0 for a single class."""
+
+    columns: tuple[str, ...] = ("probabilities",)
+
+    def values(self, block: ScoreBlock, request: Request) -> NDArray[np.float64]:
+        doubt, rest = split_top(block["probabilities"])
+        second: NDArray[np.float64] = rest.max(axis=1)
+        return doubt + second

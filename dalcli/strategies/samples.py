@@ -1,0 +1,44 @@
+"""A set of samples that answers for whole arrays at once which of them it holds."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dalcli.scoring.table import Digests, as_keys, find_keys
+
+
+class SampleSet:
+    """Distinct samples, sorted by digest: 16 bytes each, membership of n samples in O(n log size).
+
+    Args:
+        digests: (n, 16) uint8, in any order, repetitions allowed; cheapest if sorted already.
+    """
+
+    EMPTY: ClassVar[SampleSet]
+
+    def __init__(self, digests: Digests) -> None:
+        keys = as_keys(digests)
+        in_order = bool((keys[:-1] < keys[1:]).all())
+        self._keys = keys if in_order else np.unique(keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    @property
+    def digests(self) -> Digests:
+        """(len, 16) uint8, sorted."""
+        return self._keys.view(np.uint8).reshape(-1, 16)
+
+    def find(self, digests: Digests) -> NDArray[np.int64]:
+        """Position of each of ``digests`` (n, 16) in :attr:`digests`, −1 where it is not a member."""
+        return find_keys(as_keys(digests), self._keys)
+
+    def contains(self, digests: Digests) -> NDArray[np.bool_]:
+        """(n,) whether each of ``digests`` (n, 16) is a member."""
+        return self.find(digests) >= 0
+
+
+SampleSet.EMPTY = SampleSet(np.empty((0, 16), np.uint8))

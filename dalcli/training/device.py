@@ -1,0 +1,78 @@
+"""Where models run, and under which rules: threads, deterministic algorithms, full float32 precision."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from dalcli.errors import BadInputError
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device ``name`` (``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``) means here; auto: cuda > mps > cpu.
+
+    Raises:
+        BadInputError: key ``device``: asked for, but not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "mps" if _has_mps() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        reason = "torch was installed without CUDA" if torch.version.cuda is None else "torch sees no usable GPU"
+        raise _absent(name, reason)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise _absent(name, f"there are {torch.cuda.device_count()} GPUs, counted from cuda:0")
+    if device.type == "mps" and not _has_mps():
+        raise _absent(name, "torch sees no Apple GPU")
+    return device
+
+
+def set_threads(threads: int | None) -> int:
+    """Let torch compute with ``threads`` processor threads (None: as many as it chose itself); returns the number."""
+    if threads is not None:
+        torch.set_num_threads(threads)
+    return torch.get_num_threads()
+
+
+@contextmanager
+def reproducible(device: torch.device, threads: int | None = None) -> Iterator[int]:
+    """Compute with a fixed number of threads, deterministic algorithms and no TF32 meanwhile; yields the threads.
+
+    Where torch has no deterministic algorithm (a few CUDA operations) it uses the other one. Settings of the
+    process are put back afterwards.
+    """
+    if device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is not deterministic without it
+    previous_threads = torch.get_num_threads()
+    previous_tf32 = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    previous_fill = torch.utils.deterministic.fill_uninitialized_memory
+    previous_mode = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    try:
+        _set_tf32(False, False)
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # a debugging aid that costs time
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*does not have a deterministic implementation")
+            yield set_threads(threads)
+    finally:
+        torch.use_deterministic_algorithms(previous_mode[0], warn_only=previous_mode[1])
+        torch.utils.deterministic.fill_uninitialized_memory = previous_fill
+        _set_tf32(*previous_tf32)
+        torch.set_num_threads(previous_threads)
+
+
+def _set_tf32(convolutions: bool, products: bool) -> None:
+    torch.backends.cudnn.allow_tf32 = convolutions
+    torch.backends.cuda.matmul.allow_tf32 = products
+
+
+def _has_mps() -> bool:
+    return torch.backends.mps.is_available()
+
+
+def _absent(name: str, reason: str) -> BadInputError:
+    return BadInputError(f"device: {name} is not available: {reason}", "Set device: auto, or cpu.")
