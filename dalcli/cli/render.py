@@ -237,19 +237,18 @@ def _score(result: ScoreResult) -> str:
 
 def _evaluate(result: EvaluateResult) -> str:
     r = result.report
-    accuracy = r["accuracy"]
-    calibration = r["calibration"]
+    interval = r["accuracy_interval"]
     facts = _facts(
         [
             ("model", f"{result.version} ({result.labels} labels)"),
-            ("evaluation samples", r["samples"]),
+            ("evaluation samples", r["examples"]),
             (
                 "accuracy",
-                f"{_percent(accuracy['value'])}  ({100 * accuracy['level']:g}% interval "
-                f"{_percent(accuracy['low'])} to {_percent(accuracy['high'])})",
+                f"{_percent(r['accuracy'])}  ({100 * interval['level']:g}% interval "
+                f"{_percent(interval['low'])} to {_percent(interval['high'])})",
             ),
             ("negative log-likelihood", r["nll"]),
-            ("calibration error (ECE)", calibration["ece"]),
+            ("calibration error (ECE)", r["ece"]),
         ]
     )
     rows = [

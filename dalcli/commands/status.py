@@ -75,8 +75,8 @@ def run(session: Session) -> StatusResult:
 
 
 def _point(version: str, labels: int, report: dict[str, Any]) -> CurvePoint:
-    accuracy = report["accuracy"]
-    return CurvePoint(version, labels, accuracy["value"], accuracy["low"], accuracy["high"], report["samples"])
+    interval = report["accuracy_interval"]
+    return CurvePoint(version, labels, report["accuracy"], interval["low"], interval["high"], report["examples"])
 
 
 def _next_step(

@@ -15,7 +15,8 @@ def grow(model: nn.Module, parent: Mapping[str, Tensor], old_classes: int, new_c
     """Load ``parent`` (a state dict for ``old_classes``) into ``model`` (built for ``new_classes``).
 
     Tensors whose first dimension is the number of classes get zero rows at the end, so a new class starts with
-    logit 0 and the others keep theirs. Everything else must match exactly.
+    logit 0 and the others keep theirs (to the last bit, but for how a wider matrix product rounds). Everything
+    else must match exactly.
 
     Returns:
         The names of the tensors that grew.

@@ -113,7 +113,10 @@ class GradientEngine:
         }
         with evaluating(self._model):
             for inputs, labels in batches:
-                for piece in self._pieces(inputs) if inputs.shape[0] else ():
+                if inputs.shape[0] == 0:
+                    continue
+                self._check(inputs)
+                for piece in self._pieces(inputs):
                     add_gradient(self._model, trainable, self._laid_out(inputs[piece]), labels[piece], total)
         return {name: value.to(trainable[name].dtype) for name, value in total.items()}
 
@@ -174,7 +177,7 @@ class GradientEngine:
             this_pass = Pass(self._model, watched, inputs.device)
             logits, features = this_pass.forward(inputs, self._head)
             if logits.dim() != 2 or logits.shape[0] != inputs.shape[0]:
-                raise ValueError(f"the model returned logits of shape {tuple(logits.shape)} for {inputs.shape[0]} inputs")
+                raise ValueError(f"the model returned logits of shape {tuple(logits.shape)} for {len(inputs)} inputs")
             needed = influential(logits, left)
             labels = logits.detach().argmax(1)
             probabilities, q = residuals(logits, labels)
@@ -278,12 +281,12 @@ class GradientEngine:
 
     def _prepared(self, direction: Mapping[str, Tensor]) -> Direction:
         """The direction, checked and scaled; kept while the caller passes the same tensors unchanged."""
+        if any(value.is_inference() for value in direction.values()):  # changes in place would go unnoticed
+            return normalised(direction, self._ownership.trainable)
         key = tuple((name, value, value._version) for name, value in direction.items())
         same = len(key) == len(self._direction_key) and all(
             name == old_name and value is old_value and version == old_version
-            for (name, value, version), (old_name, old_value, old_version) in zip(
-                key, self._direction_key, strict=True
-            )
+            for (name, value, version), (old_name, old_value, old_version) in zip(key, self._direction_key, strict=True)
         )
         if self._direction is None or not same:
             self._direction = normalised(direction, self._ownership.trainable)

@@ -114,9 +114,7 @@ def sample_gradients(
     return logits.detach(), gradients
 
 
-def _summed(
-    gradients: Mapping[str, Tensor], inputs: Tensor, direction: Mapping[str, Tensor] | None
-) -> Contribution:
+def _summed(gradients: Mapping[str, Tensor], inputs: Tensor, direction: Mapping[str, Tensor] | None) -> Contribution:
     total = Contribution.zeros(inputs.shape[0], inputs.device, direction is not None)
     for name, gradient in gradients.items():
         total += of_gradients(gradient, None if direction is None else direction[name])

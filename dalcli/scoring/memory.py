@@ -16,6 +16,7 @@ def activation_bytes(model: nn.Module, sample: Tensor) -> int:
 
     Costs one forward pass of one sample.
     """
+    sample = sample.clone()  # a slice would drag the storage of its whole batch along
     own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     sizes: dict[int, int] = {}
     alive: list[Tensor] = []  # an address must not be reused while it is a key

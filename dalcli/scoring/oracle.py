@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from dalcli.scoring.passes import logits_of
 
@@ -54,9 +54,7 @@ def reference_labeled_gradient(model: nn.Module, batches: Iterable[tuple[Tensor,
     """G_S: the sum over all samples of the cross-entropy gradient for the true label, float64 by parameter name."""
     double = _double(model)
     total = {
-        name: torch.zeros_like(parameter)
-        for name, parameter in double.named_parameters()
-        if parameter.requires_grad
+        name: torch.zeros_like(parameter) for name, parameter in double.named_parameters() if parameter.requires_grad
     }
     for inputs, labels in batches:
         for sample, label in zip(inputs, labels, strict=True):
@@ -85,7 +83,7 @@ def _gradients(model: nn.Module, logits: Tensor, label: Tensor) -> dict[str, Ten
     named = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     if not named or not logits.requires_grad:
         return {}
-    gradients = torch.autograd.grad(F.softplus(others - own).sum(), list(named.values()), allow_unused=True)
+    gradients = torch.autograd.grad(functional.softplus(others - own).sum(), list(named.values()), allow_unused=True)
     return {
         name: gradient.to_dense() if gradient.is_sparse else gradient
         for name, gradient in zip(named, gradients, strict=True)

@@ -62,7 +62,7 @@ class Ownership:
 
     def coverage(self) -> dict[str, str]:
         """What accounts for each parameter: a rule, the fallback and why, no influence, or frozen."""
-        report = {name: "frozen" for name in self._frozen}
+        report = dict.fromkeys(self._frozen, "frozen")
         for owner in self._owners.values():
             report.update(dict.fromkeys(owner.names.values(), f"rule: {type(owner.rule).__name__}"))
         for name in self.fallback_names():

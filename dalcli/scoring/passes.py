@@ -14,7 +14,7 @@ OnForward = Callable[[Tensor, Tensor], Callable[[Tensor], None] | None]
 
 
 def logits_of(output: Any) -> Tensor:
-    """The logits among what a model returns: a tensor, a named tuple or record with ``logits``, else the first entry."""
+    """The logits in what a model returns: a tensor, a record or mapping with ``logits``, else the first entry."""
     if isinstance(output, Tensor):
         return output
     named = output.get("logits") if isinstance(output, Mapping) else getattr(output, "logits", None)
@@ -152,5 +152,3 @@ def influential(logits: Tensor, parameters: Mapping[str, nn.Parameter]) -> set[s
             found.add(names[id(variable)])
         pending.extend(parent for parent, _ in node.next_functions)
     return found
-
-

@@ -14,9 +14,8 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,20 +34,16 @@ Digests = NDArray[np.uint8]
 """Samples as (n, 16) uint8: the bytes behind their ``sample_id``."""
 
 
-class _Column(NamedTuple):
-    dtypes: tuple[str, ...]
-    dimensions: int
-    required: bool = True
-
-
-COLUMNS: Mapping[str, _Column] = {
-    "digest": _Column(("uint8",), 2),
-    "grad_sq_norm": _Column(("float64",), 1),
-    "grad_inner": _Column(("float64",), 1),
-    "probabilities": _Column(("float32",), 2),
-    "features": _Column(("float32",), 2),
-    "sketch": _Column(("float16", "float32"), 2, required=False),
+COLUMNS: Mapping[str, tuple[int, tuple[str, ...]]] = {
+    "digest": (2, ("uint8",)),
+    "grad_sq_norm": (1, ("float64",)),
+    "grad_inner": (1, ("float64",)),
+    "probabilities": (2, ("float32",)),
+    "features": (2, ("float32",)),
+    "sketch": (2, ("float16", "float32")),
 }
+"""Column name → number of dimensions, possible dtypes."""
+_OPTIONAL = {"sketch"}
 _SAFETENSORS_NAMES = {"U8": "uint8", "F16": "float16", "F32": "float32", "F64": "float64"}
 
 Layout = Mapping[str, tuple[str, tuple[int, ...]]]
@@ -141,12 +136,16 @@ class Shard:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._header: Header | None = None
 
-    @cached_property
+    @property
     def header(self) -> Header:
-        """What the file says about itself, read at first use."""
-        with self._open() as file:
-            return _parse_header(self.path, file)
+        """What the file says about itself, read whenever it is first opened."""
+        if self._header is None:
+            with self._open():
+                pass
+        assert self._header is not None
+        return self._header
 
     def __len__(self) -> int:
         return self.header.rows
@@ -192,6 +191,7 @@ class Shard:
         except (SafetensorError, OSError) as error:
             raise _unusable(self.path, str(error)) from error
         with opened as file:
+            self._header = self._header or _parse_header(self.path, file)
             yield file
 
     def _slice(self, file: Any, name: str, start: int, stop: int) -> Array:
@@ -210,9 +210,9 @@ class Shard:
             raise IndexError(f"rows outside 0..{len(self) - 1}")
         picked = np.empty((len(rows), *shape), dtype)
         breaks = np.flatnonzero(np.diff(rows) != 1) + 1
-        for first, last in zip([0, *breaks], [*breaks, len(rows)], strict=True):
-            if last > first:
-                picked[first:last] = self._slice(file, name, int(rows[first]), int(rows[first]) + int(last - first))
+        for run, where in zip(np.split(rows, breaks), np.split(picked, breaks), strict=True):
+            if len(run):
+                where[:] = self._slice(file, name, int(run[0]), int(run[-1]) + 1)
         return picked
 
     def column(self, name: str) -> tuple[str, tuple[int, ...]]:
@@ -242,12 +242,14 @@ class ScoreTable:
 
     def __len__(self) -> int:
         """Number of samples (reads every shard's header)."""
-        return sum(len(shard) for shard in self._consistent())
+        return sum(self._checked(shard).rows for shard in self._shards)
 
     def blocks(self, columns: Sequence[str], max_bytes: int = BLOCK_BYTES) -> Iterator[ScoreBlock]:
         """Stream all rows in shard order; ``digests`` always come along."""
-        for shard in self._consistent():
-            yield from shard.blocks(columns, max_bytes)
+        for shard in self._shards:
+            for block in shard.blocks(columns, max_bytes):
+                self._checked(shard)
+                yield block
 
     def lookup(self, digests: Digests, columns: Sequence[str]) -> dict[str, Array]:
         """The named columns at ``digests`` (n, 16), in that order; memory in proportion to n, not to the table.
@@ -260,10 +262,11 @@ class ScoreTable:
         layout = {name: self._shards[0].column(name) for name in columns}
         found = {name: np.empty((len(wanted), *shape), dtype) for name, (dtype, shape) in layout.items()}
         missing = np.ones(len(wanted), bool)
-        for shard in self._consistent():
+        for shard in self._shards:
             if not missing.any():
                 break
             places = find_keys(as_keys(shard.read(("digest",))["digest"]), wanted)
+            self._checked(shard)
             rows = np.flatnonzero(places >= 0)
             for name, array in shard.read(columns, rows).items() if len(rows) else ():
                 found[name][places[rows]] = array
@@ -275,12 +278,11 @@ class ScoreTable:
         order = find_keys(keys, wanted)
         return {name: array[order] for name, array in found.items()}
 
-    def _consistent(self) -> Iterator[Shard]:
-        for shard in self._shards:
-            first, here = self._shards[0].header, shard.header
-            if (here.metadata.model_version, here.layout) != (first.metadata.model_version, first.layout):
-                raise _unusable(shard.path, f"it does not belong together with {self._shards[0].path.name}")
-            yield shard
+    def _checked(self, shard: Shard) -> Header:
+        first, here = self._shards[0].header, shard.header
+        if (here.metadata.model_version, here.layout) != (first.metadata.model_version, first.layout):
+            raise _unusable(shard.path, f"it does not belong together with {self._shards[0].path.name}")
+        return here
 
 
 def _unusable(path: Path, reason: str) -> DalcliError:
@@ -290,13 +292,13 @@ def _unusable(path: Path, reason: str) -> DalcliError:
 
 
 def _check_columns(shapes: Mapping[str, tuple[int, ...]], dtypes: Mapping[str, str]) -> None:
-    unknown, absent = shapes.keys() - COLUMNS.keys(), {n for n, c in COLUMNS.items() if c.required} - shapes.keys()
+    unknown, absent = shapes.keys() - COLUMNS.keys(), COLUMNS.keys() - _OPTIONAL - shapes.keys()
     if unknown or absent:
         raise ValueError(f"columns missing: {sorted(absent)}, unknown: {sorted(unknown)}")
     for name, shape in shapes.items():
-        column, rows = COLUMNS[name], shapes["digest"][0]
-        if dtypes[name] not in column.dtypes or len(shape) != column.dimensions or shape[0] != rows:
-            wanted = f"{column.dimensions} dimensions, {rows} rows, {' or '.join(column.dtypes)}"
+        (dimensions, allowed), rows = COLUMNS[name], shapes["digest"][0]
+        if dtypes[name] not in allowed or len(shape) != dimensions or shape[0] != rows:
+            wanted = f"{dimensions} dimensions, {rows} rows, {' or '.join(allowed)}"
             raise ValueError(f"column {name!r} is {shape} {dtypes[name]}, not {wanted}")
     if shapes["digest"][1] != DIGEST_BYTES or shapes["probabilities"][1] < 1:
         raise ValueError(f"digest {shapes['digest']}, probabilities {shapes['probabilities']}: not (n, 16) and (n, K)")
@@ -312,7 +314,8 @@ def _parse_header(path: Path, file: Any) -> Header:
         dtypes = {name: _SAFETENSORS_NAMES.get(part.get_dtype(), "?") for name, part in slices.items()}
         _check_columns(shapes, dtypes)
         metadata = ShardMetadata(text["model_version"], int(text["micro_batch"]))
-        checksums = {name: int(json.loads(text["checksums"])[name]) for name in shapes}
+        stored = json.loads(text["checksums"])
+        checksums = {name: int(stored[name]) for name in shapes}
     except (KeyError, ValueError, TypeError, SafetensorError) as error:
         raise _unusable(path, f"bad header: {error}") from error
     layout = {name: (dtypes[name], shapes[name][1:]) for name in shapes}

@@ -53,9 +53,11 @@ class Best:
 
     def __init__(self, request: Request) -> None:
         self._request = request
-        self._kept = _Candidates.none()
-        self._pending: list[_Candidates] = []
+        self._digests: Digests = np.empty((0, 16), np.uint8)
+        self._values = np.empty(0)
         self._bar: tuple[np.float64, np.uint64] | None = None
+        self._pending: list[tuple[Digests, NDArray[np.float64]]] = []
+        self._waiting = 0
         self._non_finite = 0
 
     def offer(self, digests: Digests, values: NDArray[Any]) -> None:
@@ -69,70 +71,55 @@ class Best:
     def selection(self) -> Selection:
         """The best so far, first choice first."""
         self._settle()
-        return Selection(self._kept.digests, self._kept.values, self._non_finite)
+        return Selection(self._digests, self._values, self._non_finite)
 
     def _offer(self, digests: Digests, values: NDArray[np.float64]) -> None:
         undefined = np.isnan(values)
         if undefined.any():
             self._non_finite += int(np.count_nonzero(self._request.eligible.contains(digests[undefined])))
-        passing = self._passing(digests, values)
-        eligible = self._request.eligible.contains(passing.digests)
-        self._pending.append(passing.take(np.flatnonzero(eligible)))
-        waiting = sum(map(len, self._pending))
-        if waiting >= self._request.size or (self._bar is None and waiting + len(self._kept) >= self._request.size):
+        rows = self._passing(digests, values)
+        if len(rows):
+            self._pending.append((digests[rows], values[rows]))
+            self._waiting += len(rows)
+        if self._waiting >= self._request.size:
             self._settle()
 
-    def _passing(self, digests: Digests, values: NDArray[np.float64]) -> _Candidates:
-        """The rows that are not worse than the worst of a full set of candidates, eligible or not."""
+    def _passing(self, digests: Digests, values: NDArray[np.float64]) -> NDArray[np.intp]:
+        """The rows not worse than the worst of a full set of candidates, eligible or not."""
         if self._bar is None:
-            return _Candidates(digests, values, self._request.keys(digests))
+            return np.arange(len(values))
         worst, worst_key = self._bar
-        if np.isnan(worst):
-            ahead, level = ~np.isnan(values), np.isnan(values)
-        else:
-            ahead, level = values > worst, values == worst
-        rows = np.flatnonzero(ahead | level)
-        keys = self._request.keys(digests[rows])
-        passing = ahead[rows] | (keys <= worst_key)
-        return _Candidates(digests[rows], values[rows], keys).take(np.flatnonzero(passing))
+        # Anything is better than NaN, and a comparison with NaN is false.
+        undefined = bool(np.isnan(worst))
+        rows = np.arange(len(values)) if undefined else np.flatnonzero(values >= worst)
+        level = np.isnan(values[rows]) if undefined else values[rows] == worst
+        if level.any():
+            tied = rows[level]
+            kept = tied[self._request.keys(digests[tied]) <= worst_key]
+            rows = np.concatenate([rows[~level], kept])
+        return rows
 
     def _settle(self) -> None:
-        candidates = _Candidates.joined([self._kept, *self._pending])
-        self._pending = []
-        self._kept = candidates.ranked(self._request.size)
-        if len(self._kept) == self._request.size > 0:
-            self._bar = self._kept.values[-1], self._kept.keys[-1]
+        """Keep the best of what has passed so far, and raise the bar to the worst of them."""
+        if not self._pending:
+            return
+        digests, values = (np.concatenate(part) for part in zip(*self._pending, strict=True))
+        self._pending, self._waiting = [], 0
+        eligible = self._request.eligible.contains(digests)
+        digests = np.concatenate([self._digests, digests[eligible]])
+        values = np.concatenate([self._values, values[eligible]])
+        keys = self._request.keys(digests)
+        best = _ranking(digests, values, keys)[: self._request.size]
+        self._digests, self._values = digests[best], values[best]
+        if len(best) == self._request.size > 0:
+            self._bar = values[best[-1]], keys[best[-1]]
 
 
-@dataclass(frozen=True, eq=False)
-class _Candidates:
-    digests: Digests
-    values: NDArray[np.float64]
-    keys: NDArray[np.uint64]
-
-    @classmethod
-    def none(cls) -> _Candidates:
-        return cls(np.empty((0, 16), np.uint8), np.empty(0), np.empty(0, np.uint64))
-
-    @classmethod
-    def joined(cls, parts: list[_Candidates]) -> _Candidates:
-        return cls(
-            np.concatenate([part.digests for part in parts]),
-            np.concatenate([part.values for part in parts]),
-            np.concatenate([part.keys for part in parts]),
-        )
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    def take(self, rows: NDArray[np.intp]) -> _Candidates:
-        return _Candidates(self.digests[rows], self.values[rows], self.keys[rows])
-
-    def ranked(self, size: int) -> _Candidates:
-        """The ``size`` best, best first, without repetitions."""
-        # lexsort's last key counts most, and it puts NaN last whatever the sign.
-        order = np.lexsort((as_keys(self.digests), self.keys, -self.values))
-        if len(np.unique(self.keys)) < len(order):  # the same sample has the same key; unequal ones almost never do
-            first = np.unique(as_keys(self.digests[order]), return_index=True)[1]
-            order = order[np.sort(first)]
-        return self.take(order[:size])
+def _ranking(digests: Digests, values: NDArray[np.float64], keys: NDArray[np.uint64]) -> NDArray[np.intp]:
+    """Row numbers from best to worst, each sample only at its best place."""
+    # lexsort's last key counts most, and it puts NaN last whatever the sign.
+    order = np.lexsort((as_keys(digests), keys, -values))
+    if len(np.unique(keys)) < len(order):  # equal samples have equal keys; different samples almost never do
+        first = np.unique(as_keys(digests[order]), return_index=True)[1]
+        order = order[np.sort(first)]
+    return order

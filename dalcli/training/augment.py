@@ -29,7 +29,7 @@ class Augmentation:
     right: IntArray
 
     def apply(self, pixels: UInt8Array, rows: IntArray) -> UInt8Array:
-        """Flip and shift ``pixels`` ``(len(rows), H, W, 3)``, which are the images ``rows``; borders mirror the image."""
+        """Flip and shift ``pixels`` ``(b, H, W, 3)``, the images ``rows`` ``(b,)``; borders mirror."""
         _, height, width, _ = pixels.shape
         vertical = _mirrored(np.arange(height) - self.down[rows, None], height)
         horizontal = _mirrored(np.arange(width) - self.right[rows, None], width)

@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -49,20 +50,27 @@ def reproducible(device: torch.device, threads: int | None = None) -> Iterator[i
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is not deterministic without it
     previous_threads = torch.get_num_threads()
     previous_tf32 = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
-    previous_fill = torch.utils.deterministic.fill_uninitialized_memory
+    previous_fill = _fill_memory(False)  # a debugging aid of deterministic mode that costs time
     previous_mode = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     try:
         _set_tf32(False, False)
         torch.use_deterministic_algorithms(True, warn_only=True)
-        torch.utils.deterministic.fill_uninitialized_memory = False  # a debugging aid that costs time
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*does not have a deterministic implementation")
             yield set_threads(threads)
     finally:
         torch.use_deterministic_algorithms(previous_mode[0], warn_only=previous_mode[1])
-        torch.utils.deterministic.fill_uninitialized_memory = previous_fill
+        _fill_memory(previous_fill)
         _set_tf32(*previous_tf32)
         torch.set_num_threads(previous_threads)
+
+
+def _fill_memory(fill: bool) -> bool:
+    """Whether torch fills uninitialised memory in deterministic mode; returns the previous choice."""
+    settings: Any = torch.utils.deterministic
+    previous: bool = settings.fill_uninitialized_memory
+    settings.fill_uninitialized_memory = fill
+    return previous
 
 
 def _set_tf32(convolutions: bool, products: bool) -> None:

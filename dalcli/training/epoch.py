@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn, optim
-from torch.nn import functional as F
+from torch.nn.functional import cross_entropy
 
 from dalcli.data.pixels import IntArray, UInt8Array
 from dalcli.models.preprocess import PixelStats, to_input
@@ -22,7 +22,6 @@ def train_epoch(
     model: nn.Module,
     optimizer: optim.Optimizer,
     batches: Iterable[tuple[UInt8Array, IntArray]],
-    *,
     stats: PixelStats,
     device: torch.device,
     precision: Precision,
@@ -36,8 +35,8 @@ def train_epoch(
             optimizer.zero_grad(set_to_none=True)
             with batch_statistics(model, len(labels)), precision.autocast():
                 logits = call_model(model, inputs)
-            loss = F.cross_entropy(logits.float(), targets)
-            precision.scaler.scale(loss).backward()
+            loss = cross_entropy(logits.float(), targets)
+            precision.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # torch's
             precision.scaler.step(optimizer)
             precision.scaler.update()
             losses.append((len(labels), loss.detach()))  # read at the end: reading waits for a GPU
@@ -45,7 +44,7 @@ def train_epoch(
 
 
 def measure(
-    model: nn.Module, data: TrainingData, *, stats: PixelStats, device: torch.device, batch_size: int
+    model: nn.Module, data: TrainingData, stats: PixelStats, device: torch.device, batch_size: int
 ) -> tuple[float, float]:
     """Mean cross-entropy per image and accuracy on ``data``: eval mode, not augmented, float32, summed in float64.
 
@@ -55,7 +54,7 @@ def measure(
     correct = done = 0
     for logits in logit_blocks(model, data.pixels, stats, device, batch_size):
         targets = torch.from_numpy(data.labels[done : done + len(logits)])
-        losses.append(float(F.cross_entropy(logits.double(), targets, reduction="sum")))
+        losses.append(float(cross_entropy(logits.double(), targets, reduction="sum")))
         correct += int((logits.argmax(1) == targets).sum())
         done += len(logits)
     return math.fsum(losses) / done, correct / done

@@ -124,11 +124,10 @@ class _Run:
         rate = learning_rate(self.settings, number)
         set_learning_rate(self.optimizer, rate)
         batches = training_batches(self.data, self.settings, seed=self.seed, version=self.version, epoch=number)
-        where = {"stats": self.stats, "device": self.device}
-        batch_loss = train_epoch(self.model, self.optimizer, batches, precision=self.precision, **where)
+        batch_loss = train_epoch(self.model, self.optimizer, batches, self.stats, self.device, self.precision)
         self._require_finite(batch_loss, number)
         at_once = max(self.settings.batch_size, MEASURE_AT_LEAST)
-        train_loss, accuracy = measure(self.model, self.data, batch_size=at_once, **where)
+        train_loss, accuracy = measure(self.model, self.data, self.stats, self.device, at_once)
         self._require_finite(train_loss, number)
         return EpochRecord(number, rate, batch_loss, train_loss, accuracy)
 

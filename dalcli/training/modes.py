@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from torch import nn
@@ -30,7 +30,7 @@ def batch_statistics(model: nn.Module, samples: int) -> Iterator[None]:
 
 
 @contextmanager
-def _in_eval(modules: list[nn.Module]) -> Iterator[None]:
+def _in_eval(modules: Sequence[nn.Module]) -> Iterator[None]:
     for module in modules:
         module.training = False
     try:

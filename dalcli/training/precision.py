@@ -9,6 +9,8 @@ import torch
 
 from dalcli.feedback import Feedback
 
+BFLOAT16_FROM = (8, 0)  # CUDA compute capability; older GPUs emulate it, slowly
+
 
 @dataclass(frozen=True)
 class Precision:
@@ -32,7 +34,7 @@ def choose_precision(setting: Literal["auto", "on", "off"], device: torch.device
     """What ``training.mixed_precision`` means on ``device``."""
     dtype = None
     if setting != "off" and device.type == "cuda":
-        dtype = torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+        dtype = torch.bfloat16 if torch.cuda.get_device_capability(device) >= BFLOAT16_FROM else torch.float16
     elif setting == "on":
         feedback.warn(f"training.mixed_precision: on needs a CUDA GPU; training in float32 on {device.type}")
     scaler = torch.amp.GradScaler(device.type, enabled=dtype is torch.float16)

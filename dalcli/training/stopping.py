@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from dalcli.config.schema import TrainingConfig
 from dalcli.models.meta import EpochRecord, StopReason
 
 
+LEAST_PROGRESS = 1e-3  # relative; a loss that falls by rounding errors for ever makes no progress
+
+
 def stop_reason(history: Sequence[EpochRecord], settings: TrainingConfig) -> StopReason | None:
     """Why training ends after the epochs of ``history``; None while it goes on.
 
     converged: the train accuracy has reached the threshold in each of the last ``hold_epochs`` epochs, and
-    ``min_epochs`` are done. patience: the train loss has had no new minimum for ``patience`` epochs.
+    ``min_epochs`` are done. patience: for ``patience`` epochs the train loss has not been 0.1% below
+    the last minimum that counted, all of them together (slow progress adds up).
     """
     if _converged(history, settings):
         return "converged"
@@ -30,7 +35,8 @@ def _converged(history: Sequence[EpochRecord], settings: TrainingConfig) -> bool
 
 
 def _epochs_since_best(history: Sequence[EpochRecord]) -> int:
-    if not history:
-        return 0
-    best = min(range(len(history)), key=lambda index: history[index].train_loss)  # the first of equals
-    return len(history) - 1 - best
+    best, since = math.inf, 0
+    for record in history:
+        better = record.train_loss < best * (1 - LEAST_PROGRESS)
+        best, since = (record.train_loss, 0) if better else (best, since + 1)
+    return since

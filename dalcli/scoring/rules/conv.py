@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from dalcli.scoring.rules.base import Contribution, LayerCall, UnsupportedCallError, of_gradients, register
 from dalcli.scoring.rules.conv_routes import ROUTES, Convolution
@@ -53,7 +53,7 @@ def _as_plane(call: LayerCall, module: nn.Conv1d | nn.Conv2d) -> tuple[Convoluti
     inputs, mode = call.inputs, module.padding_mode
     if mode != "zeros" or before != after:
         pairs = [side for pair in reversed(list(zip(before, after, strict=True))) for side in pair]
-        inputs = F.pad(inputs, pairs, mode="constant" if mode == "zeros" else mode)
+        inputs = functional.pad(inputs, pairs, mode="constant" if mode == "zeros" else mode)
         before = (0,) * len(before)
     line = inputs.dim() == 3
     if line:

@@ -1,6 +1,7 @@
 """The routes by which a convolution's ‖Σ_t δ_t patch_tᵀ‖² and ⟨·, V⟩ are computed; ``cost`` chooses among them.
 
-All take a :class:`Convolution`, inputs (n, G·C, H, W), output gradients (n, G·O, H', W') and V (G·O, C, kh, kw) or None.
+All take a :class:`Convolution`, inputs (n, G·C, H, W), output gradients (n, G·O, H', W'), and V (G·O, C, kh, kw)
+or None.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
 from dalcli.scoring.rules.base import Contribution, of_gradients
 from dalcli.scoring.rules.cost import Outer
@@ -74,7 +75,7 @@ def _weight_gradient(layer: Convolution, inputs: Tensor, gradient: Tensor, sampl
 def one_by_one(
     layer: Convolution, inputs: Tensor, gradient: Tensor, along: Tensor | None, chunk_bytes: int
 ) -> Contribution:
-    """One sample's weight gradient at a time: the fastest kernels a processor has, and a gradient that stays in cache."""
+    """One sample's weight gradient at a time: a processor's fastest kernels, and a gradient that stays in cache."""
 
     def part(piece: slice) -> Contribution:
         return of_gradients(_weight_gradient(layer, inputs[piece], gradient[piece], 1), along)
@@ -122,7 +123,7 @@ def pixel_gram(
         pixels = (x.mT @ x).reshape(-1, *layer.size_in, *layer.size_in)
         rows, columns = layer.padding
         if rows or columns:
-            pixels = F.pad(pixels, (columns, columns, rows, rows, columns, columns, rows, rows))
+            pixels = functional.pad(pixels, (columns, columns, rows, rows, columns, columns, rows, rows))
         for axis in (0, 1):
             pixels = _shifted_sum(layer, pixels, axis)
         return _gram_with(layer, pixels.reshape(x.shape[0], layer.groups, -1), gradient[piece])
@@ -191,7 +192,7 @@ def _positions(layer: Convolution, gradient: Tensor) -> Tensor:
 
 def _patches(layer: Convolution, inputs: Tensor) -> Tensor:
     """(n, G·C, H, W) -> (n, G, C·kh·kw, T)."""
-    patches = F.unfold(inputs, layer.kernel, layer.dilation, layer.padding, layer.stride)
+    patches = functional.unfold(inputs, layer.kernel, layer.dilation, layer.padding, layer.stride)
     return patches.reshape(inputs.shape[0], layer.groups, layer.outer.columns, layer.outer.positions)
 
 
@@ -205,5 +206,5 @@ def _applied(layer: Convolution, inputs: Tensor, gradient: Tensor, along: Tensor
     """⟨Σ_t δ_t patch_tᵀ, V⟩ by running the layer with V as its weight."""
     if along is None:
         return None
-    outputs = F.conv2d(inputs, along, None, layer.stride, layer.padding, layer.dilation, layer.groups)
+    outputs = functional.conv2d(inputs, along, None, layer.stride, layer.padding, layer.dilation, layer.groups)
     return row_dots(outputs, gradient)

@@ -38,8 +38,8 @@ def outer_products(inputs: Tensor, gradient: Tensor, along: Tensor | None, chunk
     samples, positions, columns = inputs.shape
     rows = gradient.shape[-1]
     if positions == 1:
-        sq_norm = (torch.linalg.vector_norm(inputs, dim=(1, 2)) * torch.linalg.vector_norm(gradient, dim=(1, 2))).double()
-        return Contribution(sq_norm.square(), _applied(inputs, gradient, along))
+        lengths = [torch.linalg.vector_norm(values, dim=(1, 2)).double() for values in (inputs, gradient)]
+        return Contribution((lengths[0] * lengths[1]).square(), _applied(inputs, gradient, along))
     outer = Outer(positions, rows, columns, 1, inputs.element_size())
     if cheapest(matmul_routes(outer, machine_for(inputs.device.type))) == "gram":
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 from torchvision.models.convnext import LayerNorm2d
 
 from dalcli.scoring.rules.base import Contribution, LayerCall, UnsupportedCallError, of_gradients, register
@@ -64,7 +64,7 @@ class GroupNormRule:
         weight = None
         if "weight" in call.names:
             assert isinstance(module.eps, float)
-            normalised = F.group_norm(call.inputs, int(groups), eps=module.eps)
+            normalised = functional.group_norm(call.inputs, int(groups), eps=module.eps)
             weight = _per_channel(normalised * call.gradient)
         return _affine(call, weight, _per_channel(call.gradient) if "bias" in call.names else None)
 
@@ -102,7 +102,7 @@ class LayerNormRule:
         _require_samples(call, module.normalized_shape)
         wanted = "weight" in call.names
         return _per_feature(
-            call, F.layer_norm(call.inputs, module.normalized_shape, eps=module.eps) if wanted else None
+            call, functional.layer_norm(call.inputs, module.normalized_shape, eps=module.eps) if wanted else None
         )
 
 
@@ -119,7 +119,7 @@ class RMSNormRule:
         module = call.module
         assert isinstance(module, nn.RMSNorm)
         _require_samples(call, module.normalized_shape)
-        return _per_feature(call, F.rms_norm(call.inputs, list(module.normalized_shape), eps=module.eps))
+        return _per_feature(call, functional.rms_norm(call.inputs, list(module.normalized_shape), eps=module.eps))
 
 
 @register(LayerNorm2d)
@@ -136,6 +136,6 @@ class ChannelLayerNormRule:
         assert isinstance(module, nn.LayerNorm)
         weight = None
         if "weight" in call.names:
-            last = F.layer_norm(call.inputs.permute(0, 2, 3, 1), module.normalized_shape, eps=module.eps)
+            last = functional.layer_norm(call.inputs.permute(0, 2, 3, 1), module.normalized_shape, eps=module.eps)
             weight = (last * call.gradient.permute(0, 2, 3, 1)).sum((1, 2))
         return _affine(call, weight, _per_channel(call.gradient) if "bias" in call.names else None)

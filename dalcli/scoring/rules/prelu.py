@@ -17,10 +17,11 @@ class PReLURule:
         return True
 
     def contributions(self, call: LayerCall) -> Contribution:
+        module = call.module
+        assert isinstance(module, nn.PReLU)
         products = call.inputs.clamp(max=0).mul_(call.gradient)
-        weight = call.module.weight
-        if weight.numel() == 1:
+        if module.num_parameters == 1:
             slopes = products.reshape(products.shape[0], -1).sum(1, keepdim=True)
         else:
-            slopes = products.reshape(products.shape[0], weight.numel(), -1).sum(2)
+            slopes = products.reshape(products.shape[0], module.num_parameters, -1).sum(2)
         return of_gradients(slopes, call.along("weight"))

@@ -32,7 +32,8 @@ def row_dots(left: Tensor, right: Tensor) -> Tensor:
     """Σ over everything but the samples of left·right; (n, ...) twice -> (n,) float64."""
     if left.dim() == 4 and left.is_contiguous(memory_format=torch.channels_last):
         left, right = left.permute(0, 2, 3, 1), right.permute(0, 2, 3, 1)
-    return torch.linalg.vecdot(left.flatten(1), right.flatten(1)).double()
+    dots: Tensor = torch.linalg.vecdot(left.flatten(1), right.flatten(1))
+    return dots.double()
 
 
 def gram_dots(left: Tensor, right: Tensor) -> Tensor:
@@ -41,4 +42,5 @@ def gram_dots(left: Tensor, right: Tensor) -> Tensor:
     The terms cancel (‖Σ_t δ_t a_tᵀ‖² is far below Σ_t ‖δ_t‖²‖a_t‖²), so rows are summed before they meet in float64,
     and rounding may leave a tiny negative where the truth is zero.
     """
-    return torch.linalg.vecdot(left, right).flatten(1).sum(1, dtype=torch.float64).clamp_min(0.0)
+    rows: Tensor = torch.linalg.vecdot(left, right)
+    return rows.flatten(1).sum(1, dtype=torch.float64).clamp_min(0.0)

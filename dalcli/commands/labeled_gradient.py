@@ -1,0 +1,78 @@
+"""G_S, the summed gradient of the labeled set: computed once per model version and kept beside its scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from dalcli.commands.loading import LoadedModel
+from dalcli.commands.pixels import ReadableImages, open_decodable_images, row_chunks
+from dalcli.commands.session import Session
+from dalcli.models.preprocess import to_input
+from dalcli.models.tensorfile import DamagedFileError, read_tensors, write_tensors
+from dalcli.scoring.engine import GradientEngine
+from dalcli.state import catalog, versions
+from dalcli.state.versions import ModelVersion
+from dalcli.training.prefetch import prefetch
+
+LABELED_GRADIENT_NAME = "labeled_gradient.safetensors"
+
+
+@dataclass(frozen=True)
+class LabeledGradient:
+    """G_S by parameter name, on the processor; ``samples`` is the size of S it was summed over."""
+
+    tensors: dict[str, Tensor]
+    samples: int
+
+    @property
+    def norm(self) -> float:
+        """‖G_S‖, whose square is Eq. 8's training dynamics."""
+        return float(sum(value.double().square().sum() for value in self.tensors.values()) ** 0.5)
+
+
+def stored(path: Path, settings: str) -> LabeledGradient | None:
+    """The kept G_S, if it is whole and was made with the same ``settings``."""
+    try:
+        tensors, metadata = read_tensors(path)
+        if metadata["settings"] != settings:
+            return None
+        return LabeledGradient(tensors, int(metadata["samples"]))
+    except (DamagedFileError, KeyError, TypeError, ValueError):
+        return None
+
+
+def labeled_gradient(
+    session: Session,
+    model: ModelVersion,
+    loaded: LoadedModel,
+    engine: GradientEngine,
+    micro_batch: int,
+    settings: str,
+) -> LabeledGradient:
+    """G_S = Σ_{(x,y)∈S} ∇ℓ over what ``model`` was trained on, with the true labels it saw (Eq. 15)."""
+    path = session.workspace.score_folder(model.version) / LABELED_GRADIENT_NAME
+    found = stored(path, settings)
+    if found is None:
+        with session.database.read() as connection:
+            labels = versions.seen_labels(connection, model)
+            images = [image for image in catalog.images(connection, "training") if image.key in labels]
+        opened = open_decodable_images(session, images, loaded.meta.spec.image_size)
+        total = engine.labeled_gradient(_batches(opened, labels, loaded, micro_batch))
+        found = LabeledGradient({name: value.cpu() for name, value in total.items()}, len(opened.images))
+        write_tensors(path, found.tensors, {"settings": settings, "samples": found.samples})
+    return LabeledGradient({name: value.to(loaded.device) for name, value in found.tensors.items()}, found.samples)
+
+
+def _batches(
+    opened: ReadableImages, labels: dict[int, int], loaded: LoadedModel, micro_batch: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    truth = torch.tensor([labels[image.key] for image in opened.images], device=loaded.device)
+    chunks = list(row_chunks(len(opened.images), micro_batch))
+    with prefetch(opened.pixels.read(rows) for rows in chunks) as blocks:
+        for rows, block in zip(chunks, blocks, strict=True):
+            yield to_input(block, loaded.meta.pixel_stats, loaded.device), truth[rows[0] : rows[-1] + 1]

@@ -1,0 +1,64 @@
+import csv
+import io
+import os
+from dataclasses import asdict
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dalcli.formats.batch_csv import COLUMNS, BatchRow, render_batch
+
+ID = f"s-{'0' * 32}"
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.sampled_from(
+    ["a,b", 'say "x"', "new\nline", "cr\ronly", "=1+1", " spaces ", "é🐈", "a;b", "a\tb"]
+)
+floats = st.none() | st.floats(allow_nan=False)
+
+
+def test_exactly_these_columns() -> None:
+    assert render_batch([]) == b"sample_id,path,rank,score,pseudo_label,confidence,strategy,arm,batch_id,label\n"
+
+
+def test_a_row_byte_for_byte() -> None:
+    rows = [
+        BatchRow(ID, "sub/a.png", 1, 0.1, "cat", 1 / 3, "dynamical", "active", "b-0001"),
+        BatchRow(ID, 'say "x", é', 2, None, None, None, "random", "control", "b-0001"),
+    ]
+    _, first, second, end = render_batch(rows).split(b"\n")
+    assert first == f"{ID},sub/a.png,1,0.1,cat,0.3333333333333333,dynamical,active,b-0001,".encode()
+    assert second == f'{ID},"say ""x"", é",2,,,,random,control,b-0001,'.encode()
+    assert end == b""
+
+
+@given(
+    st.builds(
+        BatchRow, st.just(ID), texts, st.integers(1, 10**6), floats, st.none() | texts, floats, texts, texts, texts
+    )
+)
+def test_every_cell_comes_back_exactly(row: BatchRow) -> None:
+    text = render_batch([row]).decode("utf-8")
+    (cells,) = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    expected = asdict(row)
+    assert tuple(cells) == COLUMNS == tuple(expected)
+    for column in ("score", "confidence"):
+        number = expected.pop(column)
+        assert (float(cells.pop(column)) if number is not None else cells.pop(column)) == (
+            number if number is not None else ""
+        )
+    assert cells == {column: "" if value is None else str(value) for column, value in expected.items()}
+
+
+def test_numpy_numbers_are_numbers() -> None:
+    row = BatchRow(ID, "a.png", np.int64(3), np.float64(0.1), None, np.float64(1e-17), "s", "active", "b")  # type: ignore[arg-type]
+    assert b",3,0.1,,1e-17," in render_batch([row])
+
+
+def test_formulas_are_left_alone() -> None:
+    row = BatchRow(ID, "=cmd().png", 1, None, "+cat", None, "s", "active", "b")
+    assert f"{ID},=cmd().png,1,,+cat,,".encode() in render_batch([row])
+
+
+def test_undecodable_file_names_are_escaped_and_the_file_stays_utf8() -> None:
+    row = BatchRow(ID, os.fsdecode(b"caf\xe9.png"), 1, None, None, None, "s", "active", "b")
+    assert ",caf\\udce9.png,1," in render_batch([row]).decode("utf-8")
