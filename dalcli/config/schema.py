@@ -82,7 +82,7 @@ class TrainingConfig(Section):
     schedule: Literal["constant", "cosine", "step"] = Field(
         "constant", description="learning rate over epochs; cosine reaches 0 at max_epochs; step: ×0.1 at 1/2 and 3/4"
     )
-    batch_size: int = Field(64, ge=1, description="images per optimizer step")
+    batch_size: int = Field(32, ge=1, description="images per optimizer step")
     max_epochs: int = Field(200, ge=1, description="stop here even if not converged (exit 0, with a warning)")
     min_epochs: int = Field(1, ge=1, description="never call it converged before this many epochs")
     accuracy_threshold: float = Field(
