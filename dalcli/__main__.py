@@ -5,8 +5,10 @@ import sys
 
 def run() -> None:
     """Console-script entry point."""
-    from dalcli.cli.main import main
-
+    try:
+        from dalcli.cli.main import main
+    except KeyboardInterrupt:  # before there is anybody to say so
+        sys.exit(130)
     sys.exit(main(sys.argv[1:]))
 
 

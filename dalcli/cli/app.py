@@ -12,10 +12,12 @@ from typing import Annotated
 import typer
 
 from dalcli import __version__
+from dalcli.cli.batch_app import batch_app
 from dalcli.cli.options import (
     Directory,
     Json,
     Quiet,
+    RootDirectory,
     StaleOk,
     Wait,
     class_list,
@@ -24,7 +26,7 @@ from dalcli.cli.options import (
     remember,
     session_of,
 )
-from dalcli.errors import UsageError
+from dalcli.cli.pool_app import pool_app
 
 app = typer.Typer(
     name="dalcli",
@@ -32,12 +34,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-)
-pool_app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Add images, list them, see what is unreadable."
-)
-batch_app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="What is out for labeling, and what came back."
 )
 app.add_typer(pool_app, name="pool")
 app.add_typer(batch_app, name="batch")
@@ -71,7 +67,7 @@ def _version(value: bool) -> None:
 
 @app.callback(epilog=EXIT_CODES)
 def root(
-    directory: Directory = None,
+    directory: RootDirectory = None,
     quiet: Quiet = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
@@ -107,71 +103,6 @@ def init(
     request = command.Request(sources or [], class_list(classes), test, labels_from_folders, config)
     result = command.run(directory_of(directory) or Path.cwd(), request, feedback_of(quiet))
     render.show(result, json)
-
-
-@pool_app.command("add", epilog="Example: dalcli pool add more_photos/")
-def pool_add(
-    sources: Annotated[list[Path] | None, typer.Argument(help="Folders, manifests or images.")] = None,
-    test: Annotated[Path | None, typer.Option(help="More labeled test images.", metavar="PATH")] = None,
-    labels_from_folders: Annotated[
-        bool, typer.Option("--labels-from-folders", help="The folder of an image is its label.")
-    ] = False,
-    directory: Directory = None,
-    json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """Register more images; known ones are recognised by their bytes."""
-    from dalcli.cli import render
-    from dalcli.commands import pool
-
-    with session_of(directory, quiet) as session:
-        render.show(pool.add(session, sources or [], test, labels_from_folders), json)
-
-
-@pool_app.command("list", epilog="Example: dalcli pool list --state labeled")
-def pool_list(
-    state: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Only samples in this state: unlabeled, 'in flight', labeled, disputed, skipped, quarantined."
-        ),
-    ] = None,
-    directory: Directory = None,
-    json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """Print every sample with its state as CSV."""
-    from dalcli.cli import render
-    from dalcli.commands import pool
-
-    with session_of(directory, quiet) as session:
-        render.show(pool.listing(session, state or ()), json)
-
-
-@pool_app.command("quarantine", epilog="Example: dalcli pool quarantine")
-def pool_quarantine(directory: Directory = None, json: Json = False, quiet: Quiet = False) -> None:
-    """Print the files that could not be read, with the reason. Mended files come back with `pool add`."""
-    from dalcli.cli import render
-    from dalcli.commands import pool
-
-    with session_of(directory, quiet) as session:
-        render.show(pool.quarantined(session), json)
-
-
-@pool_app.command("relocate", epilog="Example: dalcli pool relocate /old/disk/photos /new/disk/photos")
-def pool_relocate(
-    old: Annotated[Path, typer.Argument(help="Where the images were.")],
-    new: Annotated[Path, typer.Argument(help="Where they are now.")],
-    directory: Directory = None,
-    json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """Follow images that were moved; their bytes are compared first."""
-    from dalcli.cli import render
-    from dalcli.commands import pool
-
-    with session_of(directory, quiet) as session:
-        render.show(pool.relocate(session, old, new), json)
 
 
 @app.command(epilog="Example: dalcli train && dalcli score && dalcli evaluate")
@@ -225,56 +156,12 @@ def query(
     from dalcli.cli import render
     from dalcli.commands import query as command
 
-    if gamma is not None and not gamma >= 0:
-        raise UsageError(f"--gamma {gamma} is out of range", "a number from 0 to inf")
     options = command.Options(budget, purpose.value, strategy, gamma, new, key, stale_ok, wait)
+    command.check(options)
+    render.check_output(output)
     with session_of(directory, quiet) as session:
         result = command.run(session, options)
         render.deliver(result.csv, output, f"batch {result.batch_id} stays open: run the same command again")
-
-
-@batch_app.command("list", epilog="Example: dalcli batch list")
-def batch_list(directory: Directory = None, json: Json = False, quiet: Quiet = False) -> None:
-    """Print all batches and how far they have come back."""
-    from dalcli.cli import render
-    from dalcli.commands import batch
-
-    with session_of(directory, quiet) as session:
-        render.show(batch.listing(session), json)
-
-
-@batch_app.command("show", epilog="Example: dalcli batch show b-0001")
-def batch_show(
-    batch_id: Annotated[str, typer.Argument(help="As in the batch_id column.")],
-    csv: Annotated[bool, typer.Option("--csv", help="Print the bytes its query printed.")] = False,
-    directory: Directory = None,
-    json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """Print one batch, row by row."""
-    from dalcli.cli import render
-    from dalcli.commands import batch
-
-    with session_of(directory, quiet) as session:
-        if csv:
-            render.deliver(batch.stored_csv(session, batch_id), None, "the batch is unchanged")
-        else:
-            render.show(batch.show(session, batch_id), json)
-
-
-@batch_app.command("release", epilog="Example: dalcli batch release b-0001")
-def batch_release(
-    batch_id: Annotated[str, typer.Argument(help="As in the batch_id column.")],
-    directory: Directory = None,
-    json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """Give the samples still out back to the pool; late answers are accepted all the same."""
-    from dalcli.cli import render
-    from dalcli.commands import batch
-
-    with session_of(directory, quiet) as session:
-        render.show(batch.release(session, batch_id), json)
 
 
 @app.command(

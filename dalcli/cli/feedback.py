@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
+from dalcli.cli.streams import say
 from dalcli.feedback import Feedback, Task
 
 PLAIN_SECONDS = 10.0
@@ -16,7 +17,7 @@ def choose(quiet: bool) -> Feedback:
     """Bars on a terminal, occasional lines in a log, warnings only under ``--quiet``."""
     if quiet:
         return QuietFeedback()
-    return TerminalFeedback() if sys.stderr.isatty() else PlainFeedback()
+    return TerminalFeedback() if sys.stderr is not None and sys.stderr.isatty() else PlainFeedback()
 
 
 class QuietFeedback:
@@ -26,7 +27,7 @@ class QuietFeedback:
         pass
 
     def warn(self, message: str) -> None:
-        _say(f"warning: {message}")
+        say(f"warning: {message}")
 
     @contextmanager
     def task(self, label: str, total: int | None, unit: str = "images") -> Iterator[Task]:
@@ -37,7 +38,7 @@ class PlainFeedback(QuietFeedback):
     """For logs: a line every ten seconds and one at the end of anything that took that long."""
 
     def note(self, message: str) -> None:
-        _say(message)
+        say(message)
 
     @contextmanager
     def task(self, label: str, total: int | None, unit: str = "images") -> Iterator[Task]:
@@ -50,7 +51,7 @@ class TerminalFeedback(QuietFeedback):
     """For people: live bars with rate and remaining time."""
 
     def note(self, message: str) -> None:
-        _say(message)
+        say(message)
 
     @contextmanager
     def task(self, label: str, total: int | None, unit: str = "images") -> Iterator[Task]:
@@ -112,7 +113,7 @@ class _PlainTask(_Counter):
         text = f"{self.label}: {self.done}{of} {self.unit}, {_per_second(self.rate, self.unit)}"
         if self.total is not None and self.done:
             text += f", {_duration((self.total - self.done) / self.rate)} left"
-        _say(f"{text}  {self.info}".rstrip())
+        say(f"{text}  {self.info}".rstrip())
 
 
 class _Bar(_Counter):
@@ -134,8 +135,3 @@ def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
-
-
-def _say(message: str) -> None:
-    with suppress(OSError):  # stderr closed or its disk full: nobody to tell
-        print(message, file=sys.stderr, flush=True)  # noqa: T201  # the one way to speak to people

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import signal
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 import typer
 
-from dalcli.cli.streams import OutputClosed, silence_stdout
+from dalcli.cli.streams import OutputClosed, say, silence_stdout
 from dalcli.errors import BadInputError, DalcliError, ExitCode
 
 # Typer carries its own copy of click since 0.21 and imported the package before: both derive from this class.
@@ -31,31 +32,30 @@ class Terminated(BaseException):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit status; never raises, never shows a traceback."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
     with _terminate_as_exception():
         try:
-            return _run(sys.argv[1:] if argv is None else argv)
-        except OutputClosed:
-            silence_stdout()
-            return ExitCode.DONE
-        except BrokenPipeError:
+            return _run(arguments)
+        except (OutputClosed, BrokenPipeError):
             silence_stdout()
             return ExitCode.DONE
         except DalcliError as error:
             _explain(error)
             return error.exit_code
         except (KeyboardInterrupt, typer.Abort):
-            _say("interrupted; progress is kept: run the same command again to continue")
+            say("interrupted; progress is kept: run the same command again to continue")
             return ExitCode.INTERRUPTED
         except Terminated:
-            _say("terminated; progress is kept: run the same command again to continue")
+            say("terminated; progress is kept: run the same command again to continue")
             return ExitCode.TERMINATED
         except OSError as error:
             return _system_failure(error)
         except MemoryError:
-            _say("error: out of memory\nlower training.batch_size, scoring.batch_size or data.image_size")
+            say("error: out of memory")
+            say("lower training.batch_size, scoring.batch_size or data.image_size")
             return ExitCode.FAILED
         except Exception:
-            return _bug()
+            return _bug(arguments)
 
 
 def _run(argv: Sequence[str]) -> int:
@@ -70,43 +70,51 @@ def _run(argv: Sequence[str]) -> int:
         return _usage(error)
     except typer.Exit as error:
         return error.exit_code
+    except SystemExit as error:
+        if isinstance(error.__context__, BrokenPipeError):  # click's answer to `dalcli --help | head -1`
+            raise OutputClosed from None
+        raise
     return status if isinstance(status, int) else ExitCode.DONE
 
 
 def _usage(error: Exception) -> int:
     context = getattr(error, "ctx", None)
-    _say(f"error: {error.format_message()}")  # type: ignore[attr-defined]
+    if type(error).__name__ == "NoArgsIsHelpError":  # its message is the whole help text
+        for line in error.format_message().splitlines():  # type: ignore[attr-defined]
+            say(line)
+        return ExitCode.USAGE
+    say(f"error: {error.format_message()}")  # type: ignore[attr-defined]
     if context is not None:
-        _say(f"try: {context.command_path} --help")
+        say(f"try: {context.command_path} --help")
     return ExitCode.USAGE
 
 
 def _explain(error: DalcliError) -> None:
-    _say(f"error: {error.message}")
+    say(f"error: {error.message}")
     if isinstance(error, BadInputError):
         for problem in error.problems[:PROBLEMS_SHOWN]:
-            _say(f"  {problem}")
+            say(f"  {problem}")
         if len(error.problems) > PROBLEMS_SHOWN:
-            _say(f"  ... and {len(error.problems) - PROBLEMS_SHOWN} more")
+            say(f"  ... and {len(error.problems) - PROBLEMS_SHOWN} more")
     if error.remedy:
-        _say(error.remedy)
+        say(error.remedy)
 
 
 def _system_failure(error: OSError) -> int:
     where = f"{error.filename}: " if error.filename else ""
-    _say(f"error: {where}{error.strerror or error}; nothing that was complete is lost")
+    say(f"error: {where}{error.strerror or error}; nothing that was complete is lost")
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        _say("free some disk space and run the same command again")
+        say("free some disk space and run the same command again")
     return ExitCode.FAILED
 
 
-def _bug() -> int:
+def _bug(arguments: Sequence[str]) -> int:
     text = traceback.format_exc()
-    _say(f"error: a bug in dalcli: {text.splitlines()[-1]}; the traceback is in {_log(text)}")
+    say(f"error: a bug in dalcli: {text.splitlines()[-1]}; the traceback is in {_log(arguments, text)}")
     return ExitCode.BUG
 
 
-def _log(text: str) -> str:
+def _log(arguments: Sequence[str], text: str) -> str:
     """Keep a traceback in the workspace if there is one, else in the temporary folder."""
     import tempfile
 
@@ -117,8 +125,8 @@ def _log(text: str) -> str:
     workspace = current_workspace()
     for path in (fallback,) if workspace is None else (workspace.log_path, fallback):
         try:
-            with path.open("a", encoding="utf-8") as file:
-                file.write(f"{now()} {' '.join(sys.argv)}\n{text}\n")
+            with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
+                file.write(f"{now()} dalcli {shlex.join(arguments)}\n{text}\n")
         except OSError:
             continue
         return str(path)
@@ -139,8 +147,3 @@ def _terminate_as_exception() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, previous)
-
-
-def _say(message: str) -> None:
-    with suppress(OSError):  # stderr closed or its disk full: nobody to tell
-        print(message, file=sys.stderr, flush=True)  # noqa: T201  # the one way to speak to people

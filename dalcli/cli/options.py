@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dalcli.config.class_names import problem_with
 from dalcli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -16,41 +18,46 @@ if TYPE_CHECKING:
     from dalcli.feedback import Feedback
     from dalcli.state.workspace import Workspace
 
-Directory = Annotated[
-    Path | None,
-    typer.Option(
-        "-C",
-        metavar="DIR",
-        envvar="DALCLI_WORKSPACE",
-        help="The workspace; default: the nearest one at or above the current directory.",
-    ),
+_WORKSPACE_HELP = "The workspace; default: the nearest one at or above the current directory."
+# Only the option before the command reads the variable: `-C` on either side of the command wins over it.
+RootDirectory = Annotated[
+    Path | None, typer.Option("-C", metavar="DIR", envvar="DALCLI_WORKSPACE", help=_WORKSPACE_HELP)
 ]
+Directory = Annotated[Path | None, typer.Option("-C", metavar="DIR", help=_WORKSPACE_HELP)]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes; warnings and errors only.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
 Wait = Annotated[float, typer.Option("--wait", metavar="SECONDS", min=0, help="Wait this long for a locked workspace.")]
 StaleOk = Annotated[bool, typer.Option("--stale-ok", help="Go on although labels are newer than the model.")]
 
-# What the options before the command said; one process runs one command line.
-_directory: Path | None = None
-_quiet = False
+
+@dataclass
+class _CommandLine:
+    """What the options on either side of the command said; one process runs one command line."""
+
+    directory: Path | None = None
+    quiet: bool = False
+
+
+_given = _CommandLine()
 
 
 def remember(directory: Path | None, quiet: bool) -> None:
     """Keep the options given before the command name: ``dalcli -C DIR status``."""
-    global _directory, _quiet  # one process, one command line
-    _directory, _quiet = directory, quiet
+    _given.directory, _given.quiet = directory, quiet
 
 
 def directory_of(given: Path | None) -> Path | None:
     """The workspace folder named after the command, or else before it."""
-    return given if given is not None else _directory
+    if given is not None:
+        _given.directory = given
+    return _given.directory
 
 
 def feedback_of(quiet: bool) -> Feedback:
     """Where this command's notes and progress go."""
     from dalcli.cli.feedback import choose
 
-    return choose(quiet or _quiet)
+    return choose(quiet or _given.quiet)
 
 
 @contextmanager
@@ -68,7 +75,7 @@ def current_workspace() -> Workspace | None:
     from dalcli.state.workspace import find
 
     try:
-        return find(_directory)
+        return find(_given.directory)
     except (DalcliError, OSError):
         return None
 
@@ -78,16 +85,17 @@ def class_list(text: str | None) -> list[str] | None:
 
     Raises:
         UsageError: an empty or repeated name.
+        BadInputError: the file is not text.
     """
     if text is None:
         return None
     if "," not in text and Path(text).is_file():
-        names = [line.strip() for line in Path(text).read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        from dalcli.data.text import TextInput
+
+        names = [line.strip() for line in TextInput.from_path(Path(text)).lines() if line.strip()]
     else:
         names = [name.strip() for name in text.split(",")]
-    if not all(names):
-        raise UsageError(f"--classes {text!r} has an empty name", "write --classes cat,dog,other")
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise UsageError(f"--classes lists {', '.join(repeated)} more than once")
+    problem = problem_with(names)
+    if problem is not None:
+        raise UsageError(f"--classes: {problem}", "write --classes cat,dog,other, or name a file with one per line")
     return names

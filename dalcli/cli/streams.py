@@ -3,39 +3,55 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
+from contextlib import suppress
 
 from dalcli.errors import DalcliError
+
+# A file name may contain anything, also what a terminal takes for a command or a log for a new line.
+_CONTROL = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160))}
 
 
 class OutputClosed(Exception):
     """The reader of stdout went away (``| head -1``): not an error."""
 
 
-def write_data(data: bytes, what: str) -> None:
+def one_line(text: str) -> str:
+    """``text`` with control characters written as escapes."""
+    return text.translate(_CONTROL)
+
+
+def say(message: str) -> None:
+    """One line on stderr: the one way to speak to people."""
+    if sys.stderr is None:  # closed before we started
+        return
+    with suppress(OSError):  # closed meanwhile, or its disk full: nobody to tell
+        print(one_line(message), file=sys.stderr, flush=True)  # noqa: T201
+
+
+def write_data(data: bytes, remedy: str) -> None:
     """Write ``data`` to stdout and make sure that it arrived.
 
     Raises:
         OutputClosed: nobody reads any more.
-        DalcliError: the disk is full; ``what`` says what is still safe.
+        DalcliError: the disk is full, or there is no stdout; ``remedy`` says what is still safe.
     """
+    if sys.stdout is None:
+        raise DalcliError("standard output is closed", remedy)
     try:
         sys.stdout.flush()
-        stream = getattr(sys.stdout, "buffer", None)
-        if stream is None:  # a stdout replaced by text-only code
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.buffer.write(data)
+        else:  # replaced by something that takes text only, as in a notebook
             sys.stdout.write(data.decode())
-        else:
-            stream.write(data)
-            stream.flush()
         sys.stdout.flush()
-    except BrokenPipeError:
-        raise OutputClosed from None
     except OSError as error:
         silence_stdout()
         if error.errno == errno.EPIPE:
             raise OutputClosed from None
-        raise DalcliError(f"cannot write to standard output: {error.strerror}", what) from None
+        raise DalcliError(f"cannot write to standard output: {error.strerror}", remedy) from None
 
 
 def silence_stdout() -> None:

@@ -8,7 +8,7 @@ from dalcli.commands.session import Session
 from dalcli.config.suggest import suggestion
 from dalcli.errors import BadInputError
 from dalcli.state import batches
-from dalcli.state.batches import Batch
+from dalcli.state.batches import Batch, IssuedRow
 from dalcli.state.database import Connection
 
 
@@ -21,10 +21,10 @@ class BatchListing:
 
 @dataclass(frozen=True)
 class BatchDetails:
-    """One batch with (rank, sample id, path, state) of every row."""
+    """One batch and what became of each of its rows."""
 
     batch: Batch
-    rows: tuple[tuple[int, str, str, str], ...]
+    rows: tuple[IssuedRow, ...]
 
 
 def listing(session: Session) -> BatchListing:
@@ -37,7 +37,7 @@ def show(session: Session, batch_id: str) -> BatchDetails:
     """One batch, row by row."""
     with session.database.read() as connection:
         batch = _existing(connection, batch_id)
-        return BatchDetails(batch, tuple(batches.row_states(connection, batch)))
+        return BatchDetails(batch, tuple(batches.rows(connection, batch)))
 
 
 def stored_csv(session: Session, batch_id: str) -> bytes:

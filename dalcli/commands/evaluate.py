@@ -1,14 +1,15 @@
-"""``evaluate``: how good a model version is, on evaluation labels only."""
+"""``evaluate``: how good a model version is, on evaluation labels only. Imports torch only to measure."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from dalcli.commands.loading import load_version
-from dalcli.commands.pixels import open_decodable_images
+from dalcli.commands.pixels import ReadableImages, with_readable_images
 from dalcli.commands.session import Session
 from dalcli.config.fingerprint import fingerprint
 from dalcli.config.suggest import suggestion
@@ -17,8 +18,6 @@ from dalcli.evaluation.metrics import Accumulator
 from dalcli.state import catalog, classes, evaluations, ledger, versions
 from dalcli.state.database import Connection
 from dalcli.state.versions import ModelVersion
-from dalcli.training.device import reproducible, resolve_device
-from dalcli.training.predict import predict
 
 
 @dataclass(frozen=True)
@@ -36,49 +35,62 @@ def run(session: Session, version: str | None = None) -> EvaluateResult:
     Raises:
         NotReadyError: there is no model, or no evaluation label.
         UsageError: no such version.
+        DalcliError: most of the images are missing, or the model's files are damaged.
     """
     config = session.config
+    settings = fingerprint(config.evaluation, config.data.resize, config.data.alpha_background)
     with session.database.read() as connection:
         model = _version(connection, version)
         labels = ledger.labels(connection, "evaluation")
         if not labels:
             raise _no_labels(connection)
         names = classes.names(connection)
-        images = [image for image in catalog.images(connection, "evaluation") if image.key in labels]
-        newer = versions.newer_labels(connection, model)
-        newest = versions.newest(connection)
-    if newest is not None and model.key == newest.key and newer:
+        known = evaluations.find(connection, model.key, ledger.digest(labels, names), settings)
+        newer = versions.newer_labels(connection, model) if model == versions.newest(connection) else 0
+    if newer:
         session.feedback.warn(f"{newer} labels are newer than model {model.version}: dalcli train")
-    digest = ledger.digest(labels, names)
-    settings = fingerprint(config.evaluation, config.data.resize, config.data.alpha_background)
-    with session.database.read() as connection:
-        known = evaluations.find(connection, model.key, digest, settings)
     if known is not None:
         session.feedback.note("up to date: measured before on the same labels")
         return EvaluateResult(model.version, model.labels, known)
-    device = resolve_device(config.device)
-    loaded = load_version(session, model, device)
-    opened = open_decodable_images(session, images, loaded.meta.spec.image_size)
-    if not opened.images:
-        raise NotReadyError("none of the evaluation images can be read", "see `dalcli pool quarantine`")
-    truth = np.array([labels[image.key] for image in opened.images], dtype=np.int64)
-    accumulator = Accumulator(names, config.evaluation.calibration_bins)
-    batch_size = config.scoring.batch_size
-    start = 0
-    with reproducible(device, config.threads):
-        for logits in predict(
-            loaded.model, opened.pixels, loaded.meta.pixel_stats, device, batch_size, session.feedback, "evaluating"
-        ):
-            accumulator.update(truth[start : start + len(logits)], _padded(logits, len(names)))
-            start += len(logits)
-    report = accumulator.report(config.evaluation.confidence).to_dict()
-    digest = ledger.digest({image.key: labels[image.key] for image in opened.images}, names)
+    measured, report = _measure(session, model, labels, names)
     with session.database.write() as connection:
-        evaluations.store(connection, model.key, digest, settings, report)
+        evaluations.store(connection, model.key, ledger.digest(measured, names), settings, report)
     return EvaluateResult(model.version, model.labels, report)
 
 
-def _padded(logits: np.ndarray[Any, Any], total: int) -> np.ndarray[Any, Any]:
+def _measure(
+    session: Session, model: ModelVersion, labels: Mapping[int, int], names: Sequence[str]
+) -> tuple[dict[int, int], dict[str, Any]]:
+    """The report, and the labels of those images that could be read."""
+    from dalcli.commands.loading import load_version
+    from dalcli.training.device import reproducible, resolve_device
+    from dalcli.training.predict import predict
+
+    config = session.config
+    device = resolve_device(config.device)
+    loaded = load_version(session, model, device)
+    stats = loaded.meta.pixel_stats
+    with session.database.read() as connection:
+        images = [image for image in catalog.images(connection, "evaluation") if image.key in labels]
+
+    def measure(opened: ReadableImages) -> tuple[dict[int, int], dict[str, Any]]:
+        if not opened.images:
+            raise NotReadyError("none of the evaluation images can be read", "see `dalcli pool quarantine`")
+        measured = {image.key: labels[image.key] for image in opened.images}
+        truth = np.array(list(measured.values()), dtype=np.int64)
+        accumulator = Accumulator(names, config.evaluation.calibration_bins)
+        done = 0
+        batch_size = config.scoring.batch_size
+        for logits in predict(loaded.model, opened.pixels, stats, device, batch_size, session.feedback, "evaluating"):
+            accumulator.update(truth[done : done + len(logits)], _padded(logits, len(names)))
+            done += len(logits)
+        return measured, accumulator.report(config.evaluation.confidence).to_dict()
+
+    with reproducible(device, config.threads):
+        return with_readable_images(session, images, loaded.meta.spec.image_size, measure)
+
+
+def _padded(logits: NDArray[np.float32], total: int) -> NDArray[np.float32]:
     """Classes that came after a version was trained are impossible to it."""
     missing = total - logits.shape[1]
     return np.pad(logits, ((0, 0), (0, missing)), constant_values=-np.inf) if missing else logits

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dalcli.commands.matching import SampleMatcher, UnknownSampleError
@@ -16,19 +16,10 @@ from dalcli.errors import BadInputError
 from dalcli.formats.labels import LabelRow
 from dalcli.formats.registry import read_labels
 from dalcli.state import batches, classes, ledger
+from dalcli.state.batches import Batch
 from dalcli.state.database import Connection
 from dalcli.state.ledger import OnConflict, Recording, Vote
-
-
-@dataclass(frozen=True)
-class BatchStanding:
-    """How far one batch has come back."""
-
-    batch_id: str
-    issued: int
-    answered: int
-    released: int
-    open: bool
+from dalcli.state.workspace import printable
 
 
 @dataclass(frozen=True)
@@ -39,7 +30,7 @@ class IngestResult:
     labels: int
     skipped: int
     empty: int
-    batches: tuple[BatchStanding, ...]
+    batches: tuple[Batch, ...]
 
 
 def run(
@@ -51,22 +42,21 @@ def run(
         BadInputError: listing every bad row with its line, the reason and a suggestion; nothing was changed.
     """
     from_stdin = str(file) == "-"
-    name = "<stdin>" if from_stdin else session.workspace.stored_path(file)
+    name = "<stdin>" if from_stdin else printable(session.workspace.stored_path(file))
+    folder = None if from_stdin else file.absolute().parent
     table = read_labels(TextInput.from_stdin(sys.stdin.buffer.read()) if from_stdin else TextInput.from_path(file))
     rows = table.rows
-    problems = [(problem.line, problem.reason) for problem in table.problems]
     with session.database.write() as connection:
         if allow_new_classes:
             classes.append(connection, _new_classes(rows, classes.names(connection)))
-        known = classes.names(connection)
-        matcher = SampleMatcher(connection, session.workspace, None if from_stdin else file.absolute().parent)
-        votes = list(_votes(rows, name, known, matcher, problems))
-        _refuse(name, problems)
+        reader = _Reader(name, classes.names(connection), SampleMatcher(connection, session.workspace, folder))
+        votes = reader.votes(rows)
+        _refuse(name, [(problem.line, problem.reason) for problem in table.problems] + reader.problems)
         before = {batch.batch_id for batch in batches.open_batches(connection)}
         recording = ledger.record(connection, votes, on_conflict)
-        _refuse(name, [_conflict(conflict, known) for conflict in recording.conflicts], _CONFLICT_REMEDY)
+        _refuse(name, [_conflict(conflict, reader.classes) for conflict in recording.conflicts], _CONFLICT_REMEDY)
         _close_batches(connection, session.config.query.close_at)
-        touched = _standings(connection, {vote.sample for vote in votes})
+        touched = tuple(batches.holding(connection, {vote.sample for vote in votes}))
     _tell(session, recording, before, touched)
     return IngestResult(
         file=name,
@@ -85,43 +75,66 @@ def _new_classes(rows: Iterable[LabelRow], known: tuple[str, ...]) -> list[str]:
     return [name for name in names if name not in known]
 
 
-def _votes(
-    rows: Iterable[LabelRow],
-    file: str,
-    known: tuple[str, ...],
-    matcher: SampleMatcher,
-    problems: list[tuple[int, str]],
-) -> Iterable[Vote]:
-    position = {label: index for index, label in enumerate(known)}
-    for row in rows:
+@dataclass
+class _Reader:
+    """Rows to votes; what is wrong with a row goes into ``problems`` as (line, reason)."""
+
+    file: str
+    classes: tuple[str, ...]
+    matcher: SampleMatcher
+    problems: list[tuple[int, str]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._position = {name: index for index, name in enumerate(self.classes)}
+
+    def votes(self, rows: Iterable[LabelRow]) -> list[Vote]:
+        """One vote per sample and annotator; rows without an answer give none."""
+        votes: dict[tuple[int, str], Vote] = {}
+        for row in rows:
+            vote = self._vote(row)
+            if vote is None:
+                continue
+            earlier = votes.setdefault((vote.sample, vote.annotator), vote)
+            if earlier.label != vote.label:
+                said, before = self._name(vote.label), self._name(earlier.label)
+                self.problems.append((row.line, f"{said} contradicts {before} in line {earlier.line}"))
+        return list(votes.values())
+
+    def _vote(self, row: LabelRow) -> Vote | None:
         try:
-            sample = matcher.find(row.sample_ref)
+            sample = self.matcher.find(row.sample_ref)
         except UnknownSampleError as error:
-            problems.append((row.line, str(error)))
-            continue
+            self.problems.append((row.line, str(error)))
+            return None
         if row.label is None and not row.skipped:
-            continue  # not labeled yet
-        if not row.skipped and row.label not in position:
-            problems.append((row.line, f"unknown class '{row.label}'{suggestion(str(row.label), known)}"))
-            continue
-        yield Vote(
+            return None  # not labeled yet
+        label = None
+        if row.label is not None and not row.skipped:
+            label = self._position.get(row.label)
+            if label is None:
+                self.problems.append((row.line, f"unknown class '{row.label}'{suggestion(row.label, self.classes)}"))
+                return None
+        return Vote(
             sample=sample,
-            label=None if row.skipped else position[str(row.label)],
+            label=label,
             annotator=row.annotator,
-            file=file,
+            file=self.file,
             line=row.line,
             labeled_at=row.labeled_at,
             seconds=row.seconds,
             cost=row.cost,
         )
 
+    def _name(self, label: int | None) -> str:
+        return "skipped" if label is None else f"'{self.classes[label]}'"
+
 
 def _conflict(conflict: ledger.Conflict, known: tuple[str, ...]) -> tuple[int, str]:
     vote = conflict.vote
     new = f"'{known[vote.label]}'" if vote.label is not None else "skipped"
-    before = f"'{known[conflict.before]}'" if conflict.before is not None else "skipped"
     who = f" by {vote.annotator}" if vote.annotator else ""
-    return vote.line, f"{new} differs from {before}{who} ({place(conflict.before_file, conflict.before_line)})"
+    before = f"'{known[conflict.before]}'{who} ({place(conflict.before_file, conflict.before_line)})"
+    return vote.line, f"{new} differs from {before}"
 
 
 def _refuse(name: str, problems: list[tuple[int, str]], remedy: str | None = None) -> None:
@@ -136,24 +149,11 @@ def _refuse(name: str, problems: list[tuple[int, str]], remedy: str | None = Non
 
 def _close_batches(connection: Connection, close_at: float) -> None:
     for batch in batches.open_batches(connection):
-        if batch.answered >= close_at * batch.issued:
+        if batch.reaches(close_at):
             batches.release(connection, batch)
 
 
-def _standings(connection: Connection, samples: set[int]) -> tuple[BatchStanding, ...]:
-    """Every batch that a sample of the file was issued in."""
-    issued = connection.execute(
-        "SELECT DISTINCT b.batch_id, r.sample FROM batch_row AS r JOIN batch AS b ON b.id = r.batch"
-    )
-    touched = {row["batch_id"] for row in issued if row["sample"] in samples}
-    return tuple(
-        BatchStanding(b.batch_id, b.issued, b.answered, b.released, b.is_open)
-        for b in batches.listing(connection)
-        if b.batch_id in touched
-    )
-
-
-def _tell(session: Session, recording: Recording, before: set[str], touched: tuple[BatchStanding, ...]) -> None:
+def _tell(session: Session, recording: Recording, before: set[str], touched: tuple[Batch, ...]) -> None:
     counts = [
         (recording.recorded, "new labels recorded"),
         (recording.skipped, "samples recorded as skipped"),
@@ -165,4 +165,7 @@ def _tell(session: Session, recording: Recording, before: set[str], touched: tup
     session.feedback.note(", ".join(parts) if parts else "up to date: no label in this file")
     for batch in touched:
         if batch.batch_id in before and not batch.open:
-            session.feedback.note(f"batch {batch.batch_id} is complete: {batch.answered} of {batch.issued} answered")
+            released = f", {batch.released} released" if batch.released else ""
+            session.feedback.note(
+                f"batch {batch.batch_id} is complete: {batch.answered} of {batch.issued} answered{released}"
+            )

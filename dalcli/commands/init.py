@@ -20,22 +20,23 @@ from dalcli.commands.model_choice import choose
 from dalcli.commands.registration import Findings, check_labels, collect, register, report
 from dalcli.commands.session import (
     ModelChoice,
-    check_against_database,
+    contains_in_order,
     evaluation_reserve,
     model_choice,
     open_session,
-    split_seed,
 )
+from dalcli.config.class_names import problem_with
 from dalcli.config.loading import load
 from dalcli.config.schema import Config
 from dalcli.config.template import render
-from dalcli.errors import BadInputError, DalcliError, LockedError, UsageError
+from dalcli.errors import BadInputError, LockedError, UsageError
 from dalcli.feedback import Feedback
 from dalcli.state import atomic, catalog, classes, meta
-from dalcli.state.database import Connection, Database, now
-from dalcli.state.workspace import STATE_NAME, Workspace
+from dalcli.state.database import Database, now
+from dalcli.state.workspace import STATE_NAME, Workspace, printable
 
 PARTIAL_NAME = ".dalcli.partial"
+LOCK_NAME = "init.lock"
 
 
 @dataclass(frozen=True)
@@ -81,9 +82,10 @@ def run(root: Path, request: Request, feedback: Feedback) -> InitResult:
             return _update(workspace, request, feedback)
         try:
             _build(workspace, partial, request, config, findings, names, feedback)
-        except DalcliError:
+        except BadInputError:  # nothing was changed; after anything else the next `init` continues
             shutil.rmtree(partial, ignore_errors=True)
             raise
+    (workspace.state / LOCK_NAME).unlink(missing_ok=True)
     return _result(workspace, config)
 
 
@@ -106,6 +108,11 @@ def _class_names(request: Request, config: Config, findings: Findings) -> tuple[
             "give the list in one place",
         )
     names = given or config.classes or findings.labels
+    problem = problem_with(names)
+    if problem is not None:
+        raise BadInputError(
+            f"the images' labels cannot be classes: {problem}", "rename the folder or correct the label"
+        )
     if len(names) < 2:
         found = f"only found: {', '.join(names)}" if names else "none are given, and the images carry no labels"
         raise UsageError(f"a classifier needs at least two classes; {found}", "pass --classes cat,dog,other")
@@ -115,11 +122,17 @@ def _class_names(request: Request, config: Config, findings: Findings) -> tuple[
 @contextmanager
 def _only_one(partial: Path) -> Iterator[None]:
     """Two ``init`` at once: the second one is told so."""
+    lock = FileLock(partial / LOCK_NAME)
     try:
-        with FileLock(partial / "init.lock", timeout=0):
-            yield
+        lock.acquire(timeout=0)
     except Timeout:
         raise LockedError(f"{partial}: another `dalcli init` is running here", "wait for it to end") from None
+    except FileNotFoundError:  # renamed under us
+        raise LockedError(f"{partial}: another `dalcli init` has just ended here", "run the same again") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _build(
@@ -131,21 +144,15 @@ def _build(
     names: tuple[str, ...],
     feedback: Feedback,
 ) -> None:
-    with Database(partial / "state.db") as database:
+    reserve = _reserve(request, config, findings)
+    facts = json.dumps([config.seed, reserve, names, *_asked(request)])
+    with _begin(partial, facts) as database:
         with database.write() as connection:
-            _fix_facts(connection, request, config, findings, names)
-        with database.read() as connection:
-            seed, reserve = split_seed(connection), evaluation_reserve(connection)
-        result = register(
-            database,
-            workspace,
-            findings,
-            classes=names,
-            seed=seed,
-            reserve=reserve,
-            data=config.data,
-            feedback=feedback,
-        )
+            meta.put(connection, "init", facts)
+            meta.put(connection, "split_seed", str(config.seed))
+            meta.put(connection, "evaluation_reserve", repr(reserve))
+            classes.append(connection, names)
+        result = register(database, workspace, findings, data=config.data, feedback=feedback)
         with database.write() as connection:
             choice = choose(catalog.sizes(connection), config)
             meta.put(connection, "model_choice", json.dumps({"name": choice.name, "image_size": choice.image_size}))
@@ -161,21 +168,29 @@ def _build(
     _advise(choice, findings, feedback)
 
 
-def _fix_facts(
-    connection: Connection, request: Request, config: Config, findings: Findings, names: tuple[str, ...]
-) -> None:
-    """What never changes again. A partial workspace begun with other settings is started over."""
+def _begin(partial: Path, facts: str) -> Database:
+    """The database of an interrupted ``init`` that was asked for the same, else a fresh one."""
+    database = Database(partial / "state.db")
+    with database.read() as connection:
+        before = meta.get(connection, "init")
+    if before in {None, facts}:
+        return database
+    database.close()
+    for file in partial.glob("state.db*"):
+        file.unlink()
+    return Database(partial / "state.db")
+
+
+def _asked(request: Request) -> list[object]:
+    sources = [printable(os.path.abspath(source)) for source in request.sources]
+    test = None if request.test is None else printable(os.path.abspath(request.test))
+    return [sources, test, request.labels_from_folders]
+
+
+def _reserve(request: Request, config: Config, findings: Findings) -> float:
     has_test = request.test is not None or any(image.split == "evaluation" for image in findings.images)
     explicit = "reserve" in config.evaluation.model_fields_set
-    reserve = 0.0 if has_test and not explicit else config.evaluation.reserve
-    facts = json.dumps([config.seed, reserve, names])
-    if meta.get(connection, "init") not in {None, facts}:
-        for table in ("file", "sample", "class", "meta"):
-            connection.execute(f"DELETE FROM {table}")
-    meta.put(connection, "init", facts)
-    meta.put(connection, "split_seed", str(config.seed))
-    meta.put(connection, "evaluation_reserve", repr(reserve))
-    classes.append(connection, names)
+    return 0.0 if has_test and not explicit else config.evaluation.reserve
 
 
 def _advise(choice: ModelChoice, findings: Findings, feedback: Feedback) -> None:
@@ -203,21 +218,15 @@ def _update(workspace: Workspace, request: Request, feedback: Feedback) -> InitR
             )
         with session.database.read() as connection:
             owned = classes.names(connection)
-            if request.classes is not None:
-                requested = Config(classes=tuple(request.classes))
-                check_against_database(requested, connection, "--classes")
-            seed, reserve = split_seed(connection), evaluation_reserve(connection)
+        if request.classes is not None and not contains_in_order(owned, request.classes):
+            raise BadInputError(
+                f"--classes {','.join(request.classes)} contradicts the workspace's {','.join(owned)}",
+                "new classes come in with ingest-labels --allow-new-classes",
+            )
         findings = collect(request.sources, request.test, request.labels_from_folders)
         check_labels(findings, owned)
         result = register(
-            session.database,
-            workspace,
-            findings,
-            classes=owned,
-            seed=seed,
-            reserve=reserve,
-            data=session.config.data,
-            feedback=feedback,
+            session.database, workspace, findings, data=session.config.data, feedback=feedback, in_parts=False
         )
         feedback.note(f"{workspace.root} is already a workspace; {result.new_samples} new samples")
         report(result, feedback)

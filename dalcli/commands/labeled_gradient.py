@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from dalcli.commands.loading import LoadedModel
-from dalcli.commands.pixels import ReadableImages, open_decodable_images, row_chunks
+from dalcli.commands.pixels import ReadableImages, row_chunks, with_readable_images
 from dalcli.commands.session import Session
+from dalcli.errors import NotReadyError
 from dalcli.models.preprocess import to_input
 from dalcli.models.tensorfile import DamagedFileError, read_tensors, write_tensors
 from dalcli.scoring.engine import GradientEngine
@@ -34,6 +35,10 @@ class LabeledGradient:
         """‖G_S‖, whose square is Eq. 8's training dynamics."""
         return float(sum(value.double().square().sum() for value in self.tensors.values()) ** 0.5)
 
+    def to(self, device: torch.device) -> dict[str, Tensor]:
+        """The tensors on ``device``."""
+        return {name: value.to(device) for name, value in self.tensors.items()}
+
 
 def stored(path: Path, settings: str) -> LabeledGradient | None:
     """The kept G_S, if it is whole and was made with the same ``settings``."""
@@ -54,18 +59,27 @@ def labeled_gradient(
     micro_batch: int,
     settings: str,
 ) -> LabeledGradient:
-    """G_S = Σ_{(x,y)∈S} ∇ℓ over what ``model`` was trained on, with the true labels it saw (Eq. 15)."""
+    """Compute and keep G_S = Σ_{(x,y)∈S} ∇ℓ over what ``model`` was trained on, with the labels it saw (Eq. 15).
+
+    Raises:
+        NotReadyError: none of those images can be read any more.
+    """
+    with session.database.read() as connection:
+        labels = versions.seen_labels(connection, model)
+        images = [image for image in catalog.images(connection, "training") if image.key in labels]
+
+    def total(opened: ReadableImages) -> LabeledGradient:
+        if not opened.images:
+            raise NotReadyError(
+                f"none of the images that {model.version} was trained on can be read", "see `dalcli pool quarantine`"
+            )
+        found = engine.labeled_gradient(_batches(opened, labels, loaded, micro_batch))
+        return LabeledGradient({name: value.cpu() for name, value in found.items()}, len(opened.images))
+
+    gradient = with_readable_images(session, images, loaded.meta.spec.image_size, total)
     path = session.workspace.score_folder(model.version) / LABELED_GRADIENT_NAME
-    found = stored(path, settings)
-    if found is None:
-        with session.database.read() as connection:
-            labels = versions.seen_labels(connection, model)
-            images = [image for image in catalog.images(connection, "training") if image.key in labels]
-        opened = open_decodable_images(session, images, loaded.meta.spec.image_size)
-        total = engine.labeled_gradient(_batches(opened, labels, loaded, micro_batch))
-        found = LabeledGradient({name: value.cpu() for name, value in total.items()}, len(opened.images))
-        write_tensors(path, found.tensors, {"settings": settings, "samples": found.samples})
-    return LabeledGradient({name: value.to(loaded.device) for name, value in found.tensors.items()}, found.samples)
+    write_tensors(path, gradient.tensors, {"settings": settings, "samples": gradient.samples})
+    return gradient
 
 
 def _batches(

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from dalcli.commands.session import Session
-from dalcli.commands.train import META_NAME, WEIGHTS_NAME
+from dalcli.commands.version_files import META_NAME, WEIGHTS_NAME
 from dalcli.models import zoo
 from dalcli.models.checkpoint import load_model
 from dalcli.models.head import find_head

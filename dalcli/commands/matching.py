@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
@@ -56,13 +57,10 @@ class SampleMatcher:
                 )
         raise UnknownSampleError(f"unknown sample '{text}'")
 
-    def _spellings(self, path: str) -> list[str]:
-        """Stored forms the text may stand for: as printed, from here, from the label file's folder."""
-        forms = [
-            path,
-            self._workspace.stored_path(self._workspace.root / path),
-            self._workspace.stored_path(Path(path)),
-        ]
+    def _spellings(self, path: str) -> Iterator[str]:
+        """Stored forms the text may stand for: as printed, in the workspace, from here, beside the label file."""
+        yield path
+        yield self._workspace.stored_path(self._workspace.root / path)
+        yield self._workspace.stored_path(Path(path))
         if self._folder is not None:
-            forms.append(self._workspace.stored_path(self._folder / path))
-        return forms
+            yield self._workspace.stored_path(self._folder / path)

@@ -6,9 +6,11 @@ files at once mean an unmounted disk, not many lost images: then nothing is set 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -16,14 +18,19 @@ from dalcli.commands.session import Session
 from dalcli.config.schema import ImageSize
 from dalcli.data.identity import sample_id
 from dalcli.data.images import DecodedImages
+from dalcli.data.parallel import ordered_map
 from dalcli.data.pixels import Failure, IntArray, PixelSource, UInt8Array, UnreadableImagesError
 from dalcli.errors import DalcliError
 from dalcli.state import catalog
 from dalcli.state.catalog import PoolImage, SeenFile
+from dalcli.state.workspace import Workspace
 
 MISSING_TOLERATED = 10
 MISSING_FRACTION = 0.05
 VERIFY_ROWS = 64
+KEPT_BYTES = 1 << 30
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -33,32 +40,42 @@ class ReadableImages:
     images: tuple[PoolImage, ...]
     pixels: PixelSource
 
+    def without(self, keys: frozenset[int]) -> ReadableImages:
+        """The others, in the same order; what was decoded stays decoded."""
+        rows = [row for row, image in enumerate(self.images) if image.key not in keys]
+        return ReadableImages(
+            tuple(self.images[row] for row in rows), _PickedPixels(self.pixels, np.array(rows, dtype=np.int64))
+        )
 
-def open_images(session: Session, images: Sequence[PoolImage], size: ImageSize) -> ReadableImages:
+
+def open_images(
+    session: Session, images: Sequence[PoolImage], size: ImageSize, *, keep: bool = False
+) -> ReadableImages:
     """Find every sample's file; those without one are quarantined and left out.
+
+    ``keep`` decoded pixels (up to 1 GiB of them) where they are read again and again.
 
     Raises:
         DalcliError: so many are missing that a disk must be.
     """
-    paths: list[Path] = []
-    found: list[PoolImage] = []
-    failures: dict[int, str] = {}
-    for image in images:
-        path = _current_path(session, image)
-        if path is None:
-            failures[image.key] = f"missing or changed since registration: {image.path or 'no known file'}"
-        else:
-            paths.append(path)
-            found.append(image)
-    _set_aside(session, failures, missing=len(failures), total=len(images))
+    places = _find_files(session, images)
+    gone = {i.key: p.problem for i, p in zip(images, places, strict=True) if p.problem is not None}
+    _set_aside(session, images, gone, missing=len(gone))
     data = session.config.data
-    pixels = DecodedImages(paths, size, data.resize, data.alpha_background, workers=data.workers)
-    return ReadableImages(tuple(found), pixels)
+    pixels = DecodedImages(
+        [place.path for place in places if place.problem is None],
+        size,
+        data.resize,
+        data.alpha_background,
+        workers=data.workers,
+        memory_limit_bytes=KEPT_BYTES if keep else 0,
+    )
+    return ReadableImages(tuple(image for image in images if image.key not in gone), pixels)
 
 
 def open_decodable_images(session: Session, images: Sequence[PoolImage], size: ImageSize) -> ReadableImages:
     """Like :func:`open_images`, after decoding every image once: for sets that are read again and again."""
-    opened = open_images(session, images, size)
+    opened = open_images(session, images, size, keep=True)
     failures: list[Failure] = []
     with session.feedback.task("reading images", len(opened.images)) as task:
         for rows in row_chunks(len(opened.images), VERIFY_ROWS):
@@ -67,27 +84,56 @@ def open_decodable_images(session: Session, images: Sequence[PoolImage], size: I
             except UnreadableImagesError as error:
                 failures += error.failures
             task.advance(len(rows))
-    if not failures:
-        return opened
-    kept = set_aside_unreadable(session, opened.images, failures)
-    return open_decodable_images(session, kept, size)
+    return opened.without(set_aside_unreadable(session, opened.images, failures)) if failures else opened
 
 
-def set_aside_unreadable(
-    session: Session, images: Sequence[PoolImage], failures: Sequence[Failure]
-) -> tuple[PoolImage, ...]:
-    """Quarantine the samples of failed rows; returns the others.
+def with_readable_images(
+    session: Session, images: Sequence[PoolImage], size: ImageSize, work: Callable[[ReadableImages], T]
+) -> T:
+    """``work``, which reads the images once; if some cannot be read, set those aside and work again on the others.
+
+    Raises:
+        DalcliError: so many are missing that a disk must be.
+    """
+    opened = open_images(session, images, size)
+    while True:
+        try:
+            return work(opened)
+        except UnreadableImagesError as error:
+            gone = set_aside_unreadable(session, opened.images, error.failures)
+        kept = [image for image in opened.images if image.key not in gone]
+        opened = open_decodable_images(session, kept, size)
+
+
+def set_aside_unreadable(session: Session, images: Sequence[PoolImage], failures: Sequence[Failure]) -> frozenset[int]:
+    """Quarantine the samples of failed rows; returns the keys of all that are out.
+
+    If one was missing, all of ``images`` are looked for again first: a disk may have gone meanwhile.
 
     Raises:
         DalcliError: so many are missing that a disk must be.
     """
     reasons = {images[failure.row].key: failure.reason for failure in failures}
-    missing = sum(failure.missing for failure in failures)
-    _set_aside(session, reasons, missing=missing, total=len(images))
-    return tuple(image for image in images if image.key not in reasons)
+    missing = 0
+    if any(failure.missing for failure in failures):
+        gone = {
+            image.key: place.problem
+            for image, place in zip(images, _find_files(session, images), strict=True)
+            if place.problem is not None
+        }
+        missing = len(gone)
+        reasons |= gone
+    _set_aside(session, images, reasons, missing=missing)
+    return frozenset(reasons)
 
 
-class PixelsInOrder:
+def row_chunks(count: int, size: int) -> Iterator[IntArray]:
+    """0..count−1 in consecutive pieces of at most ``size``."""
+    for start in range(0, count, size):
+        yield np.arange(start, min(start + size, count), dtype=np.int64)
+
+
+class _PickedPixels:
     """Some rows of another source, renumbered from 0."""
 
     def __init__(self, source: PixelSource, rows: IntArray) -> None:
@@ -101,43 +147,65 @@ class PixelsInOrder:
         return len(self._rows)
 
     def read(self, rows: IntArray) -> UInt8Array:
-        return self._source.read(self._rows[rows])
+        try:
+            return self._source.read(self._rows[rows])
+        except UnreadableImagesError as error:
+            number = {int(row): position for position, row in enumerate(self._rows)}
+            raise UnreadableImagesError(
+                [Failure(number[f.row], f.path, f.reason, f.missing) for f in error.failures]
+            ) from None
 
 
-def row_chunks(count: int, size: int) -> Iterator[IntArray]:
-    """0..count−1 in consecutive pieces of at most ``size``."""
-    for start in range(0, count, size):
-        yield np.arange(start, min(start + size, count), dtype=np.int64)
+@dataclass(frozen=True)
+class _Place:
+    """The file that holds a sample's bytes today, or why there is none; ``touched`` files hold them as before."""
+
+    path: Path
+    problem: str | None = None
+    touched: SeenFile | None = None
 
 
-def _current_path(session: Session, image: PoolImage) -> Path | None:
-    return next((path for seen in image.files if (path := _still_there(session, image, seen)) is not None), None)
+def _find_files(session: Session, images: Sequence[PoolImage]) -> list[_Place]:
+    """One place per image; what was touched without being changed is not hashed again the next time."""
+    find = partial(_find_file, session.workspace)
+    places = list(ordered_map(find, images, session.config.data.workers))
+    touched = [place.touched for place in places if place.touched is not None]
+    if touched:
+        with session.database.write() as connection:
+            for file in touched:
+                assert file.size is not None and file.mtime_ns is not None
+                catalog.refresh_file(connection, file.path, file.size, file.mtime_ns)
+    return places
 
 
-def _still_there(session: Session, image: PoolImage, seen: SeenFile) -> Path | None:
-    """The file, if it still holds the sample's bytes; a touched file is hashed again."""
-    path = session.workspace.absolute_path(seen.path)
-    try:
-        status = path.stat()
-        if (status.st_size, status.st_mtime_ns) == (seen.size, seen.mtime_ns):
-            return path
-        if sample_id(path) != image.sample_id:
-            return None
-    except OSError:
-        return None
-    with session.database.write() as connection:
-        catalog.refresh_file(connection, seen.path, status.st_size, status.st_mtime_ns)
-    return path
+def _find_file(workspace: Workspace, image: PoolImage) -> _Place:
+    path, problem = workspace.root, "no file is known to hold it"
+    for seen in image.files:
+        path = workspace.absolute_path(seen.path)
+        try:
+            status = path.stat()
+            if (status.st_size, status.st_mtime_ns) == (seen.size, seen.mtime_ns):
+                return _Place(path)
+            if sample_id(path) == image.sample_id:
+                return _Place(path, touched=SeenFile(seen.path, status.st_size, status.st_mtime_ns))
+            problem = "the content changed since registration"
+        except FileNotFoundError:
+            problem = "the file is missing"
+        except OSError as error:
+            problem = str(error.strerror or error).lower()
+    return _Place(path, problem)
 
 
-def _set_aside(session: Session, reasons: dict[int, str], *, missing: int, total: int) -> None:
-    if missing > min(max(MISSING_TOLERATED, MISSING_FRACTION * total), total / 2):
+def _set_aside(session: Session, images: Sequence[PoolImage], reasons: dict[int, str], *, missing: int) -> None:
+    if not reasons:
+        return
+    if missing > min(max(MISSING_TOLERATED, MISSING_FRACTION * len(images)), len(images) / 2):
+        example = next(f"{image.path}: {reasons[image.key]}" for image in images if image.key in reasons)
         raise DalcliError(
-            f"{missing} of {total} images are missing or changed, e.g. {next(iter(reasons.values()))}; "
-            "nothing was changed",
+            f"{missing} of {len(images)} images are missing or changed, e.g. {example}; nothing was changed",
             "is a disk not mounted? If the images were moved: dalcli pool relocate OLD NEW",
         )
-    if reasons:
-        with session.database.write() as connection:
-            catalog.quarantine(connection, reasons)
-        session.feedback.warn(f"{len(reasons)} images can no longer be read: see `dalcli pool quarantine`")
+    with session.database.write() as connection:
+        catalog.quarantine(connection, reasons)
+    number = "1 image" if len(reasons) == 1 else f"{len(reasons)} images"
+    session.feedback.warn(f"{number} can no longer be read: see `dalcli pool quarantine`")

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from dalcli.commands.registration import check_labels, collect, register, report
-from dalcli.commands.session import Session, evaluation_reserve, split_seed
+from dalcli.commands.session import Session
 from dalcli.data.identity import sample_id
 from dalcli.errors import BadInputError, UsageError
-from dalcli.state import catalog, classes
-from dalcli.state.catalog import STATES, PoolEntry
+from dalcli.state import catalog, classes, files
+from dalcli.state.catalog import STATES, PoolEntry, UnreadableFile
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class PoolListing:
 
 @dataclass(frozen=True)
 class Quarantine:
-    """(file, reason) of everything that could not be read."""
+    """Everything that cannot be used, and why."""
 
-    files: tuple[tuple[str, str], ...]
+    files: tuple[UnreadableFile, ...]
 
 
 @dataclass(frozen=True)
@@ -52,17 +52,14 @@ def add(session: Session, sources: Sequence[Path], test: Path | None, labels_fro
     findings = collect(sources, test, labels_from_folders)
     with session.database.read() as connection:
         owned = classes.names(connection)
-        seed, reserve = split_seed(connection), evaluation_reserve(connection)
     check_labels(findings, owned)
     result = register(
         session.database,
         session.workspace,
         findings,
-        classes=owned,
-        seed=seed,
-        reserve=reserve,
         data=session.config.data,
         feedback=session.feedback,
+        in_parts=False,
     )
     report(result, session.feedback)
     with session.database.read() as connection:
@@ -95,8 +92,8 @@ def relocate(session: Session, old: Path, new: Path) -> Relocation:
     if not os.path.lexists(new):
         raise BadInputError(f"{new}: no such file or folder", "name the place where the images are now")
     with session.database.read() as connection:
-        before = catalog.files_below(connection, old_stored)
-        after = catalog.files_below(connection, new_stored)
+        before = files.below(connection, old_stored)
+        after = files.below(connection, new_stored)
     if not before:
         if after:  # done by an earlier run
             return Relocation(old_stored, new_stored, len(after))
@@ -104,7 +101,7 @@ def relocate(session: Session, old: Path, new: Path) -> Relocation:
     renames, problems = [], []
     with session.feedback.task("comparing files", len(before), "files") as task:
         for path, known_id in before:
-            moved = new_stored + path[len(old_stored.rstrip("/")) :]
+            moved = str(PurePosixPath(new_stored) / PurePosixPath(path).relative_to(old_stored))
             problem = _difference(workspace.absolute_path(moved), known_id)
             problems += [f"{moved}: {problem}"] if problem else []
             renames.append((path, moved))
@@ -114,13 +111,14 @@ def relocate(session: Session, old: Path, new: Path) -> Relocation:
             f"{len(problems)} of {len(before)} files are not the same at {new}; nothing was changed", problems=problems
         )
     with session.database.write() as connection:
-        catalog.rename_files(connection, renames)
-        after = catalog.files_below(connection, new_stored)
+        files.rename(connection, renames)
+        after = files.below(connection, new_stored)
     return Relocation(old_stored, new_stored, len(after))
 
 
 def _difference(path: Path, known_id: str | None) -> str | None:
+    """Why the file is not what it was; None if it is, or if nobody could ever read it (it moves along)."""
     try:
-        return "has other content" if sample_id(path) != known_id and known_id is not None else None
+        return "has other content" if known_id is not None and sample_id(path) != known_id else None
     except OSError as error:
         return str(error.strerror or error).lower()

@@ -7,10 +7,11 @@ labels come in together with them in one transaction.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from dalcli.commands.session import evaluation_reserve, split_seed
 from dalcli.config.schema import DataConfig
 from dalcli.config.suggest import suggestion
 from dalcli.data.found import FoundImage
@@ -19,10 +20,10 @@ from dalcli.data.scan import ScannedImage, scan_images
 from dalcli.data.sources import find_images, read_test_set
 from dalcli.errors import BadInputError
 from dalcli.feedback import Feedback
-from dalcli.state import catalog, ledger
-from dalcli.state.catalog import FileRecord, Registration
+from dalcli.state import classes, files, ledger
 from dalcli.state.database import Connection, Database
-from dalcli.state.workspace import Workspace
+from dalcli.state.files import FileRecord, KnownFile, Registration
+from dalcli.state.workspace import Workspace, printable
 
 CHUNK = 1000
 
@@ -73,7 +74,8 @@ def check_labels(findings: Findings, known: Sequence[str]) -> None:
             problems[image.label] = f"{_origin(image)}: unknown class '{image.label}'{suggestion(image.label, known)}"
     if problems:
         raise BadInputError(
-            f"unknown classes among the given labels (known: {', '.join(known)})", problems=list(problems.values())
+            f"unknown classes among the given labels (known: {', '.join(known)}); nothing was changed",
+            problems=list(problems.values()),
         )
 
 
@@ -82,51 +84,58 @@ def register(
     workspace: Workspace,
     findings: Findings,
     *,
-    classes: Sequence[str],
-    seed: int,
-    reserve: float,
     data: DataConfig,
     feedback: Feedback,
+    in_parts: bool = True,
 ) -> Registration:
     """Hash, check and add images; record the labels that came with them.
 
-    Files already known by path, size and modification time are not read again, so an interrupted registration
-    continues where it was.
+    Files already known by path, size and modification time are not read again. With ``in_parts`` images are committed
+    as they are read, so that an interrupted registration continues where it was; without, and if there are labels
+    that may turn out to contradict each other, everything is committed at once.
 
     Raises:
-        BadInputError: two files with the same bytes carry different labels; nothing was changed.
+        BadInputError: the same image carries different labels; nothing was changed (``in_parts``: no label was).
     """
     with database.read() as connection:
-        known = catalog.known_files(connection)
-    labeled = any(image.label is not None for image in findings.images)
-    fresh = [image for image in findings.images if labeled or not _is_known(image, workspace, known)]
-    result = Registration()
-    votes: list[tuple[str, FoundImage]] = []
+        known = files.known_files(connection)
+        names = classes.names(connection)
+        seed, reserve = split_seed(connection), evaluation_reserve(connection)
+    paths = [workspace.stored_path(image.path) for image in findings.images]
+    labeled = [(path, image) for path, image in zip(paths, findings.images, strict=True) if image.label is not None]
+    fresh = [image for path, image in zip(paths, findings.images, strict=True) if not _is_known(image, known.get(path))]
+    result = Registration(sample_keys={path: known[path].sample for path, _ in labeled if path in known})
+    waiting: list[FileRecord] = []
     with feedback.task("reading images", len(fresh)) as task:
-        scanned = scan_images(fresh, data.workers, task.advance)
-        for chunk in _chunks(scanned, len(fresh) if labeled else CHUNK):
-            records = [_record(image, workspace, seed) for image in chunk]
-            votes = [(r.path, i.found) for r, i in zip(records, chunk, strict=True) if i.found.label is not None]
-            with database.write() as connection:
-                catalog.register(connection, records, reserve, result)
-                if votes:
-                    _record_labels(connection, votes, result, classes, workspace)
+        for chunk in _chunks(scan_images(fresh, data.workers, task.advance), CHUNK):
+            waiting += [_record(image, workspace, seed) for image in chunk]
+            if in_parts or not labeled:
+                with database.write() as connection:
+                    files.register(connection, waiting, reserve, result)
+                waiting = []
+    if waiting or labeled:
+        with database.write() as connection:
+            files.register(connection, waiting, reserve, result)
+            _record_labels(connection, labeled, result, names, workspace)
     return result
 
 
-def _is_known(image: FoundImage, workspace: Workspace, known: dict[str, tuple[int | None, int | None]]) -> bool:
-    if image.split == "evaluation":  # may have to change what it serves
+def _is_known(image: FoundImage, known: KnownFile | None) -> bool:
+    if known is None or image.split not in {None, known.purpose}:  # it may have to change what it serves
         return False
     try:
         status = image.path.stat()
     except OSError:
         return False
-    return known.get(workspace.stored_path(image.path)) == (status.st_size, status.st_mtime_ns)
+    return (known.size, known.mtime_ns) == (status.st_size, status.st_mtime_ns)
 
 
 def _record(image: ScannedImage, workspace: Workspace, seed: int) -> FileRecord:
-    record = FileRecord(
-        path=workspace.stored_path(image.found.path),
+    path = workspace.stored_path(image.found.path)
+    if path != printable(path):  # neither a CSV nor the database takes such a name: set the file aside and say so
+        return FileRecord(printable(path), None, problem="the file name is not valid UTF-8: rename the file")
+    return FileRecord(
+        path=path,
         sample_id=image.sample_id,
         size=image.size,
         mtime_ns=image.mtime_ns,
@@ -134,52 +143,41 @@ def _record(image: ScannedImage, workspace: Workspace, seed: int) -> FileRecord:
         height=image.height,
         problem=image.problem,
         purpose=image.found.split,
+        reserve_position=0.0 if image.sample_id is None else reserve_position(seed, image.sample_id),
     )
-    if image.sample_id is not None:
-        record = replace(record, reserve_position=reserve_position(seed, image.sample_id))
-    return _printable(record)
-
-
-def _printable(record: FileRecord) -> FileRecord:
-    """A file name that is not UTF-8 cannot be written to a CSV or the database: set the file aside and say so."""
-    try:
-        record.path.encode()
-    except UnicodeEncodeError:
-        path = record.path.encode(errors="backslashreplace").decode()
-        return replace(record, path=path, sample_id=None, problem="file name is not valid UTF-8: rename the file")
-    return record
 
 
 def _record_labels(
     connection: Connection,
-    votes: Sequence[tuple[str, FoundImage]],
+    labeled: Sequence[tuple[str, FoundImage]],
     result: Registration,
-    classes: Sequence[str],
+    names: Sequence[str],
     workspace: Workspace,
 ) -> None:
-    position = {name: index for index, name in enumerate(classes)}
-    rows = []
-    for path, image in votes:
+    position = {name: index for index, name in enumerate(names)}
+    votes = []
+    for path, image in labeled:
         if path in result.sample_keys and image.label is not None:
             file, line = image.origin or (image.path, 0)
-            rows.append(
-                ledger.Vote(result.sample_keys[path], position[image.label], "", workspace.stored_path(file), line)
-            )
-    recording = ledger.record(connection, rows)
-    if recording.conflicts:
+            where = printable(workspace.stored_path(file))
+            votes.append(ledger.Vote(result.sample_keys[path], position[image.label], "", where, line))
+    # A label that was corrected since is no contradiction when the same folder or manifest is read again.
+    conflicts = [
+        c for c in ledger.record(connection, votes).conflicts if not ledger.was_said_before(connection, c.vote)
+    ]
+    if conflicts:
         raise BadInputError(
             "the same image carries different labels",
             "remove or correct one of them; nothing was changed",
-            [_conflict(conflict, classes) for conflict in recording.conflicts],
+            [_conflict(conflict, names) for conflict in conflicts],
         )
 
 
-def _conflict(conflict: ledger.Conflict, classes: Sequence[str]) -> str:
+def _conflict(conflict: ledger.Conflict, names: Sequence[str]) -> str:
     vote = conflict.vote
-    before = f"'{classes[conflict.before]}'" if conflict.before is not None else "skipped"
-    now = f"'{classes[vote.label]}'" if vote.label is not None else "skipped"
+    now = f"'{names[vote.label]}'" if vote.label is not None else "skipped"
     return (
-        f"{place(vote.file, vote.line)}: {now}, but the same image is {before} in "
+        f"{place(vote.file, vote.line)}: {now}, but the same image is '{names[conflict.before]}' in "
         f"{place(conflict.before_file, conflict.before_line)}"
     )
 
@@ -203,8 +201,13 @@ def report(result: Registration, feedback: Feedback) -> None:
     """Say on stderr what a registration found that its user should know."""
     messages: list[tuple[int, Callable[[str], None], str]] = [
         (result.new_samples, feedback.note, "{} new samples registered"),
-        (result.duplicates, feedback.note, "{} files hold the same bytes as another one: counted and labeled once"),
+        (result.duplicates, feedback.note, "{} files hold bytes known under another name: counted and labeled once"),
         (result.quarantined, feedback.warn, "{} files could not be read: see `dalcli pool quarantine`"),
+        (
+            result.replaced,
+            feedback.warn,
+            "{} images in use were overwritten by others and are set aside: see `dalcli pool quarantine`",
+        ),
         (
             result.moved_to_evaluation,
             feedback.warn,

@@ -10,15 +10,15 @@ import torch
 
 from dalcli.commands.labeled_gradient import LABELED_GRADIENT_NAME, LabeledGradient, labeled_gradient, stored
 from dalcli.commands.loading import load_version
-from dalcli.commands.pixels import open_images
 from dalcli.commands.score_shards import ShardWriter
-from dalcli.commands.score_state import missing, score_fingerprint
+from dalcli.commands.score_state import is_intact, missing, score_fingerprint
 from dalcli.commands.session import Session
 from dalcli.errors import NotReadyError
 from dalcli.scoring.engine import GradientEngine
 from dalcli.state import scores, versions
 from dalcli.state.catalog import PoolImage
 from dalcli.state.lock import compute_lock
+from dalcli.state.scores import ScoreShard
 from dalcli.state.versions import ModelVersion
 from dalcli.training.device import reproducible, resolve_device
 
@@ -37,28 +37,27 @@ class ScoreResult:
 
 
 def run(session: Session, stale_ok: bool = False, wait: float = 0.0) -> ScoreResult:
-    """Score what the newest version has not scored yet.
+    """Score what the newest version has not scored yet; shards that were damaged since are made again.
 
     Raises:
         NotReadyError: there is no model, or labels are newer than it.
         LockedError: another ``train`` or ``score`` is running.
+        DalcliError: most of the images are missing, or the model's files are damaged.
     """
     device = resolve_device(session.config.device)
-    model = _newest(session, stale_ok)
+    _newest(session, stale_ok)
     with compute_lock(session.workspace.lock_path, "score", wait):
-        micro_batch = _prepare(session, model)
+        model = _newest(session, stale_ok)  # another process may have trained while this one waited
+        gradient, micro_batch = _open_table(session, model)
         with session.database.read() as connection:
-            settings = score_fingerprint(connection, session.config, model)
             images = missing(connection, session.workspace, session.config, model)
-        path = session.workspace.score_folder(model.version) / LABELED_GRADIENT_NAME
-        gradient = stored(path, settings)
         if gradient is None or images:
             with reproducible(device, session.config.threads):
-                gradient = _score(session, model, device, images, micro_batch, settings)
+                gradient = _score(session, model, device, images, gradient, micro_batch)
         else:
             session.feedback.note(f"up to date: the pool is scored with {model.version}")
-    with session.database.read() as connection:
-        shards = scores.shards(connection, model.key)
+        with session.database.read() as connection:
+            shards = scores.shards(connection, model.key)
     samples = sum(shard.samples for shard in shards)
     return ScoreResult(model.version, samples, len(shards), gradient.samples, gradient.norm)
 
@@ -77,16 +76,35 @@ def _newest(session: Session, stale_ok: bool) -> ModelVersion:
     return model
 
 
-def _prepare(session: Session, model: ModelVersion) -> int:
-    """Open the score table, forget shards whose files somebody deleted; the table's micro-batch."""
+def _open_table(session: Session, model: ModelVersion) -> tuple[LabeledGradient | None, int]:
+    """What is kept of an earlier run: G_S and the table's micro-batch; the rest is forgotten and deleted.
+
+    All shards of a table were made with one G_S: without it none of them can be gone on with.
+    """
     folder = session.workspace.score_folder(model.version)
     folder.mkdir(parents=True, exist_ok=True)
+    settings = score_fingerprint(session.config, model)
     with session.database.write() as connection:
-        settings = score_fingerprint(connection, session.config, model)
         micro_batch = scores.begin(connection, model.key, session.config.scoring.batch_size, settings)
-        gone = [s.ordinal for s in scores.shards(connection, model.key) if not (folder / s.file).is_file()]
-        scores.forget(connection, model.key, gone)
-    return micro_batch
+        shards = scores.shards(connection, model.key)
+    gradient = stored(folder / LABELED_GRADIENT_NAME, settings)
+    kept = [s for s in shards if gradient is not None and is_intact(folder / s.file, s, model)]
+    lost = [s for s in shards if s not in kept]
+    if lost:
+        with session.database.write() as connection:
+            scores.forget(connection, model.key, [shard.ordinal for shard in lost])
+        session.feedback.warn(_lost(lost))
+    for path in folder.iterdir():
+        if path.name not in {LABELED_GRADIENT_NAME, *(shard.file for shard in kept)}:
+            path.unlink()
+    return gradient, micro_batch
+
+
+def _lost(shards: Sequence[ScoreShard]) -> str:
+    samples = sum(shard.samples for shard in shards)
+    if len(shards) == 1:
+        return f"{shards[0].file} is missing or damaged: scoring its {samples} samples again"
+    return f"{len(shards)} score files are missing or damaged: scoring their {samples} samples again"
 
 
 def _score(
@@ -94,20 +112,18 @@ def _score(
     model: ModelVersion,
     device: torch.device,
     images: Sequence[PoolImage],
+    gradient: LabeledGradient | None,
     micro_batch: int,
-    settings: str,
 ) -> LabeledGradient:
     loaded = load_version(session, model, device)
     engine = GradientEngine(loaded.model, head=loaded.head, memory_limit_bytes=MEMORY_LIMIT_BYTES)
-    gradient = labeled_gradient(session, model, loaded, engine, micro_batch, settings)
-    opened = open_images(session, images, loaded.meta.spec.image_size)
+    if gradient is None:
+        settings = score_fingerprint(session.config, model)
+        gradient = labeled_gradient(session, model, loaded, engine, micro_batch, settings)
     started = time.monotonic()
-    with session.feedback.task(f"scoring with {model.version}", len(opened.images)) as task:
-        ShardWriter(session, model, loaded, engine, gradient.tensors, micro_batch, task).write(opened)
+    written = ShardWriter(session, model, loaded, engine, gradient.to(device), micro_batch).write(images)
+    seconds = max(time.monotonic() - started, 1e-9)
     for note in engine.notes:
         session.feedback.note(note)
-    if opened.images:
-        seconds = max(time.monotonic() - started, 1e-9)
-        rate = len(opened.images) / seconds
-        session.feedback.note(f"scored {len(opened.images)} samples in {seconds:.1f} s: {rate:.0f} samples/s")
+    session.feedback.note(f"scored {written} samples in {seconds:.1f} s: {written / seconds:.0f} samples/s")
     return gradient

@@ -6,7 +6,7 @@ A killed run loses at most one shard, and its repetition cuts the remaining samp
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,15 +15,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dalcli.commands.loading import LoadedModel
-from dalcli.commands.pixels import PixelsInOrder, ReadableImages, open_images, row_chunks, set_aside_unreadable
+from dalcli.commands.pixels import ReadableImages, open_images, row_chunks, set_aside_unreadable
 from dalcli.commands.session import Session
 from dalcli.data.identity import digests
-from dalcli.data.pixels import PixelSource, UnreadableImagesError
+from dalcli.data.pixels import IntArray, UnreadableImagesError
 from dalcli.feedback import Task
 from dalcli.models.preprocess import to_input
 from dalcli.scoring.engine import GradientEngine, GradientScores
 from dalcli.scoring.table import ShardMetadata, write_shard
 from dalcli.state import scores
+from dalcli.state.catalog import PoolImage
 from dalcli.state.scores import ScoreShard
 from dalcli.state.versions import ModelVersion
 from dalcli.training.prefetch import prefetch
@@ -41,47 +42,52 @@ class ShardWriter:
     engine: GradientEngine
     direction: Mapping[str, Tensor]
     micro_batch: int
-    task: Task
 
-    def write(self, opened: ReadableImages) -> None:
-        """Score all of ``opened``, ``scoring.shard_size`` at a time."""
+    def write(self, images: Sequence[PoolImage]) -> int:
+        """Score ``images`` in their order, ``scoring.shard_size`` at a time; how many were readable.
+
+        Images found unreadable on the way are set aside and the next ones take their places, so that the shards
+        are those of a pool that never had them.
+        """
+        opened = open_images(self.session, images, self.loaded.meta.spec.image_size)
         with self.session.database.read() as connection:
             known = scores.shards(connection, self.model.key)
         ordinal = known[-1].ordinal + 1 if known else 0
-        for rows in row_chunks(len(opened.images), self.session.config.scoring.shard_size):
-            images = tuple(opened.images[row] for row in rows)
-            if self._write_shard(ReadableImages(images, PixelsInOrder(opened.pixels, rows)), ordinal):
+        rows = np.arange(len(opened.images), dtype=np.int64)
+        written = 0
+        with self.session.feedback.task(f"scoring with {self.model.version}", len(rows)) as task:
+            while len(rows):
+                part = rows[: self.session.config.scoring.shard_size]
+                try:
+                    self._write_shard(opened, part, ordinal, task)
+                except UnreadableImagesError as error:
+                    gone = set_aside_unreadable(self.session, opened.images, error.failures)
+                    rows = rows[[opened.images[row].key not in gone for row in rows]]
+                    continue
+                rows = rows[len(part) :]
+                written += len(part)
                 ordinal += 1
+        return written
 
-    def _write_shard(self, part: ReadableImages, ordinal: int) -> bool:
-        """One shard; images found unreadable now are set aside and it is made without them. False if none is left."""
+    def _write_shard(self, opened: ReadableImages, rows: IntArray, ordinal: int, task: Task) -> None:
         started = time.monotonic()
-        done = 0
         parts: list[Columns] = []
-        try:
-            for inputs in self._inputs(part.pixels):
-                parts.append(_columns(self.engine.score(inputs, self.direction)))
-                self.task.advance(len(inputs))
-                done += len(inputs)
-        except UnreadableImagesError as error:
-            kept = set_aside_unreadable(self.session, part.images, error.failures)
-            self.task.advance(len(part.images) - len(kept) - done)
-            return self._write_shard(open_images(self.session, kept, self.loaded.meta.spec.image_size), ordinal)
-        if not parts:
-            return False
-        columns = {name: np.concatenate([columns[name] for columns in parts]) for name in parts[0]}
-        columns["digest"] = digests([image.sample_id for image in part.images])
+        for inputs in self._inputs(opened, rows):
+            parts.append(_columns(self.engine.score(inputs, self.direction)))
+            task.advance(len(inputs))
+        columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        columns["digest"] = digests([opened.images[row].sample_id for row in rows])
         file = f"shard-{ordinal:05d}.safetensors"
         folder = self.session.workspace.score_folder(self.model.version)
         write_shard(folder / file, columns, ShardMetadata(self.model.version, self.micro_batch))
-        shard = ScoreShard(ordinal, file, len(part.images), time.monotonic() - started)
+        shard = ScoreShard(ordinal, file, len(rows), time.monotonic() - started)
         with self.session.database.write() as connection:
             scores.add_shard(connection, self.model.key, shard)
-        return True
 
-    def _inputs(self, pixels: PixelSource) -> Iterator[Tensor]:
+    def _inputs(self, opened: ReadableImages, rows: IntArray) -> Iterator[Tensor]:
         """Normalised images on the device, read ahead while the previous ones are scored."""
-        with prefetch(pixels.read(rows) for rows in row_chunks(len(pixels), self.micro_batch)) as blocks:
+        chunks = row_chunks(len(rows), self.micro_batch)
+        with prefetch(opened.pixels.read(rows[chunk]) for chunk in chunks) as blocks:
             for block in blocks:
                 yield to_input(block, self.loaded.meta.pixel_stats, self.loaded.device)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,35 +48,45 @@ def open_session(directory: Path | None, feedback: Feedback) -> Session:
         BadInputError: the configuration is wrong, or contradicts the database.
     """
     workspace = find(directory)
+    if not workspace.config_path.exists():
+        raise BadInputError(
+            f"{workspace.config_path}: the workspace's configuration is gone",
+            "restore it, or make an empty file of that name: every key has a default",
+        )
     config = load(workspace.config_path)
     database = Database(workspace.database_path)
     try:
         with database.read() as connection:
-            check_against_database(config, connection, str(workspace.config_path))
+            check_against_database(config, connection, workspace.config_path)
     except BaseException:
         database.close()
         raise
     return Session(workspace, config, database, feedback)
 
 
-def check_against_database(config: Config, connection: Connection, name: str) -> None:
+def check_against_database(config: Config, connection: Connection, path: Path) -> None:
     """What was decided at ``init`` cannot be changed by editing the configuration.
 
     Raises:
         BadInputError: naming the key, both values and the remedy.
     """
     owned = classes.names(connection)
-    if config.classes is not None and config.classes != owned[: len(config.classes)]:
+    if config.classes is not None and not contains_in_order(owned, config.classes):
         raise BadInputError(
-            f"{name}: classes: {list(config.classes)} contradicts the workspace's {list(owned)}",
+            f"{path}: classes: {', '.join(config.classes)} contradicts the workspace's {', '.join(owned)}",
             "remove the key (the database owns the list); new classes come in with ingest-labels --allow-new-classes",
         )
     reserve = evaluation_reserve(connection)
     if "reserve" in config.evaluation.model_fields_set and config.evaluation.reserve != reserve:
         raise BadInputError(
-            f"{name}: evaluation.reserve: {config.evaluation.reserve:g} contradicts {reserve:g}, fixed by `init`",
+            f"{path}: evaluation.reserve: {config.evaluation.reserve:g} contradicts {reserve:g}, fixed by `init`",
             f"set it back to {reserve:g}: changing it later would bias the evaluation set",
         )
+
+
+def contains_in_order(owned: Sequence[str], given: Sequence[str]) -> bool:
+    """Whether ``given`` is the workspace's class list, or what it was before classes were added."""
+    return tuple(given) == tuple(owned[: len(given)])
 
 
 def evaluation_reserve(connection: Connection) -> float:

@@ -90,10 +90,10 @@ def _next_step(
     training, evaluation = states["training"], states["evaluation"]
     if not sum(training.values()):
         return "dalcli pool add FOLDER"
-    if open_batches and not newer and labels == (model.labels if model else 0):
-        return f"dalcli ingest-labels FILE   (batch {open_batches[0].batch_id} is out)"
-    if labels and (model is None or newer):
+    if newer if model is not None else labels:
         return "dalcli train"
+    if open_batches:
+        return f"dalcli ingest-labels FILE   (batch {open_batches[0].batch_id} is out)"
     if model is None:
         return "dalcli query --budget N > to_label.csv"
     if not evaluation["labeled"] and evaluation["unlabeled"]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import yaml
@@ -10,10 +10,18 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from dalcli.config.schema import Config
-from dalcli.errors import BadInputError
 from dalcli.config.suggest import suggestion
+from dalcli.errors import BadInputError
 
 KeyPath = tuple[str | int, ...]
+
+_KINDS: dict[type, str] = {list: "a list", int: "a number", float: "a number", bool: "a truth value"}
+# Where pydantic would name Python's types.
+_MESSAGES = {
+    "model_type": "should have keys of its own below it",
+    "tuple_type": "should be a list",
+    "invalid_key": "a key should be text",
+}
 
 
 def load(path: Path) -> Config:
@@ -36,26 +44,40 @@ def parse(text: str, name: str = "dalcli.yaml") -> Config:
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         values = yaml.safe_load(text)
+        lines = dict(_lines(root)) if root is not None else {}
     except yaml.YAMLError as error:
         raise BadInputError(f"{name}{_yaml_position(error)}: not valid YAML: {_yaml_problem(error)}") from None
+    except RecursionError:
+        raise BadInputError(f"{name}: an alias (*name) stands inside what it repeats", "write it out") from None
     if values is None:
         values = {}
     if not isinstance(values, dict):
-        raise BadInputError(f"{name}: line 1: expected 'key: value' lines, found {type(values).__name__}")
-    lines = dict(_lines(root)) if root is not None else {}
+        raise BadInputError(f"{name}: line 1: expected 'key: value' lines, found {_KINDS.get(type(values), 'text')}")
     problems = [(line, f"line {line}: {key}: listed twice") for line, key in _duplicates(root)]
     try:
         config = Config.model_validate(values)
     except ValidationError as error:
-        problems += [_problem(details, lines) for details in error.errors()]
+        problems += [_problem(details, lines) for details in _most_specific(error.errors())]
     if problems:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise BadInputError(f"{name}: {count}", problems=[text for _, text in sorted(problems)])
     return config
 
 
+def _most_specific(errors: Sequence[ErrorDetails]) -> Iterator[ErrorDetails]:
+    """What is wrong inside a list says more than that it is not the word which could stand in its place."""
+    places = [_location(details) for details in errors]
+    for details, place in zip(errors, places, strict=True):
+        if details["type"] != "literal_error" or not any(p[: len(place)] == place != p for p in places):
+            yield details
+
+
+def _location(details: ErrorDetails) -> KeyPath:
+    return tuple(part for part in details["loc"] if not _is_union_branch(part))
+
+
 def _problem(details: ErrorDetails, lines: dict[KeyPath, int]) -> tuple[int, str]:
-    location = tuple(part for part in details["loc"] if not _is_union_branch(part))
+    location = _location(details)
     line = next(
         (lines[location[:end]] for end in range(len(location), -1, -1) if location[:end] in lines),
         1,
@@ -65,9 +87,11 @@ def _problem(details: ErrorDetails, lines: dict[KeyPath, int]) -> tuple[int, str
         known = _known_keys(location[:-1])
         message = "unknown key" + (suggestion(str(location[-1]), known) or f" (known here: {', '.join(known)})")
     else:
-        message = details["msg"].removeprefix("Value error, ")
-        if isinstance(details["input"], str | int | float) and repr(details["input"]) not in message:
-            message += f", got {details['input']!r}"
+        message = _MESSAGES.get(details["type"], details["msg"])
+        message = message.removeprefix("Value error, ").removeprefix("Input ")
+        given = details["input"]
+        if isinstance(given, str | int | float) and not isinstance(given, bool) and repr(given) not in message:
+            message += f", got {given!r}"
     return line, f"line {line}: {key}: {message}"
 
 

@@ -7,9 +7,19 @@ documentation of the configuration: ``docs/config.md`` is generated from them.
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from dalcli.config.class_names import problem_with
 
 ImageSize = tuple[int, int]
 
@@ -17,12 +27,26 @@ ImageSize = tuple[int, int]
 class Section(BaseModel):
     """A group of keys; frozen, and strict about unknown ones."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _yes_and_no(cls, value: object, info: ValidationInfo) -> object:
+        """YAML reads on, off, yes and no as truth values, and Python takes those for 1 and 0."""
+        if not isinstance(value, bool) or info.field_name is None:
+            return value
+        word = "on" if value else "off"
+        if word in get_args(cls.model_fields[info.field_name].annotation):
+            return word
+        raise ValueError(f"{str(value).lower()} (or yes, no, on, off) means nothing here")
 
 
 def _as_pair(value: object) -> object:
     """``image_size: 32`` means 32×32; a pair is height, width."""
-    return (value, value) if isinstance(value, int) and not isinstance(value, bool) else value
+    pair = [value, value] if isinstance(value, int) else value
+    if pair == "auto" or (isinstance(pair, list | tuple) and len(pair) == 2):
+        return pair
+    raise ValueError("should be auto, a number of pixels, or [height, width]")
 
 
 def _as_gamma(value: object) -> object:
@@ -120,19 +144,15 @@ class QueryConfig(Section):
     strategy: str = Field("dynamical", description="how samples are chosen once there is a model")
     cold_start: str = Field("random", description="how samples are chosen while there is no model")
     gamma: Annotated[float, BeforeValidator(_as_gamma)] = Field(
-        2.0, ge=0, description="weight of the interaction with the labeled set in Δ (Eq. 15); 0 to inf"
+        2.0,
+        ge=0,
+        allow_inf_nan=True,
+        description="weight of the interaction with the labeled set in Δ (Eq. 15); 0 to inf",
     )
     budget: int | None = Field(None, ge=1, description="default of `query --budget`")
     close_at: float = Field(
         1.0, gt=0, le=1, description="a batch closes once this fraction is answered; the rest is released"
     )
-
-    @field_validator("gamma")
-    @classmethod
-    def _not_nan(cls, value: float) -> float:
-        if math.isnan(value):
-            raise ValueError("must be a number from 0 to inf")
-        return value
 
 
 class EvaluationConfig(Section):
@@ -166,17 +186,16 @@ class Config(Section):
     query: QueryConfig = QueryConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
 
+    @field_validator("data", "model", "training", "scoring", "query", "evaluation", mode="before")
+    @classmethod
+    def _empty_section(cls, value: object) -> object:
+        """``query:`` with nothing below it (all of it commented out, say) means the defaults."""
+        return {} if value is None else value
+
     @field_validator("classes", mode="before")
     @classmethod
     def _class_names(cls, value: object) -> object:
-        if not isinstance(value, list | tuple):
-            return value
-        for name in value:
-            # YAML reads `no`, `1` and `1.0` as something else than the text a label file will contain.
-            if not isinstance(name, str):
-                raise ValueError(f"class {name!r} is not text: put it in quotes")
-            if not name.strip() or name != name.strip():
-                raise ValueError(f"class {name!r} is empty or has spaces around it")
-        if len(set(value)) != len(value):
-            raise ValueError("a class is listed twice")
+        problem = problem_with(value) if isinstance(value, list | tuple) else None
+        if problem is not None:
+            raise ValueError(problem)
         return value

@@ -6,7 +6,7 @@ terms of Δ(u | S) (Eq. 12, 15), and G_S, the V of the method. Pure torch: it kn
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -20,7 +20,8 @@ from dalcli.scoring.labeled import add_gradient
 from dalcli.scoring.ownership import FALLBACK, Owner, Ownership
 from dalcli.scoring.passes import Pass, evaluating, frozen, influential, pooled
 from dalcli.scoring.residuals import residuals, unit_rows
-from dalcli.scoring.rules import Contribution, LayerCall, UnsupportedCallError
+from dalcli.scoring.rules import Contribution
+from dalcli.scoring.uses import Use, on_forward
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +37,6 @@ class GradientScores:
     probabilities: Tensor
     pseudo_label: Tensor
     features: Tensor
-
-
-@dataclass(slots=True)
-class _Use:
-    """What one owner did in one pass."""
-
-    calls: int = 0
-    contribution: Contribution | None = None
-    failure: str | None = None
 
 
 @dataclass(slots=True)
@@ -165,10 +157,10 @@ class GradientEngine:
     def _run(self, inputs: Tensor, direction: Mapping[str, Tensor] | None) -> _Result:
         """One pass over inputs, rules first, then the fallback for what is left."""
         ownership = self._ownership
-        uses = {owner.path: _Use() for owner in ownership.owners}
+        uses = {owner.path: Use() for owner in ownership.owners}
         chunk = memory.chunk_bytes(inputs.device, self._limit)
         watched = {
-            owner.module: partial(_on_forward, owner, uses[owner.path], inputs.shape[0], direction, chunk)
+            owner.module: partial(on_forward, owner, uses[owner.path], inputs.shape[0], direction, chunk)
             for owner in ownership.owners
         }
         owned = [ownership.trainable[name] for owner in ownership.owners for name in owner.names.values()]
@@ -193,7 +185,7 @@ class GradientEngine:
             result.contributions[FALLBACK] = self._fall_back(names, inputs, seeds.to(logits.dtype), direction)
         return result
 
-    def _settle(self, uses: Mapping[str, _Use], result: _Result) -> list[str]:
+    def _settle(self, uses: Mapping[str, Use], result: _Result) -> list[str]:
         """Keep what the rules found; demote owners whose pass breaks their assumptions and return their parameters."""
         names: list[str] = []
         for path, use in uses.items():
@@ -296,36 +288,3 @@ class GradientEngine:
 
 def _shape_key(inputs: Tensor) -> tuple[object, ...]:
     return (tuple(inputs.shape[1:]), inputs.dtype, inputs.device)
-
-
-def _on_forward(
-    owner: Owner,
-    use: _Use,
-    samples: int,
-    direction: Mapping[str, Tensor] | None,
-    chunk_bytes: int,
-    inputs: Tensor,
-    output: Tensor,
-) -> Callable[[Tensor], None] | None:
-    """Count a call and, if it is the first, return what computes the owner's sums once its gradient arrives."""
-    use.calls += 1
-    if use.calls > 1:
-        return None
-    if inputs.shape[:1] != (samples,) or output.shape[:1] != (samples,):
-        use.failure = "its module does not keep samples in the first dimension"
-        return None
-    version = inputs._version
-
-    def on_gradient(gradient: Tensor) -> None:
-        if inputs._version != version:
-            use.failure = "its input was overwritten in place"
-            return
-        names = owner.names
-        along = None if direction is None else {local: direction[full] for local, full in names.items()}
-        call = LayerCall(owner.module, inputs, gradient, frozenset(names), along, chunk_bytes)
-        try:
-            use.contribution = owner.rule.contributions(call)
-        except UnsupportedCallError as reason:
-            use.failure = str(reason)
-
-    return on_gradient

@@ -7,11 +7,11 @@ crash between "labels recorded" and "batch closed" can happen.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from dalcli.state.catalog import Purpose
-from dalcli.state.database import Connection, Row, now
+from dalcli.state.database import INTERNAL, Connection, Row, now
 
 
 @dataclass(frozen=True)
@@ -29,26 +29,34 @@ class BatchRow:
 
 @dataclass(frozen=True)
 class Batch:
-    """A batch and how far it has come back."""
+    """A batch and how far it has come back: ``issued`` = ``answered`` + ``released`` + ``outstanding``."""
 
-    key: int
+    key: int = field(metadata=INTERNAL)
+    options: str = field(metadata=INTERNAL)
     batch_id: str
     purpose: str
-    options: str
     requested: int
     issued: int
     answered: int
     released: int
+    outstanding: int
+    open: bool
     issued_at: str
     model: str | None
 
-    @property
-    def outstanding(self) -> int:
-        return self.issued - self.answered - self.released
+    def reaches(self, fraction: float) -> bool:
+        """Whether at least ``fraction`` of its rows are answered (0.55 of 20 is 11, whatever floats say)."""
+        return self.answered >= fraction * self.issued - 1e-9
 
-    @property
-    def is_open(self) -> bool:
-        return self.outstanding > 0
+
+@dataclass(frozen=True)
+class IssuedRow:
+    """What became of one issued sample; ``state`` is answered, released or out."""
+
+    rank: int
+    sample_id: str
+    path: str
+    state: str
 
 
 _SUMMARY = """
@@ -116,7 +124,7 @@ def with_key(connection: Connection, key: str) -> Batch | None:
 
 def open_batches(connection: Connection) -> list[Batch]:
     """Batches with rows still out, oldest first."""
-    return [batch for batch in listing(connection) if batch.is_open]
+    return [batch for batch in listing(connection) if batch.open]
 
 
 def csv_bytes(connection: Connection, batch: Batch) -> bytes:
@@ -124,23 +132,26 @@ def csv_bytes(connection: Connection, batch: Batch) -> bytes:
     return bytes(connection.execute("SELECT csv FROM batch WHERE id = ?", (batch.key,)).fetchone()["csv"])
 
 
-def row_states(connection: Connection, batch: Batch) -> list[tuple[int, str, str, str]]:
-    """(rank, sample id, path, state) of every row; state is answered, released or out."""
-    rows = connection.execute(
-        "SELECT p.rank, s.sample_id, p.answered, p.released_at,"
-        " (SELECT f.path FROM file AS f WHERE f.sample = s.id ORDER BY f.id LIMIT 1) AS path"
+def rows(connection: Connection, batch: Batch) -> list[IssuedRow]:
+    """Every row of a batch, by rank."""
+    found = connection.execute(
+        "SELECT p.rank, s.sample_id,"
+        " CASE WHEN p.answered THEN 'answered' WHEN p.released_at IS NOT NULL THEN 'released' ELSE 'out' END AS state,"
+        " coalesce((SELECT f.path FROM file AS f WHERE f.sample = s.id ORDER BY f.id LIMIT 1), '') AS path"
         " FROM batch_progress AS p JOIN sample AS s ON s.id = p.sample WHERE p.batch = ? ORDER BY p.rank",
         (batch.key,),
     )
-    return [
-        (
-            row["rank"],
-            row["sample_id"],
-            row["path"] or "",
-            "answered" if row["answered"] else "released" if row["released_at"] else "out",
-        )
-        for row in rows
-    ]
+    return [IssuedRow(row["rank"], row["sample_id"], row["path"], row["state"]) for row in found]
+
+
+def holding(connection: Connection, samples: Iterable[int]) -> list[Batch]:
+    """Every batch in which one of ``samples`` was issued, oldest first."""
+    found = connection.execute(
+        f"{_SUMMARY} WHERE b.id IN (SELECT r.batch FROM batch_row AS r JOIN json_each(?) AS j ON j.value = r.sample)"
+        " GROUP BY b.id ORDER BY b.id",
+        (json.dumps(list(samples)),),
+    )
+    return [_batch(row) for row in found]
 
 
 def release(connection: Connection, batch: Batch) -> int:
@@ -154,15 +165,18 @@ def release(connection: Connection, batch: Batch) -> int:
 
 
 def _batch(row: Row) -> Batch:
+    outstanding = row["issued"] - row["answered"] - row["released"]
     return Batch(
         key=row["id"],
+        options=row["options"],
         batch_id=row["batch_id"],
         purpose=row["purpose"],
-        options=row["options"],
         requested=row["requested"],
         issued=row["issued"],
         answered=row["answered"],
         released=row["released"],
+        outstanding=outstanding,
+        open=outstanding > 0,
         issued_at=row["issued_at"],
         model=row["model"],
     )

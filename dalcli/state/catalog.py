@@ -1,14 +1,15 @@
-"""The pool: which samples there are, where their bytes were seen, and what each one serves."""
+"""The pool: which samples there are, where their bytes were seen, what each one serves and in which state it is."""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Literal
 
-from dalcli.state.database import Connection, now
+from dalcli.state.database import Connection
 
 Purpose = Literal["training", "evaluation"]
 
@@ -21,36 +22,11 @@ _SAMPLE_STATE = """
          ELSE 'unlabeled' END
 """
 
-
-@dataclass(frozen=True)
-class FileRecord:
-    """One file as a scan found it. ``purpose`` None leaves the choice to the evaluation reserve.
-
-    ``sample_id`` is None when no bytes could be read; ``problem`` says why the image is unusable.
-    """
-
-    path: str
-    sample_id: str | None
-    size: int | None = None
-    mtime_ns: int | None = None
-    width: int | None = None
-    height: int | None = None
-    problem: str | None = None
-    purpose: Purpose | None = None
-    reserve_position: float = 0.0
-
-
-@dataclass
-class Registration:
-    """What became of the files of one registration."""
-
-    files: int = 0
-    new_samples: int = 0
-    duplicates: int = 0
-    quarantined: int = 0
-    moved_to_evaluation: int = 0
-    already_trained: int = 0
-    sample_keys: dict[str, int] = field(default_factory=dict)
+_ELIGIBLE = """
+    s.purpose = ? AND s.quarantine IS NULL
+    AND NOT EXISTS (SELECT 1 FROM vote AS v WHERE v.sample = s.id)
+    AND s.id NOT IN (SELECT sample FROM in_flight)
+"""
 
 
 @dataclass(frozen=True)
@@ -76,6 +52,15 @@ class PoolImage:
 
 
 @dataclass(frozen=True)
+class UnreadableFile:
+    """A file in quarantine and why; ``sample_id`` None: its bytes were never read; an empty path: they are gone."""
+
+    path: str
+    reason: str
+    sample_id: str | None
+
+
+@dataclass(frozen=True)
 class PoolEntry:
     """One line of ``pool list``."""
 
@@ -85,73 +70,6 @@ class PoolEntry:
     state: str
     label: str | None
     reason: str | None
-
-
-def register(connection: Connection, records: Sequence[FileRecord], reserve: float, result: Registration) -> None:
-    """Add files and their samples; everything already known is left as it is. Counts go into ``result``."""
-    for record in records:
-        result.files += 1
-        key = None
-        if record.sample_id is not None:
-            key = _register_sample(connection, record, record.sample_id, reserve, result)
-            result.sample_keys[record.path] = key
-        if record.problem is not None:
-            result.quarantined += 1
-        connection.execute(
-            "INSERT INTO file (path, sample, size, mtime_ns, problem, added_at) VALUES (?, ?, ?, ?, ?, ?)"
-            " ON CONFLICT (path) DO UPDATE SET sample = excluded.sample, size = excluded.size,"
-            " mtime_ns = excluded.mtime_ns, problem = excluded.problem",
-            (record.path, key, record.size, record.mtime_ns, record.problem, now()),
-        )
-
-
-def _register_sample(
-    connection: Connection, record: FileRecord, sample_id: str, reserve: float, result: Registration
-) -> int:
-    known = connection.execute(
-        "SELECT id, purpose, quarantine FROM sample WHERE sample_id = ?", (sample_id,)
-    ).fetchone()
-    if known is None:
-        purpose = record.purpose or ("evaluation" if record.reserve_position < reserve else "training")
-        result.new_samples += 1
-        cursor = connection.execute(
-            "INSERT INTO sample (sample_id, purpose, reserve_position, width, height, quarantine, added_at)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (sample_id, purpose, record.reserve_position, record.width, record.height, record.problem, now()),
-        )
-        assert cursor.lastrowid is not None
-        return cursor.lastrowid
-    key = int(known["id"])
-    same_file = connection.execute("SELECT 1 FROM file WHERE path = ? AND sample = ?", (record.path, key)).fetchone()
-    result.duplicates += same_file is None
-    if known["quarantine"] is not None and record.problem is None:
-        connection.execute(
-            "UPDATE sample SET quarantine = NULL, width = ?, height = ? WHERE id = ?",
-            (record.width, record.height, key),
-        )
-    if record.purpose == "evaluation" and known["purpose"] == "training":
-        _serve_evaluation(connection, key, result)
-    elif record.purpose != "evaluation" and known["purpose"] == "evaluation" and record.reserve_position >= reserve:
-        result.moved_to_evaluation += same_file is None
-    return key
-
-
-def _serve_evaluation(connection: Connection, key: int, result: Registration) -> None:
-    """An image in the pool and in the test set serves evaluation, unless a model was already trained on it."""
-    if connection.execute("SELECT 1 FROM model_label WHERE sample = ? LIMIT 1", (key,)).fetchone():
-        result.already_trained += 1
-        return
-    connection.execute("UPDATE sample SET purpose = 'evaluation' WHERE id = ?", (key,))
-    result.moved_to_evaluation += 1
-
-
-def known_files(connection: Connection) -> dict[str, tuple[int | None, int | None]]:
-    """Size and modification time of every file that was read successfully, by stored path."""
-    rows = connection.execute(
-        "SELECT f.path, f.size, f.mtime_ns FROM file AS f JOIN sample AS s ON s.id = f.sample"
-        " WHERE f.problem IS NULL AND s.quarantine IS NULL"
-    )
-    return {row["path"]: (row["size"], row["mtime_ns"]) for row in rows}
 
 
 def quarantine(connection: Connection, reasons: dict[int, str]) -> None:
@@ -166,21 +84,6 @@ def refresh_file(connection: Connection, path: str, size: int, mtime_ns: int) ->
     connection.execute("UPDATE file SET size = ?, mtime_ns = ? WHERE path = ?", (size, mtime_ns, path))
 
 
-def rename_files(connection: Connection, renames: Sequence[tuple[str, str]]) -> None:
-    """Files moved: (old stored path, new stored path). A row already at the new path is replaced."""
-    connection.executemany("DELETE FROM file WHERE path = ?", [(new,) for _, new in renames])
-    connection.executemany("UPDATE file SET path = ? WHERE path = ?", [(new, old) for old, new in renames])
-
-
-def files_below(connection: Connection, prefix: str) -> list[tuple[str, str | None]]:
-    """(stored path, sample id) of every file at or below ``prefix``."""
-    rows = connection.execute(
-        "SELECT f.path, s.sample_id FROM file AS f LEFT JOIN sample AS s ON s.id = f.sample ORDER BY f.path"
-    )
-    folder = prefix.rstrip("/") + "/"
-    return [(r["path"], r["sample_id"]) for r in rows if r["path"] == prefix or r["path"].startswith(folder)]
-
-
 def images(connection: Connection, purpose: Purpose) -> list[PoolImage]:
     """Every readable sample of one purpose with its files, in the order of sample ids."""
     return _images(connection, "s.purpose = ? AND s.quarantine IS NULL", (purpose,))
@@ -190,12 +93,19 @@ def eligible(connection: Connection, purpose: Purpose) -> list[PoolImage]:
     """Readable samples nobody has answered and no open batch holds, in the order of the evaluation reserve."""
     return _images(
         connection,
-        "s.purpose = ? AND s.quarantine IS NULL"
-        " AND NOT EXISTS (SELECT 1 FROM vote AS v WHERE v.sample = s.id)"
-        " AND s.id NOT IN (SELECT sample FROM in_flight)",
+        _ELIGIBLE,
         (purpose,),
         order="s.reserve_position, s.sample_id",
     )
+
+
+def still_eligible(connection: Connection, purpose: Purpose, images: Sequence[PoolImage]) -> bool:
+    """Whether nobody has answered, issued, moved or forgotten any of ``images`` since :func:`eligible` listed them."""
+    found = connection.execute(
+        f"SELECT s.id, s.sample_id FROM sample AS s WHERE {_ELIGIBLE} AND s.id IN (SELECT value FROM json_each(?))",
+        (purpose, json.dumps([image.key for image in images])),
+    )
+    return {(row["id"], row["sample_id"]) for row in found} == {(image.key, image.sample_id) for image in images}
 
 
 def _images(
@@ -220,8 +130,8 @@ def sizes(connection: Connection) -> list[tuple[int, int]]:
 
 
 def count_states(connection: Connection) -> dict[str, Counter[str]]:
-    """How many samples are in each state, by purpose."""
-    counts: dict[str, Counter[str]] = {"training": Counter(), "evaluation": Counter()}
+    """How many samples are in each of :data:`STATES`, by purpose."""
+    counts = {purpose: Counter(dict.fromkeys(STATES, 0)) for purpose in ("training", "evaluation")}
     rows = connection.execute(
         f"SELECT s.purpose, {_SAMPLE_STATE} AS state, count(*) AS n"
         " FROM sample AS s LEFT JOIN answer AS a ON a.sample = s.id GROUP BY 1, 2"
@@ -231,14 +141,17 @@ def count_states(connection: Connection) -> dict[str, Counter[str]]:
     return counts
 
 
-def unreadable_files(connection: Connection) -> list[tuple[str, str]]:
-    """(file, reason) of everything in quarantine, files without readable bytes included."""
+def unreadable_files(connection: Connection) -> list[UnreadableFile]:
+    """Every file whose image cannot be used, and every unusable sample that no file holds any more."""
     rows = connection.execute(
-        "SELECT f.path AS path, coalesce(s.quarantine, f.problem) AS reason FROM file AS f"
-        " LEFT JOIN sample AS s ON s.id = f.sample"
-        " WHERE (s.id IS NULL AND f.problem IS NOT NULL) OR s.quarantine IS NOT NULL ORDER BY f.path"
+        "SELECT f.path, s.sample_id, coalesce(f.problem, s.quarantine) AS reason"
+        " FROM file AS f LEFT JOIN sample AS s ON s.id = f.sample"
+        " WHERE f.problem IS NOT NULL OR s.quarantine IS NOT NULL"
+        " UNION ALL SELECT '', s.sample_id, s.quarantine FROM sample AS s"
+        " WHERE s.quarantine IS NOT NULL AND NOT EXISTS (SELECT 1 FROM file AS f WHERE f.sample = s.id)"
+        " ORDER BY 1, 2"
     )
-    return [(row["path"], row["reason"]) for row in rows]
+    return [UnreadableFile(row["path"], row["reason"], row["sample_id"]) for row in rows]
 
 
 def entries(connection: Connection) -> Iterator[PoolEntry]:

@@ -21,6 +21,9 @@ Row = sqlite3.Row
 
 BUSY_SECONDS = 30.0
 
+INTERNAL = {"internal": True}
+"""Metadata of dataclass fields that mean nothing outside the database, such as row numbers: never shown or exported."""
+
 
 def now() -> str:
     """The current time as it is stored everywhere: ISO 8601, UTC, seconds."""
@@ -35,9 +38,13 @@ class Database:
         with _explained(path):
             self._connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
             self._connection.row_factory = sqlite3.Row
-            for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
-                self._connection.execute(f"PRAGMA {pragma}")
-        migrate(self)
+            try:
+                for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+                    self._connection.execute(f"PRAGMA {pragma}")
+                migrate(self)
+            except BaseException:
+                self._connection.close()
+                raise
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -114,6 +121,8 @@ def _statements(script: str) -> Iterator[str]:
         if sqlite3.complete_statement(pending):
             yield pending
             pending = ""
+    if pending.strip():  # a last statement without its semicolon must not be dropped in silence
+        yield pending
 
 
 @contextmanager

@@ -33,7 +33,7 @@ class Conflict:
     """A vote that differs from what the same annotator said before (in the file or line named)."""
 
     vote: Vote
-    before: int | None
+    before: int
     before_file: str
     before_line: int
 
@@ -54,7 +54,8 @@ def record(connection: Connection, votes: Iterable[Vote], on_conflict: OnConflic
     """Append votes in order. The same vote again is a no-op.
 
     A different label by the same annotator is a conflict: refused (listed in ``conflicts``; the caller rolls
-    back), replaced by a newer vote, or ignored. A label after a skip is an answer at last, not a conflict.
+    back), replaced by a newer vote, or ignored. A label after a skip is an answer at last, not a conflict, and that
+    skip, when its file is read again, is history.
     """
     result = Recording()
     for vote in votes:
@@ -64,19 +65,39 @@ def record(connection: Connection, votes: Iterable[Vote], on_conflict: OnConflic
         ).fetchone()
         if before is not None and before["class"] == vote.label:
             result.unchanged += 1
-            continue
-        if before is not None and before["class"] is not None:
-            if on_conflict == "keep":
-                result.kept += 1
-                continue
-            if on_conflict == "refuse":
-                result.conflicts.append(Conflict(vote, before["class"], before["file"], before["line"]))
-                continue
-            result.replaced += 1
-        _append(connection, vote)
-        result.recorded += vote.label is not None
-        result.skipped += vote.label is None
+        elif before is None or before["class"] is None or on_conflict == "replace":
+            result.replaced += before is not None and before["class"] is not None
+            result.recorded += vote.label is not None
+            result.skipped += vote.label is None
+            _append(connection, vote)
+        elif on_conflict == "keep":
+            result.kept += 1
+        elif vote.label is None and _was_skipped(connection, vote):
+            result.unchanged += 1
+        else:
+            result.conflicts.append(Conflict(vote, before["class"], before["file"], before["line"]))
     return result
+
+
+def _was_skipped(connection: Connection, vote: Vote) -> bool:
+    return (
+        connection.execute(
+            "SELECT 1 FROM vote WHERE sample = ? AND annotator = ? AND class IS NULL LIMIT 1",
+            (vote.sample, vote.annotator),
+        ).fetchone()
+        is not None
+    )
+
+
+def was_said_before(connection: Connection, vote: Vote) -> bool:
+    """Whether the ledger has this very vote from this file: a newer vote may have replaced it since."""
+    return (
+        connection.execute(
+            "SELECT 1 FROM vote WHERE sample = ? AND annotator = ? AND class IS ? AND file = ? LIMIT 1",
+            (vote.sample, vote.annotator, vote.label, vote.file),
+        ).fetchone()
+        is not None
+    )
 
 
 def _append(connection: Connection, vote: Vote) -> None:

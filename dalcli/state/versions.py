@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from dalcli.state.database import Connection, Row, now
+from dalcli.state.database import INTERNAL, Connection, Row, now
 
 
 @dataclass(frozen=True)
 class ModelVersion:
     """One row of the version history; immutable once ``finished_at`` is set."""
 
-    key: int
+    key: int = field(metadata=INTERNAL)
     version: str
     parent: str | None
     classes: int

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from dalcli.errors import BadInputError, NotReadyError
@@ -46,16 +47,32 @@ class Workspace:
 
     def stored_path(self, path: Path) -> str:
         """How ``path`` is stored and printed: relative to the workspace where inside it, else absolute."""
-        absolute = Path(os.path.abspath(path))
+        absolute = _absolute(path)
         if absolute.is_relative_to(self.root):
             return absolute.relative_to(self.root).as_posix()
         # The workspace may have been reached through a symbolic link and the file not, or the other way round.
-        real, real_root = absolute.parent.resolve() / absolute.name, self.root.resolve()
+        real, real_root = _real(absolute.parent) / absolute.name, _real(self.root)
         return (real.relative_to(real_root) if real.is_relative_to(real_root) else absolute).as_posix()
 
     def absolute_path(self, stored: str) -> Path:
         """The inverse of :meth:`stored_path`."""
         return self.root / stored
+
+
+def printable(text: str) -> str:
+    """``text`` with bytes that are not UTF-8 written as backslash escapes: neither SQLite nor a CSV takes them raw."""
+    return text.encode(errors="backslashreplace").decode()
+
+
+def _absolute(path: Path) -> Path:
+    # Links are kept, except before '..', which to the operating system means the parent of what the link points to.
+    return _real(path.parent) / path.name if ".." in path.parts[:-1] else Path(os.path.abspath(path))
+
+
+@lru_cache(maxsize=4096)
+def _real(folder: Path) -> Path:
+    """One answer per folder: there are many files in each, and a command sees one state of the disk."""
+    return folder.resolve()
 
 
 def find(start: Path | None) -> Workspace:
@@ -65,6 +82,7 @@ def find(start: Path | None) -> Workspace:
         BadInputError: ``start`` does not exist.
         NotReadyError: there is no workspace.
     """
+    _real.cache_clear()
     if start is not None:
         root = Path(os.path.abspath(start))
         if not root.is_dir():

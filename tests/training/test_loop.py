@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from training_runs import STATS, RecordingFeedback, build, run, same_weights, striped
 
 from dalcli.data.pixels import ArrayPixels
 from dalcli.errors import DalcliError, NotReadyError
 from dalcli.models.checkpoint import load_model, save_model
 from dalcli.training.batches import TrainingData
-from tests.training.runs import CPU, STATS, RecordingFeedback, build, run, same_weights, striped
 
 
 def float64_inputs(data: TrainingData) -> tuple[torch.Tensor, torch.Tensor]:
@@ -19,8 +21,17 @@ def float64_inputs(data: TrainingData) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.from_numpy(images).permute(0, 3, 1, 2), torch.from_numpy(data.labels)
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
-def test_full_batches_give_the_weights_of_a_plain_float64_loop(optimizer: str) -> None:
+@pytest.mark.parametrize(
+    ("optimizer", "schedule", "rates"),
+    [
+        ("adam", "constant", [0.01, 0.01, 0.01]),
+        ("adamw", "cosine", [0.01, 0.0075, 0.0025]),
+        ("sgd", "step", [0.01, 0.01, 0.001]),
+    ],
+)
+def test_full_batches_give_the_weights_of_a_plain_float64_loop(
+    optimizer: str, schedule: str, rates: list[float]
+) -> None:
     data, model, plain = striped(20), build(), build().double()
     options = {"lr": 0.01, "weight_decay": 0.1} | ({"momentum": 0.5} if optimizer == "sgd" else {})
     oracle = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}[optimizer](
@@ -28,7 +39,8 @@ def test_full_batches_give_the_weights_of_a_plain_float64_loop(optimizer: str) -
     )
     inputs, targets = float64_inputs(data)
     losses = []
-    for _ in range(3):
+    for rate in rates:
+        oracle.param_groups[0]["lr"] = rate
         oracle.zero_grad()
         loss = nn.functional.cross_entropy(plain(inputs), targets)
         loss.backward()
@@ -38,6 +50,7 @@ def test_full_batches_give_the_weights_of_a_plain_float64_loop(optimizer: str) -
         model,
         data,
         optimizer=optimizer,
+        schedule=schedule,
         learning_rate=0.01,
         weight_decay=0.1,
         momentum=0.5,
@@ -45,6 +58,7 @@ def test_full_batches_give_the_weights_of_a_plain_float64_loop(optimizer: str) -
         max_epochs=3,
     )
     assert [record.batch_loss for record in result.history] == pytest.approx(losses, rel=1e-4)
+    assert [record.learning_rate for record in result.history] == pytest.approx(rates)
     for got, expected in zip(model.parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(got.double(), expected, rtol=1e-3, atol=2e-4)
     with torch.no_grad():
@@ -101,6 +115,31 @@ def test_accuracy_is_that_of_the_returned_model_in_eval_mode_without_augmentatio
     assert result.train_loss == pytest.approx(float(nn.functional.cross_entropy(logits, targets)), rel=1e-4)
 
 
+class RecordingDropout(nn.Dropout):
+    """Dropout that keeps its masks."""
+
+    def __init__(self) -> None:
+        super().__init__(0.5)
+        self.masks: list[torch.Tensor] = []
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            self.masks.append(super().forward(torch.ones_like(features)))
+        return features
+
+
+def test_dropout_acts_in_training_only_and_anew_in_every_epoch() -> None:
+    model = build()
+    dropout = RecordingDropout()
+    model.dropout = dropout
+    run(
+        model.eval(), striped(20), batch_size=64, max_epochs=3
+    )  # a model that comes in eval mode is trained all the same
+    first, second, third = dropout.masks
+    assert not torch.equal(first, second)
+    assert not torch.equal(second, third)
+
+
 @pytest.mark.parametrize(("count", "batch_size"), [(1, 64), (65, 64), (3, 2), (4, 1), (2, 64)])
 def test_lone_images_do_not_crash_batchnorm_at_one_position(count: int, batch_size: int) -> None:
     model = build("resnet18", side=1)
@@ -147,10 +186,10 @@ def test_the_result_depends_on_seed_and_version_and_not_on_global_generators(nam
     assert not same_weights(first, trained(1, "v2", 1))
 
 
-def test_a_saved_model_predicts_what_the_trained_one_did(tmp_path: object) -> None:
+def test_a_saved_model_predicts_what_the_trained_one_did(tmp_path: Path) -> None:
     data, model, other = striped(20), build("resnet18"), build("resnet18")
     run(model, data, max_epochs=1)
-    path = tmp_path / "m.safetensors"  # type: ignore[operator]
+    path = tmp_path / "m.safetensors"
     save_model(path, model)
     load_model(path, other)
     images = torch.randn(3, 3, 8, 8)
@@ -158,8 +197,8 @@ def test_a_saved_model_predicts_what_the_trained_one_did(tmp_path: object) -> No
         assert torch.equal(model.eval()(images), other.eval()(images))
 
 
-def test_divergence_is_an_error_with_a_remedy_and_keeps_the_checkpoint(tmp_path: object) -> None:
-    path = tmp_path / "optimizer.safetensors"  # type: ignore[operator]
+def test_divergence_is_an_error_with_a_remedy_and_keeps_the_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "optimizer.safetensors"
     run(build(), striped(20), checkpoint=path, max_epochs=1, learning_rate=1e-3)
     before = path.read_bytes()
     with pytest.raises(DalcliError, match=r"diverged: the loss is .* in epoch") as caught:
@@ -210,4 +249,3 @@ def test_gpus_learn_the_same_thing(mixed_precision: str) -> None:
         assert result.converged
         weights.append(model)
     assert same_weights(*weights)
-    assert CPU.type == "cpu"

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from training_runs import CPU, STATS, FailingPixels, Interrupted, RecordingFeedback, build, striped
 
 from dalcli.data.pixels import ArrayPixels
 from dalcli.errors import BadInputError
 from dalcli.feedback import SilentFeedback
 from dalcli.training.predict import predict
-from tests.training.runs import CPU, STATS, FailingPixels, Interrupted, RecordingFeedback, build, striped
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 30, 100])

@@ -80,6 +80,15 @@ def test_leaving_early_or_by_an_error_ends_the_thread() -> None:
 
     with prefetch(forever()) as prepared:
         next(prepared)
+
+    def slowly() -> Iterator[int]:
+        while True:
+            yield 0
+            time.sleep(0.1)
+
+    with prefetch(slowly()) as prepared:
+        next(prepared)
+    assert not [thread for thread in threading.enumerate() if thread.name == "dalcli-prefetch"]
     with pytest.raises(ValueError, match="mine"), prefetch(forever()):
         raise ValueError("mine")
     with prefetch(forever()):

@@ -8,6 +8,7 @@ import math
 import pytest
 import torch
 from torch import nn, optim
+from training_runs import RecordingFeedback
 
 from dalcli.config.schema import TrainingConfig
 from dalcli.errors import BadInputError
@@ -16,7 +17,6 @@ from dalcli.training.device import reproducible, resolve_device, set_threads
 from dalcli.training.optimizers import learning_rate, make_optimizer
 from dalcli.training.precision import choose_precision
 from dalcli.training.stopping import stop_reason
-from tests.training.runs import RecordingFeedback
 
 
 def scheduled(schedule: str, epochs: int) -> list[float]:

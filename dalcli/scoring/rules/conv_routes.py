@@ -54,7 +54,7 @@ class Convolution:
 
 
 def _weight_gradient(layer: Convolution, inputs: Tensor, gradient: Tensor, samples: int) -> Tensor:
-    """torch's own weight gradient, with ``samples`` of them folded into the groups -> (samples, ·)."""
+    """torch's own weight gradient, with ``samples`` of them folded into the groups -> (samples·G·O, C, kh, kw)."""
     shape = (samples * layer.weight_shape[0], *layer.weight_shape[1:])
     result: Tensor = torch.ops.aten.convolution_backward(
         gradient,
@@ -69,7 +69,13 @@ def _weight_gradient(layer: Convolution, inputs: Tensor, gradient: Tensor, sampl
         samples * layer.groups,
         [False, True, False],
     )[1]
-    return result.reshape(samples, -1)
+    return result
+
+
+def _in_memory_order(values: Tensor, like: Tensor) -> Tensor:
+    """(O, C, kh, kw) flattened in the order in which ``like`` lies in memory: no copy of ``like`` itself."""
+    last = like.is_contiguous(memory_format=torch.channels_last)
+    return (values.permute(0, 2, 3, 1) if last else values).reshape(-1)
 
 
 def one_by_one(
@@ -77,10 +83,18 @@ def one_by_one(
 ) -> Contribution:
     """One sample's weight gradient at a time: a processor's fastest kernels, and a gradient that stays in cache."""
 
-    def part(piece: slice) -> Contribution:
-        return of_gradients(_weight_gradient(layer, inputs[piece], gradient[piece], 1), along)
-
-    return in_chunks(inputs.shape[0], 1, 1, part)
+    norms, inners, ordered = [], [], None
+    for index in range(inputs.shape[0]):
+        one = slice(index, index + 1)
+        weight = _weight_gradient(layer, inputs[one], gradient[one], 1)
+        norms.append(torch.linalg.vector_norm(weight))
+        if along is not None:
+            if ordered is None:
+                ordered = _in_memory_order(along, weight)
+            inners.append(torch.dot(_in_memory_order(weight, weight), ordered))
+    return Contribution(
+        torch.stack(norms).double().square(), torch.stack(inners).double() if along is not None else None
+    )
 
 
 def folded(
@@ -93,7 +107,7 @@ def folded(
             values[piece].reshape(1, -1, *values.shape[2:]).contiguous() for values in (inputs, gradient)
         )
         samples = piece.stop - piece.start
-        return of_gradients(_weight_gradient(layer, wide_inputs, wide_gradient, samples), along)
+        return of_gradients(_weight_gradient(layer, wide_inputs, wide_gradient, samples).reshape(samples, -1), along)
 
     return in_chunks(inputs.shape[0], layer.outer.gradient_bytes, chunk_bytes, part)
 

@@ -22,8 +22,8 @@ class Machine:
     call: float
 
 
-CPU = Machine(convolution=4.5e11, grouped=3.0e11, matmul=1.8e11, bandwidth=2.5e10, call=2e-5)
-ACCELERATOR = Machine(convolution=2e13, grouped=2e12, matmul=2e13, bandwidth=1.5e12, call=1e-5)
+CPU = Machine(convolution=4.5e11, grouped=4.0e11, matmul=1.8e11, bandwidth=2.5e10, call=8e-5)
+ACCELERATOR = Machine(convolution=2e13, grouped=2e12, matmul=2e13, bandwidth=1.5e12, call=1e-4)
 
 
 def machine_for(device_type: str) -> Machine:
@@ -71,6 +71,7 @@ def convolution_routes(
 ) -> Mapping[str, float]:
     """Seconds per sample of the routes of a convolution; ``channels_in`` is per group."""
     unfolded = outer.groups * outer.positions * outer.columns * outer.item
+    activations = outer.groups * outer.item * (pixels_in * channels_in + outer.positions * outer.rows)
     gradient = 3 * outer.gradient_bytes / machine.bandwidth
     apply = outer.multiply_adds / machine.convolution
     gram_of_delta = 2 * outer.groups * outer.positions**2 * outer.rows
@@ -78,7 +79,7 @@ def convolution_routes(
     adds = sum(side for side in kernel if side > 1)
     return {
         "one by one": outer.multiply_adds / machine.convolution + gradient + machine.call,
-        "folded": outer.multiply_adds / machine.grouped + gradient,
+        "folded": outer.multiply_adds / machine.grouped + gradient + 4 * activations / machine.bandwidth,
         "unfolded": outer.multiply_adds / machine.matmul + gradient + 3 * unfolded / machine.bandwidth,
         "pixel gram": apply
         + (gram_of_delta + 2 * outer.groups * pixels_in**2 * channels_in) / machine.matmul

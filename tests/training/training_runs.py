@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from dalcli.config.schema import TrainingConfig
-from dalcli.data.pixels import ArrayPixels, IntArray, UInt8Array
+from dalcli.data.pixels import ArrayPixels, IntArray, PixelSource, UInt8Array
 from dalcli.feedback import Feedback, SilentFeedback, Task
 from dalcli.models import zoo
 from dalcli.models.preprocess import PixelStats
@@ -37,21 +37,33 @@ class Interrupted(Exception):
     """What a test's interruption looks like."""
 
 
-class FailingPixels:
-    """A source that raises at its n-th read."""
+class DelegatingPixels:
+    """Another source's pixels; counts the reads."""
 
-    def __init__(self, data: TrainingData, at: int) -> None:
-        self._pixels, self._left = data.pixels, at
-        self.shape = data.pixels.shape
+    def __init__(self, pixels: PixelSource) -> None:
+        self._pixels = pixels
+        self.shape = pixels.shape
+        self.reads = 0
 
     def __len__(self) -> int:
         return len(self._pixels)
 
     def read(self, rows: IntArray) -> UInt8Array:
-        self._left -= 1
-        if self._left < 0:
-            raise Interrupted
+        self.reads += 1
         return self._pixels.read(rows)
+
+
+class FailingPixels(DelegatingPixels):
+    """A source that raises when ``at`` reads are done."""
+
+    def __init__(self, data: TrainingData, at: int) -> None:
+        super().__init__(data.pixels)
+        self._at = at
+
+    def read(self, rows: IntArray) -> UInt8Array:
+        if self.reads == self._at:
+            raise Interrupted
+        return super().read(rows)
 
 
 class RecordingFeedback(SilentFeedback):

@@ -1,0 +1,53 @@
+# `make demo` and `make test` are all there is to know: both use one virtual environment, .venv, made on first use.
+# Another interpreter: make test PYTHON=python3.12. More for pytest: make test ARGS="-k strategies -x".
+
+SHELL := /bin/sh
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Scripts in .venv name their folder: a checkout that was moved or copied installs again, into the same environment.
+STAMP := $(VENV)/.installed-$(shell pwd -P | cksum | cut -d ' ' -f 1)
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench docs docker-check clean
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 14
+
+demo: $(STAMP)  ## a complete active-learning loop on 1,797 real images
+	@PATH="$(CURDIR)/$(BIN):$$PATH" bash sample_configs/digits/demo.sh
+
+test: $(STAMP)  ## all tests
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(STAMP)  ## style, types, layers, shell scripts, generated documentation
+	@$(BIN)/python -m ruff check
+	@$(BIN)/python -m ruff format --check
+	@$(BIN)/python -m mypy
+	@$(BIN)/python $(BIN)/lint-imports
+	@$(BIN)/shellcheck .ci/run $$(find sample_configs -name '*.sh')
+	@$(BIN)/python docs/generate.py --check
+
+bench: $(STAMP)  ## how fast scoring and selection are here (minutes)
+	$(BIN)/python benchmarks/engine.py
+	$(BIN)/python benchmarks/selection.py
+
+docs: $(STAMP)  ## write docs/cli.md and docs/config.md anew
+	@$(BIN)/python docs/generate.py
+
+docker-check:  ## run the Dockerfile's steps in a fresh environment, without Docker (minutes, 6 GB)
+	@$(PYTHON) tests/packaging/check_dockerfile.py
+
+clean:  ## remove the environment and everything that was built; the demo's workspace too
+	rm -rf $(VENV) build dist demo dalcli.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
+	find dalcli tests docs benchmarks sample_configs -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "dalcli needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1)." >&2; \
+		echo "Name another one: make $(or $(MAKECMDGOALS),test) PYTHON=python3.12" >&2; exit 1; }
+	@$(BIN)/python -c 'import pip' 2>/dev/null || { rm -rf $(VENV) && $(PYTHON) -m venv $(VENV); }
+	@echo "Installing dalcli and PyTorch into $(VENV): once, up to 6 GB, some minutes." >&2
+	@$(BIN)/python -m pip install $$(test -t 1 || echo --quiet) --disable-pip-version-check --editable '.[test,lint]'
+	@rm -f $(VENV)/.installed-* && touch $@

@@ -1,0 +1,88 @@
+"""What ``batch``, ``ingest-labels`` and ``status`` show: how far the loop has come."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dalcli.cli.tables import counts, facts, listing, percent, text
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from dalcli.commands.batch import BatchDetails, BatchListing
+    from dalcli.commands.ingest_labels import IngestResult
+    from dalcli.commands.status import StatusResult
+
+
+def batch_listing(result: BatchListing) -> str:
+    header = ("batch", "purpose", "state", "issued", "answered", "released", "out", "model", "issued at")
+    return text(
+        listing(
+            header,
+            (
+                (
+                    b.batch_id,
+                    b.purpose,
+                    "open" if b.open else "closed",
+                    b.issued,
+                    b.answered,
+                    b.released,
+                    b.outstanding,
+                    b.model,
+                    b.issued_at,
+                )
+                for b in result.batches
+            ),
+        )
+    )
+
+
+def batch_details(result: BatchDetails) -> str:
+    b = result.batch
+    rows = ((row.rank, row.sample_id, row.path, row.state) for row in result.rows)
+    head = f"{b.batch_id}: {b.purpose}, {b.answered} of {b.issued} answered, {b.released} released, {b.outstanding} out"
+    return text(head, listing(("rank", "sample_id", "path", "state"), rows))
+
+
+def ingest(result: IngestResult) -> str:
+    lines: list[tuple[str, object]] = [
+        (result.file, f"{result.labels} labels, {result.skipped} skipped, {result.empty} not labeled yet")
+    ]
+    for b in result.batches:
+        state = "open" if b.open else "closed"
+        released = f", {b.released} released" if b.released else ""
+        lines.append((b.batch_id, f"{b.answered} of {b.issued} answered{released}, {state}"))
+    return text(facts(lines))
+
+
+def status(result: StatusResult) -> str:
+    height, width = result.image_size
+    lines: list[tuple[str, object]] = [
+        ("workspace", result.root),
+        ("training samples", counts(result.states["training"])),
+        ("evaluation samples", counts(result.states["evaluation"])),
+        ("architecture", f"{result.model_name} at {height}×{width} pixels"),
+        ("labels per class", ", ".join(f"{name} {count}" for name, count in result.labels_per_class.items())),
+    ]
+    m = result.model
+    if m is None:
+        lines.append(("model", "none yet"))
+    else:
+        converged = "converged" if m.converged else "not converged"
+        newer = f"; {result.newer_labels} labels are newer" if result.newer_labels else ""
+        lines.append(("model", f"{m.version}: {m.labels} labels, {m.epochs} epochs, {converged}{newer}"))
+        lines.append(("scores", "complete" if not result.unscored else f"{result.unscored} samples to score"))
+    if result.training_unfinished:
+        lines.append(("training", "interrupted: `dalcli train` continues it"))
+    lines += [
+        (f"batch {b.batch_id}", f"{b.purpose}: {b.answered} of {b.issued} answered, {b.outstanding} out")
+        for b in result.open_batches
+    ]
+    parts: list[RenderableType] = [facts(lines)]
+    if result.curve:
+        rows = [
+            (p.version, p.labels, percent(p.accuracy), f"{percent(p.low)} to {percent(p.high)}") for p in result.curve
+        ]
+        parts += ["", listing(("model", "labels", "accuracy", "interval"), rows)]
+    parts += ["", f"next: {result.next_step}"]
+    return text(*parts)

@@ -1,0 +1,82 @@
+"""What ``train``, ``score`` and ``evaluate`` show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from dalcli.cli.tables import facts, listing, percent, text
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from dalcli.commands.evaluate import EvaluateResult
+    from dalcli.commands.score import ScoreResult
+    from dalcli.commands.train import TrainResult
+
+
+def train(result: TrainResult) -> str:
+    m = result.model
+    return text(
+        facts(
+            [
+                ("model", f"{m.version} ({result.architecture}, {m.classes} classes)"),
+                ("parent", m.parent or "none"),
+                ("labels", m.labels),
+                ("epochs", m.epochs),
+                ("train accuracy", percent(m.train_accuracy)),
+                ("train loss", m.train_loss),
+                ("converged", "yes" if m.converged else f"no (stopped by {m.stopped})"),
+            ]
+        )
+    )
+
+
+def score(result: ScoreResult) -> str:
+    return text(
+        facts(
+            [
+                ("model", result.version),
+                ("scored samples", result.samples),
+                ("shards", result.shards),
+                ("labeled set", f"{result.labeled} samples, ‖G_S‖ = {result.labeled_gradient_norm:.6g}"),
+            ]
+        )
+    )
+
+
+def evaluate(result: EvaluateResult) -> str:
+    r = result.report
+    interval = r["accuracy_interval"]
+    head = facts(
+        [
+            ("model", f"{result.version} ({result.labels} labels)"),
+            ("evaluation samples", r["examples"]),
+            (
+                "accuracy",
+                f"{percent(r['accuracy'])}  ({100 * interval['level']:g}% interval "
+                f"{percent(interval['low'])} to {percent(interval['high'])})",
+            ),
+            ("negative log-likelihood", r["nll"]),
+            ("calibration error (ECE)", r["ece"]),
+        ]
+    )
+    rows = [
+        (c["name"], percent(c["precision"]), percent(c["recall"]), percent(c["f1"]), c["support"]) for c in r["classes"]
+    ]
+    per_class = listing(("class", "precision", "recall", "F1", "samples"), rows)
+    return text(head, "", per_class, *_confusion(r["classes"], r["confusion"]))
+
+
+CONFUSION_COLUMNS = 20
+
+
+def _confusion(class_reports: Sequence[dict[str, Any]], matrix: Sequence[Sequence[int]]) -> list[RenderableType]:
+    names = [c["name"] for c in class_reports]
+    if len(names) <= CONFUSION_COLUMNS:
+        rows = [(name, *counts) for name, counts in zip(names, matrix, strict=True)]
+        return ["", listing(("true \\ predicted", *names), rows)]
+    pairs = [(n, i, j) for i, row in enumerate(matrix) for j, n in enumerate(row) if i != j and n]
+    worst = sorted(pairs, key=lambda pair: (-pair[0], pair[1], pair[2]))[:CONFUSION_COLUMNS]
+    title = "most frequent confusions (--json has the whole matrix)"
+    return ["", listing(("true", "predicted", "samples"), ((names[i], names[j], n) for n, i, j in worst), title)]

@@ -1,0 +1,92 @@
+"""Building blocks of what people and scripts read on stdout: facts, tables, CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from dalcli.cli.streams import one_line
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+_NEVER_WRAPPED = 100_000
+
+
+def text(*parts: RenderableType) -> str:
+    """Rich tables as text: coloured and fitted on a terminal, plain and never cut off in a file."""
+    from rich.console import Console
+
+    terminal = sys.stdout is not None and sys.stdout.isatty()
+    buffer = io.StringIO()
+    console = Console(
+        file=buffer,
+        force_terminal=terminal,
+        width=None if terminal else _NEVER_WRAPPED,
+        soft_wrap=not terminal,
+        highlight=False,
+        markup=False,  # a class may be called [red] or :cat:
+        emoji=False,
+    )
+    for part in parts:
+        console.print(part)
+    return "\n".join(line.rstrip() for line in buffer.getvalue().rstrip("\n").split("\n")) + "\n"
+
+
+def listing(header: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> RenderableType:
+    """A table with a header line; None is shown as a dash."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*header, title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for row in rows:
+        table.add_row(*(Text(_cell(cell)) for cell in row))
+    return table
+
+
+def facts(rows: Iterable[tuple[str, object]]) -> RenderableType:
+    """Name and value, one pair a line."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 2))
+    for name, value in rows:
+        table.add_row(Text(name), Text(_cell(value)))
+    return table
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.4f}" if isinstance(value, float) else one_line(str(value))
+
+
+def percent(value: float | None) -> str:
+    """0.912 as 91.2%."""
+    return "-" if value is None else f"{100 * value:.1f}%"
+
+
+def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Comma-separated values for scripts; None is an empty cell."""
+    return "".join(_csv_line(row) for row in chain([header], rows))
+
+
+def _csv_line(cells: Iterable[object]) -> str:
+    buffer = io.StringIO()
+    # Told to end lines so, the writer also quotes a lone carriage return, which readers take for the end of a row.
+    csv.writer(buffer, lineterminator="\r\n").writerow(["" if cell is None else cell for cell in cells])
+    return buffer.getvalue()[:-2] + "\n"
+
+
+def counts(states: dict[str, int]) -> str:
+    """How many samples, and in which states."""
+    total = sum(states.values())
+    parts = [f"{count} {state}" for state, count in states.items() if count]
+    return f"{total}" + (f" ({', '.join(parts)})" if parts else "")

@@ -1,0 +1,219 @@
+"""Choosing a new batch: what the workspace offers at one moment, and which samples a strategy takes from it.
+
+A choice is made on a snapshot, with nothing locked. Whether it still holds is checked when the batch is issued.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from dalcli.commands import score_state
+from dalcli.commands.session import Session
+from dalcli.config.schema import QueryConfig
+from dalcli.config.seeding import derive_seed
+from dalcli.data.identity import digests, id_from_digest
+from dalcli.errors import NothingLeftError, NotReadyError
+from dalcli.formats import batch_csv
+from dalcli.scoring.table import ScoreTable
+from dalcli.state import batches, catalog, classes, scores, versions
+from dalcli.state.batches import BatchRow
+from dalcli.state.catalog import PoolImage, Purpose
+from dalcli.state.database import Connection
+from dalcli.state.versions import ModelVersion
+from dalcli.state.workspace import Workspace
+from dalcli.strategies import registry
+from dalcli.strategies.base import Request, Selection, Strategy
+from dalcli.strategies.samples import SampleSet
+
+EVALUATION_STRATEGY = "random"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is to be chosen: the command line's options, with the configuration where they say nothing."""
+
+    budget: int
+    purpose: Purpose
+    query: QueryConfig
+    stale_ok: bool
+
+
+@dataclass(frozen=True)
+class Situation:
+    """The workspace at one moment, as far as a new batch depends on it."""
+
+    batch_id: str
+    eligible: Sequence[PoolImage]
+    class_names: tuple[str, ...]
+    strategy_name: str
+    strategy: Strategy
+    model: ModelVersion | None
+    unscored: int
+    table: ScoreTable | None
+
+    @property
+    def needs_scores(self) -> bool:
+        """Whether `score` has to run before the strategy can choose."""
+        return bool(self.strategy.columns) and self.unscored > 0
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A batch that can be issued, provided that nobody else took its id or its samples meanwhile."""
+
+    batch_id: str
+    images: Sequence[PoolImage]
+    rows: Sequence[BatchRow]
+    csv: bytes
+    strategy: str
+    model: ModelVersion | None
+    non_finite: int
+
+
+def look(connection: Connection, session: Session, wish: Wish) -> Situation:
+    """Everything a choice depends on, from one snapshot.
+
+    Raises:
+        NothingLeftError: no sample is eligible.
+        NotReadyError: labels are newer than the model.
+        BadInputError: the configuration names an unknown strategy.
+    """
+    images = catalog.eligible(connection, wish.purpose)
+    if not images:
+        raise _nothing_left(connection, wish.purpose)
+    model = versions.newest(connection) if wish.purpose == "training" else None
+    if model is not None and not wish.stale_ok:
+        _check_fresh(connection, model)
+    name, strategy = _strategy(wish, model)
+    unscored, table = 0, None
+    if model is not None:
+        unscored = len(score_state.missing(connection, session.workspace, session.config, model))
+        folder = session.workspace.score_folder(model.version)
+        shards = [folder / shard.file for shard in scores.shards(connection, model.key)]
+        table = ScoreTable(shards) if shards and not unscored else None
+    return Situation(
+        batch_id=batches.next_id(connection),
+        eligible=images,
+        class_names=classes.names(connection),
+        strategy_name=name,
+        strategy=strategy,
+        model=model,
+        unscored=unscored,
+        table=table,
+    )
+
+
+def choose(session: Session, wish: Wish, situation: Situation) -> Choice:
+    """The batch itself. Evaluation samples come in the order of the reserve, training samples by the strategy."""
+    if wish.purpose == "evaluation":
+        images = situation.eligible[: wish.budget]
+        rows = [_row(rank, image, EVALUATION_STRATEGY, "evaluation") for rank, image in enumerate(images, 1)]
+        return _choice(session.workspace, situation, images, rows, non_finite=0)
+    selection = situation.strategy.select(
+        Request(
+            budget=wish.budget,
+            eligible=SampleSet(digests([image.sample_id for image in situation.eligible])),
+            seed=derive_seed(session.config.seed, "query", situation.batch_id),
+            table=situation.table,
+        )
+    )
+    by_id = {image.sample_id: image for image in situation.eligible}
+    images = [by_id[id_from_digest(bytes(digest))] for digest in selection.digests]
+    rows = [_row(rank, image, situation.strategy_name, "active") for rank, image in enumerate(images, 1)]
+    rows = _with_predictions(_with_values(rows, selection), selection, situation.table)
+    return _choice(session.workspace, situation, images, rows, selection.non_finite)
+
+
+def _nothing_left(connection: Connection, purpose: Purpose) -> NothingLeftError:
+    counts = catalog.count_states(connection)[purpose]
+    states = ", ".join(f"{counts[state]} {state}" for state in catalog.STATES if counts[state])
+    remedy = (
+        "evaluation samples are set aside when images are registered: evaluation.reserve, or a test set"
+        if purpose == "evaluation"
+        else "add images with `dalcli pool add`, or give outstanding ones back with `dalcli batch release`"
+    )
+    return NothingLeftError(
+        f"no {purpose} sample is left to label: 0 unlabeled" + (f", {states}" if states else ""), remedy
+    )
+
+
+def _check_fresh(connection: Connection, model: ModelVersion) -> None:
+    newer = versions.newer_labels(connection, model)
+    if newer:
+        raise NotReadyError(
+            f"{newer} labels are newer than model {model.version}",
+            "run `dalcli train` first, or pass --stale-ok to choose with the old model",
+        )
+
+
+def _strategy(wish: Wish, model: ModelVersion | None) -> tuple[str, Strategy]:
+    """The strategy asked for, or the cold start's while there is no model to score with."""
+    if wish.purpose == "evaluation":
+        return EVALUATION_STRATEGY, registry.create(EVALUATION_STRATEGY, wish.query)
+    name = wish.query.strategy
+    strategy = registry.create(name, wish.query)
+    if model is None and strategy.columns:
+        name = wish.query.cold_start
+        strategy = registry.create(name, wish.query, "query.cold_start")
+    return name, strategy
+
+
+def _row(rank: int, image: PoolImage, strategy: str, arm: str) -> BatchRow:
+    return BatchRow(rank, image.key, score=None, pseudo_label=None, confidence=None, strategy=strategy, arm=arm)
+
+
+def _with_values(rows: Sequence[BatchRow], selection: Selection) -> list[BatchRow]:
+    if selection.values is None:
+        return list(rows)
+    values = [None if math.isnan(value) else float(value) for value in selection.values]
+    return [replace(row, score=value) for row, value in zip(rows, values, strict=True)]
+
+
+def _with_predictions(rows: Sequence[BatchRow], selection: Selection, table: ScoreTable | None) -> list[BatchRow]:
+    if table is None:
+        return list(rows)
+    probabilities = table.lookup(selection.digests, ["probabilities"])["probabilities"]
+    return [
+        replace(row, pseudo_label=int(p.argmax()), confidence=_shortest(p.max()))
+        for row, p in zip(rows, probabilities, strict=True)
+    ]
+
+
+def _shortest(value: np.float32) -> float:
+    """The float that prints as shortly as the float32 does: 0.9, not 0.8999999761581421."""
+    return float(str(value))
+
+
+def _choice(
+    workspace: Workspace, situation: Situation, images: Sequence[PoolImage], rows: Sequence[BatchRow], non_finite: int
+) -> Choice:
+    names = situation.class_names
+    csv = batch_csv.render_batch(
+        batch_csv.BatchRow(
+            sample_id=image.sample_id,
+            path=_name_today(workspace, image),
+            rank=row.rank,
+            score=row.score,
+            pseudo_label=None if row.pseudo_label is None else names[row.pseudo_label],
+            confidence=row.confidence,
+            strategy=row.strategy,
+            arm=row.arm,
+            batch_id=situation.batch_id,
+        )
+        for image, row in zip(images, rows, strict=True)
+    )
+    return Choice(situation.batch_id, images, rows, csv, situation.strategy_name, situation.model, non_finite)
+
+
+def _name_today(workspace: Workspace, image: PoolImage) -> str:
+    """Of several known names the first under which the file is there: images are moved and renamed."""
+    if len(image.files) < 2:
+        return image.path
+    paths: list[Path] = [workspace.absolute_path(seen.path) for seen in image.files]
+    there = (seen.path for seen, path in zip(image.files, paths, strict=True) if path.exists())
+    return next(there, image.path)

@@ -1,0 +1,53 @@
+"""What one layer did in one pass: how often it ran, and the sums its rule made of the gradient that came back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from dalcli.scoring.ownership import Owner
+from dalcli.scoring.rules import Contribution, LayerCall, UnsupportedCallError
+
+
+@dataclass(slots=True)
+class Use:
+    """What one owner did in one pass."""
+
+    calls: int = 0
+    contribution: Contribution | None = None
+    failure: str | None = None
+
+
+def on_forward(
+    owner: Owner,
+    use: Use,
+    samples: int,
+    direction: Mapping[str, Tensor] | None,
+    chunk_bytes: int,
+    inputs: Tensor,
+    output: Tensor,
+) -> Callable[[Tensor], None] | None:
+    """Count a call and, if it is the first, return what computes the owner's sums once its gradient arrives."""
+    use.calls += 1
+    if use.calls > 1:
+        return None
+    if inputs.shape[:1] != (samples,) or output.shape[:1] != (samples,):
+        use.failure = "its module does not keep samples in the first dimension"
+        return None
+    version = inputs._version
+
+    def on_gradient(gradient: Tensor) -> None:
+        if inputs._version != version:
+            use.failure = "its input was overwritten in place"
+            return
+        names = owner.names
+        along = None if direction is None else {local: direction[full] for local, full in names.items()}
+        call = LayerCall(owner.module, inputs, gradient, frozenset(names), along, chunk_bytes)
+        try:
+            use.contribution = owner.rule.contributions(call)
+        except UnsupportedCallError as reason:
+            use.failure = str(reason)
+
+    return on_gradient

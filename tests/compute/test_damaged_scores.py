@@ -1,0 +1,53 @@
+"""``query`` on damaged scores: an error that says what to do, never a silent choice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.compute.small_pools import SmallPool
+
+
+def damaged(pool: SmallPool, offset: int) -> Path:
+    """Change one byte of the second shard, counted from the end if negative."""
+    path = pool.root / ".dalcli" / "scores" / "m-0001" / "shard-00001.safetensors"
+    data = bytearray(path.read_bytes())
+    data[offset] ^= 1
+    path.write_bytes(data)
+    return path
+
+
+def content_of(path: Path, column: str) -> int:
+    """Where a column's bytes begin."""
+    import json
+
+    data = path.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    start: int = json.loads(data[8 : 8 + length])[column]["data_offsets"][0]
+    return 8 + length + start
+
+
+def test_query_refuses_damaged_numbers_and_score_mends_them(scored: SmallPool) -> None:
+    expected = scored.ok("query", "--budget", "4", "--new", "--key", "before").out
+    path = scored.root / ".dalcli" / "scores" / "m-0001" / "shard-00001.safetensors"
+    scored.ok("batch", "release", "b-0001")
+    damaged(scored, content_of(path, "grad_inner"))
+    outcome = scored.run("query", "--budget", "4")
+    assert outcome.code == 1
+    assert "shard-00001.safetensors" in outcome.err
+    assert "dalcli score" in outcome.err
+    assert len(scored.ok("batch", "list").out.splitlines()) == 3
+    scored.ok("score")
+    again = scored.ok("query", "--budget", "4").out
+    assert again.replace("b-0002", "b-0001") == expected
+
+
+@pytest.mark.parametrize("offset", [12, 100])
+def test_a_shard_that_cannot_be_opened_is_scored_again_by_query(scored: SmallPool, offset: int) -> None:
+    before = scored.scores()
+    damaged(scored, offset)
+    assert scored.json("status")["unscored"] == 8
+    outcome = scored.ok("query", "--budget", "4")
+    assert "shard-00001.safetensors is missing or damaged" in outcome.err
+    assert scored.scores().keys() == before.keys()
