@@ -41,7 +41,7 @@ docker-check:  ## run the Dockerfile's steps in a fresh environment, without Doc
 
 clean:  ## remove the environment and everything that was built; the demo's workspace too
 	rm -rf $(VENV) build dist demo dalcli.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
-	find dalcli tests docs benchmarks sample_configs -name __pycache__ -type d -prune -exec rm -rf {} +
+	find . -path ./.git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
@@ -49,5 +49,5 @@ $(STAMP): pyproject.toml
 		echo "Name another one: make $(or $(MAKECMDGOALS),test) PYTHON=python3.12" >&2; exit 1; }
 	@$(BIN)/python -c 'import pip' 2>/dev/null || { rm -rf $(VENV) && $(PYTHON) -m venv $(VENV); }
 	@echo "Installing dalcli and PyTorch into $(VENV): once, up to 6 GB, some minutes." >&2
-	@$(BIN)/python -m pip install $$(test -t 1 || echo --quiet) --disable-pip-version-check --editable '.[test,lint]'
+	@$(BIN)/python -m pip install $$(test -t 1 || echo -qq) --disable-pip-version-check --editable '.[test,lint]'
 	@rm -f $(VENV)/.installed-* && touch $@

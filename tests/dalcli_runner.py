@@ -67,17 +67,15 @@ def ok(cwd: Path, *arguments: str | Path, stdin: bytes = b"") -> Outcome:
     return outcome
 
 
-def start(cwd: Path, *arguments: str | Path, env: dict[str, str] | None = None, **options: Any) -> subprocess.Popen[bytes]:
+def start(
+    cwd: Path, *arguments: str | Path, env: dict[str, str] | None = None, **options: Any
+) -> subprocess.Popen[bytes]:
     """One command line as a process of its own; streams are pipes unless ``options`` say otherwise."""
     streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(
-        [*ARGUMENTS, *map(str, arguments)], cwd=cwd, env=environment(env), **(streams | options)
-    )
+    return subprocess.Popen([*ARGUMENTS, *map(str, arguments)], cwd=cwd, env=environment(env), **(streams | options))
 
 
-def run_process(
-    cwd: Path, *arguments: str | Path, env: dict[str, str] | None = None, **options: Any
-) -> Outcome:
+def run_process(cwd: Path, *arguments: str | Path, env: dict[str, str] | None = None, **options: Any) -> Outcome:
     """Like :func:`run`, in a process of its own."""
     return finish(start(cwd, *arguments, env=env, **options))
 
@@ -122,7 +120,7 @@ def problems(outcome: Outcome) -> list[str]:
 def write_labels(path: Path, rows: Sequence[dict[str, str]], **labels: str) -> Path:
     """A label file from rows of a batch; ``labels`` by sample id (or ``all_of_them``) fill the label column."""
     everything = labels.get("all_of_them")
-    filled = [{**row, "label": labels.get(row["sample_id"], everything or row["label"])} for row in rows]
+    filled = [{**row, "label": labels.get(row.get("sample_id", ""), everything or row["label"])} for row in rows]
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(filled[0]))
         writer.writeheader()

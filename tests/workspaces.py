@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from dalcli_runner import ok
 from PIL import Image
 
 from dalcli.commands.score_state import score_fingerprint
@@ -18,7 +19,6 @@ from dalcli.scoring.table import ShardMetadata, write_shard
 from dalcli.state import catalog, classes, ledger, scores, versions
 from dalcli.state.database import Connection
 from dalcli.state.scores import ScoreShard
-from dalcli_runner import ok
 
 
 def image(path: Path, number: int) -> Path:

@@ -74,6 +74,8 @@ def _run(argv: Sequence[str]) -> int:
         if isinstance(error.__context__, BrokenPipeError):  # click's answer to `dalcli --help | head -1`
             raise OutputClosed from None
         raise
+    if status == ExitCode.INTERRUPTED:  # Typer's silent answer to Ctrl-C; people want to know that nothing is lost
+        raise KeyboardInterrupt
     return status if isinstance(status, int) else ExitCode.DONE
 
 

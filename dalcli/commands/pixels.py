@@ -28,6 +28,7 @@ from dalcli.state.workspace import Workspace
 MISSING_TOLERATED = 10
 MISSING_FRACTION = 0.05
 VERIFY_ROWS = 64
+FOUND_AT_ONCE = 256
 KEPT_BYTES = 1 << 30
 
 T = TypeVar("T")
@@ -167,8 +168,9 @@ class _Place:
 
 def _find_files(session: Session, images: Sequence[PoolImage]) -> list[_Place]:
     """One place per image; what was touched without being changed is not hashed again the next time."""
-    find = partial(_find_file, session.workspace)
-    places = list(ordered_map(find, images, session.config.data.workers))
+    find = partial(_find_some, session.workspace)
+    chunks = (images[start : start + FOUND_AT_ONCE] for start in range(0, len(images), FOUND_AT_ONCE))
+    places = [place for some in ordered_map(find, chunks, session.config.data.workers) for place in some]
     touched = [place.touched for place in places if place.touched is not None]
     if touched:
         with session.database.write() as connection:
@@ -176,6 +178,10 @@ def _find_files(session: Session, images: Sequence[PoolImage]) -> list[_Place]:
                 assert file.size is not None and file.mtime_ns is not None
                 catalog.refresh_file(connection, file.path, file.size, file.mtime_ns)
     return places
+
+
+def _find_some(workspace: Workspace, images: Sequence[PoolImage]) -> list[_Place]:
+    return [_find_file(workspace, image) for image in images]
 
 
 def _find_file(workspace: Workspace, image: PoolImage) -> _Place:

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from dalcli.scoring import memory, selfcheck
 from dalcli.scoring.direction import Direction, normalised, random_direction
 from dalcli.scoring.fallback import Fallback
+from dalcli.scoring.functional.intercept import Interception
 from dalcli.scoring.labeled import add_gradient
-from dalcli.scoring.ownership import FALLBACK, Owner, Ownership
+from dalcli.scoring.ownership import FALLBACK, SITE, Owner, Ownership
 from dalcli.scoring.passes import Pass, evaluating, frozen, influential, pooled
 from dalcli.scoring.residuals import residuals, unit_rows
 from dalcli.scoring.rules import Contribution
@@ -167,7 +168,8 @@ class GradientEngine:
         left = {name: ownership.trainable[name] for name in ownership.fallback_names()}
         with frozen(owned):
             this_pass = Pass(self._model, watched, inputs.device)
-            logits, features = this_pass.forward(inputs, self._head)
+            sited = ownership.sites.interception(_shape_key(inputs), inputs.shape[0], this_pass.leaf)
+            logits, features = this_pass.forward(inputs, self._head, sited)
             if logits.dim() != 2 or logits.shape[0] != inputs.shape[0]:
                 raise ValueError(f"the model returned logits of shape {tuple(logits.shape)} for {len(inputs)} inputs")
             needed = influential(logits, left)
@@ -175,12 +177,15 @@ class GradientEngine:
             probabilities, q = residuals(logits, labels)
             seeds, lengths = unit_rows(q)
             this_pass.backward(logits, seeds)
+            of_sites = {} if sited is None else sited.contributions(direction, chunk, inputs.device)
         logits = logits.detach()
         ownership.mark_idle(left.keys() - needed)
         result = _Result(
             logits, probabilities, labels, seeds, lengths, pooled(logits) if features is None else features
         )
         names = [name for name in left if name in needed] + self._settle(uses, result)
+        if sited is not None:
+            names += self._settle_sites(sited, of_sites, result)
         if names:
             result.contributions[FALLBACK] = self._fall_back(names, inputs, seeds.to(logits.dtype), direction)
         return result
@@ -198,6 +203,14 @@ class GradientEngine:
                 result.contributions[path] = use.contribution
         return names
 
+    def _settle_sites(self, sited: Interception, found: Mapping[str, Contribution], result: _Result) -> list[str]:
+        """Keep what the calls with parameters yielded; return the names of those that the fallback must take."""
+        missing = sited.names if sited.failure is not None else sited.names - found.keys()
+        for name in missing:
+            self._ownership.sites.refuse(name, sited.failure or "torch cannot vectorise what is computed from it")
+        result.contributions.update({SITE + name: value for name, value in found.items() if name not in missing})
+        return sorted(missing)
+
     def _fall_back(
         self, names: list[str], inputs: Tensor, seeds: Tensor, direction: Mapping[str, Tensor] | None
     ) -> Contribution:
@@ -214,16 +227,28 @@ class GradientEngine:
             return
         sample = self._laid_out(inputs[: 1 if self._one_at_a_time else selfcheck.SAMPLES])
         direction = normalised(random_direction(self._ownership.trainable), self._ownership.trainable).unit
-        # Every turn but the last demotes owners, gives up vmap or gives up batches.
-        while not self._agrees(sample, direction):
+        shape = _shape_key(inputs)
+        sites = self._ownership.sites
+        sites.learn(shape, sample[:1], self._ownership.fallback_names())
+        # Every turn but the last demotes owners, finds or refuses sites, gives up vmap or gives up batches.
+        while not self._agrees(sample, direction) or sites.learn(shape, sample[:1], self._ownership.fallback_names()):
             if self._one_at_a_time:
                 sample = sample[:1]
         self._checked.add(key)
 
     def _agrees(self, sample: Tensor, direction: Mapping[str, Tensor]) -> bool:
         """Compare one pass over the sample with autograd; False if something changed and must be tried again."""
-        result = self._run(sample, direction)
+        sites = self._ownership.sites
+        try:
+            result = self._run(sample, direction)
+        except Exception:
+            if not sites.kinds:
+                raise
+            for name in list(sites.kinds):
+                sites.refuse(name, "the model cannot run while its calls are watched")
+            return False
         owned = {owner.path: list(owner.names.values()) for owner in self._ownership.owners}
+        owned |= {SITE + name: [name] for name in sites.kinds}
         left = self._ownership.fallback_names()
         if left:
             owned[FALLBACK] = left
@@ -241,8 +266,14 @@ class GradientEngine:
             self._one_at_a_time = True
             self._note("the model mixes the samples of a batch even in eval mode: every sample is scored alone")
             return False
+        misread = [path.removeprefix(SITE) for path in verdict.wrong if path.startswith(SITE)]
+        if misread and sites.reconsider(_shape_key(sample), misread):
+            return False
+        for name in misread:
+            sites.refuse(name, "its use failed the self-check")
+            self._note(f"{name}: its use disagrees with ordinary backward; using the fallback")
         for path in verdict.wrong:
-            if path != FALLBACK:
+            if path != FALLBACK and not path.startswith(SITE):
                 names = self._ownership.demote(path, "its rule failed the self-check")
                 self._note(f"{', '.join(names)}: the layer rule disagrees with ordinary backward; using the fallback")
         if verdict.wrong and verdict.wrong != [FALLBACK]:

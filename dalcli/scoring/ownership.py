@@ -8,9 +8,11 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from dalcli.scoring.functional.sites import Sites
 from dalcli.scoring.rules import Rule, rule_for
 
 FALLBACK = "fallback"
+SITE = "use of "
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,7 @@ class Owner:
 
 
 class Ownership:
-    """Every trainable parameter belongs to exactly one owner or to the fallback.
+    """Every trainable parameter belongs to exactly one owner, to the calls that take it (``sites``) or to the fallback.
 
     A rule may own a parameter if the module is the only one that holds it. What a forward pass shows later (a
     module called twice or never, inputs overwritten, a failed self-check) demotes an owner for good: the fallback
@@ -36,6 +38,7 @@ class Ownership:
         self.trainable = {name: parameter for name, parameter in named if parameter.requires_grad}
         self._frozen = [name for name, parameter in named if not parameter.requires_grad]
         self._owners = {owner.path: owner for owner in _owners(model, self.trainable)}
+        self.sites = Sites(model, self.trainable)
         self._reasons: dict[str, str] = {}
         self._idle: set[str] = set()
 
@@ -46,11 +49,11 @@ class Ownership:
 
     def fallback_names(self) -> list[str]:
         """Trainable parameters that no rule accounts for."""
-        owned = {name for owner in self._owners.values() for name in owner.names.values()}
+        owned = {name for owner in self._owners.values() for name in owner.names.values()} | self.sites.kinds.keys()
         return [name for name in self.trainable if name not in owned]
 
     def demote(self, path: str, reason: str) -> list[str]:
-        """Hand an owner's parameters to the fallback; returns their names."""
+        """Take an owner's parameters from it, for the fallback unless a later trace finds their uses; their names."""
         owner = self._owners.pop(path)
         for name in owner.names.values():
             self._reasons[name] = reason
@@ -65,8 +68,9 @@ class Ownership:
         report = dict.fromkeys(self._frozen, "frozen")
         for owner in self._owners.values():
             report.update(dict.fromkeys(owner.names.values(), f"rule: {type(owner.rule).__name__}"))
+        report.update({name: f"rule: its use in {kind}" for name, kind in self.sites.kinds.items()})
         for name in self.fallback_names():
-            reason = self._reasons.get(name, "no rule for this parameter")
+            reason = self._reasons.get(name) or self.sites.reason(name) or "no rule for this parameter"
             report[name] = "no influence on the logits" if name in self._idle else f"{FALLBACK}: {reason}"
         return report
 

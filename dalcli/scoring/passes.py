@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -81,6 +81,35 @@ class _Anchor(torch.autograd.Function):
         return gradient, None, None
 
 
+class _Source(torch.autograd.Function):
+    """A tensor that needs no gradient otherwise, and hands on the one that arrives for it."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, leaf: Tensor, report: Callable[[Tensor], None]) -> Tensor:
+        ctx.set_materialize_grads(False)
+        ctx.report = report
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[None, None, None]:
+        (gradient,) = gradients
+        if gradient is not None:
+            ctx.report(gradient)
+        return None, None, None
+
+
+def anchored(output: Tensor, leaf: Tensor, report: Callable[[Tensor], None]) -> Tensor:
+    """``output`` itself, of a call just made; backward to ``leaf`` reports the gradient that arrives for it."""
+    result: Tensor = _Anchor.apply(output, leaf, report)
+    return result
+
+
+def source(value: Tensor, leaf: Tensor, report: Callable[[Tensor], None]) -> Tensor:
+    """A view of ``value``, to be read by other calls; backward to ``leaf`` reports the gradient that arrives for it."""
+    result: Tensor = _Source.apply(value, leaf, report)
+    return result
+
+
 def _watch(module: nn.Module, leaf: Tensor, on_forward: OnForward) -> RemovableHandle:
     def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
         inputs = args[0] if args else next(iter(kwargs.values()), None)
@@ -89,7 +118,7 @@ def _watch(module: nn.Module, leaf: Tensor, on_forward: OnForward) -> RemovableH
         report = on_forward(inputs.detach(), output)
         if report is None or not torch.is_grad_enabled():
             return None
-        return _Anchor.apply(output, leaf, report)
+        return anchored(output, leaf, report)
 
     return module.register_forward_hook(hook, with_kwargs=True)
 
@@ -98,16 +127,22 @@ class Pass:
     """A forward pass through ``model`` with watched layers, then one backward pass to them.
 
     ``watched`` maps modules to a callback that gets (inputs, output) when the module has run and may return a
-    second callback for the gradient of that output. Use inside :func:`evaluating` and :func:`frozen`.
+    second callback for the gradient of that output. Backward ends at ``leaf``.
+    Use inside :func:`evaluating` and :func:`frozen`.
     """
 
     def __init__(self, model: nn.Module, watched: Mapping[nn.Module, OnForward], device: torch.device) -> None:
-        self._leaf = torch.zeros((), device=device, requires_grad=True)
+        self.leaf = torch.zeros((), device=device, requires_grad=True)
         self._model = model
         self._watched = watched
 
-    def forward(self, inputs: Tensor, head: nn.Module | None) -> tuple[Tensor, Tensor | None]:
-        """Logits (n, K) with their graph, and what ``head`` read, None if it did not run."""
+    def forward(
+        self, inputs: Tensor, head: nn.Module | None, watcher: AbstractContextManager[object] | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Logits (n, K) with their graph, and what ``head`` read, None if it did not run.
+
+        ``watcher`` is entered around the model's own computation.
+        """
         read: list[Tensor] = []
 
         def before_head(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -117,16 +152,18 @@ class Pass:
 
         with ExitStack() as hooks:
             for module, on_forward in self._watched.items():
-                hooks.callback(_watch(module, self._leaf, on_forward).remove)
+                hooks.callback(_watch(module, self.leaf, on_forward).remove)
             if head is not None:
                 hooks.callback(head.register_forward_pre_hook(before_head, with_kwargs=True).remove)
+            if watcher is not None:
+                hooks.enter_context(watcher)
             logits = logits_of(self._model(inputs))
         return logits, read[0] if read else None
 
     def backward(self, logits: Tensor, seeds: Tensor) -> None:
         """Run the gradient of Σ logits·seeds back to every watched layer that influences the logits."""
         if logits.requires_grad:
-            torch.autograd.grad(logits, [self._leaf], grad_outputs=seeds.to(logits.dtype), allow_unused=True)
+            torch.autograd.grad(logits, [self.leaf], grad_outputs=seeds.to(logits.dtype), allow_unused=True)
 
 
 def pooled(values: Tensor) -> Tensor:

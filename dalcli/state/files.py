@@ -130,18 +130,20 @@ def _serve_evaluation(connection: Connection, key: int, result: Registration) ->
 
 def _lost_its_file(connection: Connection, key: int, path: str, result: Registration) -> None:
     """The file at ``path`` holds other bytes now. A sample known nowhere else is set aside, or forgotten if unused."""
-    if connection.execute("SELECT 1 FROM file WHERE sample = ? LIMIT 1", (key,)).fetchone():
+    others = connection.execute("SELECT problem FROM file WHERE sample = ?", (key,)).fetchall()
+    if any(other["problem"] is None for other in others):
         return
     used = connection.execute(
         "SELECT EXISTS (SELECT 1 FROM vote WHERE sample = :key) OR EXISTS (SELECT 1 FROM batch_row WHERE sample = :key)"
         " OR EXISTS (SELECT 1 FROM model_label WHERE sample = :key)",
         {"key": key},
     ).fetchone()[0]
-    if not used:
+    if not used and not others:
         connection.execute("DELETE FROM sample WHERE id = ?", (key,))
         return
-    connection.execute("UPDATE sample SET quarantine = ? WHERE id = ?", (f"{path} holds other bytes now", key))
-    result.replaced += 1
+    reason = others[0]["problem"] if others else f"{path} holds other bytes now"
+    connection.execute("UPDATE sample SET quarantine = ? WHERE id = ?", (reason, key))
+    result.replaced += used
 
 
 def known_files(connection: Connection) -> dict[str, KnownFile]:
@@ -162,7 +164,7 @@ def below(connection: Connection, prefix: str) -> list[tuple[str, str | None]]:
 
 
 def rename(connection: Connection, renames: Sequence[tuple[str, str]]) -> None:
-    """Files moved: (old stored path, new stored path). Samples that were only missing are readable again."""
+    """Files moved, with the bytes they had: (old stored path, new stored path). Missing samples are found again."""
     # First aside, then into place: a file may move to where another one of the list was.
     connection.executemany("UPDATE file SET path = ? WHERE path = ?", [(_aside(new), old) for old, new in renames])
     for _, new in renames:
@@ -170,10 +172,17 @@ def rename(connection: Connection, renames: Sequence[tuple[str, str]]) -> None:
         connection.execute("UPDATE file SET path = ? WHERE path = ?", (new, _aside(new)))
         if stale is not None and stale["sample"] is not None:
             _lost_its_file(connection, stale["sample"], new, Registration())
-    connection.executemany(
-        "UPDATE sample SET quarantine = NULL WHERE id = (SELECT sample FROM file WHERE path = ? AND problem IS NULL)",
-        [(new,) for _, new in renames],
-    )
+    for _, new in renames:  # an image that was sound once and has the same bytes is sound again
+        connection.execute(
+            "UPDATE file SET problem = NULL"
+            " WHERE path = ? AND sample IN (SELECT id FROM sample WHERE width IS NOT NULL)",
+            (new,),
+        )
+        connection.execute(
+            "UPDATE sample SET quarantine = NULL"
+            " WHERE width IS NOT NULL AND id = (SELECT sample FROM file WHERE path = ?)",
+            (new,),
+        )
 
 
 def _aside(path: str) -> str:

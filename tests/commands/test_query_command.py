@@ -166,6 +166,27 @@ def test_a_query_that_lost_the_race_chooses_again(root: Path, monkeypatch: pytes
     assert not {row["sample_id"] for row in mine.rows} & {row["sample_id"] for row in other[0].rows}
 
 
+def test_two_queries_of_different_purposes_do_not_share_an_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dalcli.commands import query
+
+    root = make(tmp_path / "reserved", 30, reserve=0.3)
+    choose, other = query.choose, []
+
+    def slow(*arguments: object) -> object:
+        chosen = choose(*arguments)  # type: ignore[arg-type]
+        if not other:
+            other.append(finish(start(root, "query", "--purpose", "evaluation", "--budget", "2")))
+        return chosen
+
+    monkeypatch.setattr(query, "choose", slow)
+    assert run(root, "query", "--budget", "4").code == 5  # by now another batch is open
+    other.clear()
+    ok(root, "batch", "release", "b-0001")
+    mine = ok(root, "query", "--new", "--budget", "4")
+    assert {row["batch_id"] for row in other[0].rows} == {"b-0002"}
+    assert {row["batch_id"] for row in mine.rows} == {"b-0003"}
+
+
 def test_a_sample_that_was_answered_meanwhile_is_not_issued(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from dalcli.commands import query
 
@@ -215,7 +236,9 @@ def test_stored_scores_decide_and_are_printed(root: Path) -> None:
     add_model(root)
     inner = add_scores(root)
     rows = ok(root, "query", "--budget", "3").rows
-    open_for_choice = {sample: value for sample, value in inner.items() if sample not in {r["sample_id"] for r in labeled}}
+    open_for_choice = {
+        sample: value for sample, value in inner.items() if sample not in {r["sample_id"] for r in labeled}
+    }
     best = sorted(open_for_choice, key=open_for_choice.__getitem__, reverse=True)[:3]
     assert [row["sample_id"] for row in rows] == best
     assert [float(row["score"]) for row in rows] == [2 * inner[sample] for sample in best]

@@ -104,18 +104,18 @@ class Running:
         self.process.join(PATIENCE)
 
 
-def start(pool: SmallPool, arguments: list[str], *patches: Patch) -> Running:
-    """``dalcli ARGUMENTS`` on ``pool`` in another process, with ``patches`` applied."""
-    folder = pool.root.parent / f"process-{time.monotonic_ns()}"
+def start(pool: SmallPool, arguments: list[str], *patches: Patch, logs: Path | None = None) -> Running:
+    """``dalcli ARGUMENTS`` on ``pool`` in another process, with ``patches`` applied; its output goes to ``logs``."""
+    folder = (logs or pool.root.parent) / f"process-{time.monotonic_ns()}"
     folder.mkdir()
     process = _CONTEXT.Process(target=_command, args=([*arguments, "-C", str(pool.root)], folder, patches))
     process.start()
     return Running(process, folder)
 
 
-def run(pool: SmallPool, arguments: list[str], *patches: Patch) -> Outcome:
+def run(pool: SmallPool, arguments: list[str], *patches: Patch, logs: Path | None = None) -> Outcome:
     """:func:`start` and wait for the end."""
-    return start(pool, arguments, *patches).finish()
+    return start(pool, arguments, *patches, logs=logs).finish()
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -133,7 +133,7 @@ def _command(arguments: list[str], folder: Path, patches: tuple[Patch, ...]) -> 
 
     for number, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT), number)
-    sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: PTH123, SIM115
+    sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
     torch.set_num_threads(1)
     for patch in patches:
         patch.apply()

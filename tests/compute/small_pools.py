@@ -120,9 +120,9 @@ def truth(path: str) -> str:
 def draw(path: Path, label: str, seed: int, size: int = 8) -> None:
     """A noisy image whose brightest channel is its class."""
     rng = np.random.default_rng([seed, CLASSES.index(label) if label in CLASSES else 9])
-    pixels = rng.integers(0, 200, (size, size, 3))
+    pixels = rng.integers(0, 180, (size, size, 3))
     if label in CLASSES:
-        pixels[..., CLASSES.index(label)] += rng.integers(0, 50)
+        pixels[..., CLASSES.index(label)] += rng.integers(5, 60)
     Image.fromarray(pixels.astype(np.uint8)).save(path)
 
 

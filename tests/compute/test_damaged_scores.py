@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -20,8 +21,6 @@ def damaged(pool: SmallPool, offset: int) -> Path:
 
 def content_of(path: Path, column: str) -> int:
     """Where a column's bytes begin."""
-    import json
-
     data = path.read_bytes()
     length = int.from_bytes(data[:8], "little")
     start: int = json.loads(data[8 : 8 + length])[column]["data_offsets"][0]
@@ -43,10 +42,11 @@ def test_query_refuses_damaged_numbers_and_score_mends_them(scored: SmallPool) -
     assert again.replace("b-0002", "b-0001") == expected
 
 
-@pytest.mark.parametrize("offset", [12, 100])
-def test_a_shard_that_cannot_be_opened_is_scored_again_by_query(scored: SmallPool, offset: int) -> None:
+@pytest.mark.parametrize("place", ["header", "digest"])
+def test_a_shard_that_does_not_tell_its_samples_is_scored_again_by_query(scored: SmallPool, place: str) -> None:
     before = scored.scores()
-    damaged(scored, offset)
+    path = scored.root / ".dalcli" / "scores" / "m-0001" / "shard-00001.safetensors"
+    damaged(scored, 8 if place == "header" else content_of(path, "digest"))
     assert scored.json("status")["unscored"] == 8
     outcome = scored.ok("query", "--budget", "4")
     assert "shard-00001.safetensors is missing or damaged" in outcome.err

@@ -33,7 +33,7 @@ def test_numbers_are_those_of_scikit_learn(trained: SmallPool) -> None:
     every = list(range(len(CLASSES)))
     assert report["examples"] == len(rows) >= 10
     assert report["accuracy"] == metrics.accuracy_score(true, guessed)
-    assert 0.4 < report["accuracy"] < 1, "a perfect model would prove little"
+    assert 0.3 < report["accuracy"] < 1, "a perfect model would prove little"
     assert report["confusion"] == metrics.confusion_matrix(true, guessed, labels=every).tolist()
     assert report["nll"] == pytest.approx(metrics.log_loss(true, expected, labels=every), rel=1e-5)
     assert report["brier"] == pytest.approx(((expected - np.eye(3)[true]) ** 2).sum(1).mean(), rel=1e-5)

@@ -164,9 +164,7 @@ def test_query_ranks_by_the_stored_probabilities(scored: SmallPool, strategy: st
 
     def uncertainty(sample: str) -> float:
         p = np.sort(scores[sample]["probabilities"].astype(np.float64))
-        return float(
-            {"margin": -(p[-1] - p[-2]), "entropy": -(p * np.log(p)).sum(), "confidence": -p[-1]}[strategy]
-        )
+        return float({"margin": -(p[-1] - p[-2]), "entropy": -(p * np.log(p)).sum(), "confidence": -p[-1]}[strategy])
 
     best = sorted(eligible, key=uncertainty, reverse=True)[:5]
     assert [row["sample_id"] for row in batch] == best

@@ -66,10 +66,8 @@ def test_a_query_that_must_score_waits_for_score(trained: SmallPool, tmp_path: P
 
 
 def test_a_query_on_stored_scores_never_waits(scored: SmallPool, tmp_path: Path) -> None:
-    scored.configure(data={"resize": "pad"})
     marker = tmp_path / "marker"
-    running = hanging(scored, "score", "dalcli.state.scores:begin", marker)
-    scored.configure()
+    running = hanging(scored, "score", "dalcli.commands.score:is_intact", marker)
     assert scored.run("query", "--budget", "3").code == 0
     marker.unlink()
     assert running.finish().code == 0

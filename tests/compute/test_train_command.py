@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
-import pytest
 from safetensors.numpy import load_file, save_file
 
 from tests.compute import processes
 from tests.compute.processes import FailAtCall
-from tests.compute.small_pools import SmallPool, copied, draw, same_weights
+from tests.compute.small_pools import SmallPool, copied, draw, make_pool, same_weights
 
 
 def files_of(pool: SmallPool) -> dict[str, tuple[int, int]]:
@@ -54,8 +54,6 @@ def test_converged_is_reported(labeled: SmallPool) -> None:
 
 
 def test_without_labels_it_is_not_ready(tmp_path: Path) -> None:
-    from tests.compute.small_pools import make_pool
-
     pool = make_pool(tmp_path / "w", 9)
     outcome = pool.run("train")
     assert outcome.code == 5
@@ -67,8 +65,6 @@ def test_without_labels_it_is_not_ready(tmp_path: Path) -> None:
 
 
 def test_a_single_label_is_enough(labeled: SmallPool, tmp_path: Path) -> None:
-    from tests.compute.small_pools import make_pool
-
     pool = make_pool(tmp_path / "w", 9, model={"name": "resnet18", "dropout": 0}, training={"max_epochs": 2})
     pool.label(pool.pool()[:1])
     assert pool.json("train")["model"]["labels"] == 1
@@ -204,8 +200,6 @@ def test_lost_files_of_the_newest_version_are_made_again_from_the_one_before(tra
 
 
 def test_when_all_model_files_are_lost_it_starts_from_nothing(trained: SmallPool) -> None:
-    import shutil
-
     shutil.rmtree(trained.root / ".dalcli" / "models")
     assert trained.run("score").code == 1
     trained.ok("train")
@@ -217,9 +211,7 @@ def test_a_test_image_that_arrives_while_train_starts_is_not_trained_on(labeled:
     # Between reading the labels and recording them as seen, an image moves to the test set.
     row = labeled.pool("labeled")[0]
     marker = tmp_path / "marker"
-    running = processes.start(
-        labeled, ["train"], processes.HangAtCall("dalcli.commands.train_version:_begin", marker)
-    )
+    running = processes.start(labeled, ["train"], processes.HangAtCall("dalcli.commands.train_version:_begin", marker))
     processes.wait_until(marker.exists)
     test_set = labeled.root / "test.csv"
     test_set.write_text(f"path,label\n{labeled.path(row)},{row['label']}\n")
@@ -238,8 +230,6 @@ def test_an_unknown_failure_is_a_bug_report_and_leaves_the_state_intact(labeled:
 
 def test_a_moved_workspace_goes_on(trained: SmallPool, tmp_path: Path) -> None:
     moved = copied(trained, tmp_path / "elsewhere" / "w")
-    import shutil
-
     shutil.rmtree(trained.root)
     assert "up to date" in moved.ok("train").err
     draw(moved.root / "photos" / "red-99.png", "red", 99)

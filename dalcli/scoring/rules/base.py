@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
+
+from dalcli.scoring.projection import Projection
 
 
 class UnsupportedCallError(Exception):
@@ -15,38 +17,80 @@ class UnsupportedCallError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Wanted:
+    """What to make of a parameter's per-sample gradients besides norms.
+
+    ``along``: V of the parameter's shape, for ⟨g_u, V⟩; ``projection``: for sketches. None: not wanted.
+    """
+
+    along: Tensor | None = None
+    projection: Projection | None = None
+
+    def part(self, offset: int, shape: tuple[int, ...]) -> Wanted | None:
+        """The same for a run of the parameter's flat entries; None if a sketch cannot be had of it alone."""
+        size = torch.Size(shape).numel()
+        along = None if self.along is None else self.along.reshape(-1)[offset : offset + size].reshape(shape)
+        if self.projection is None:
+            return Wanted(along)
+        columns = self.projection.column_places.shape[0]
+        if offset % columns or shape[-1] != columns:
+            return None
+        return Wanted(along, self.projection.rows(offset // columns, size // columns))
+
+
+NORMS_ONLY = Wanted()
+
+
+@dataclass(frozen=True, slots=True)
 class LayerCall:
     """One use of one module in one forward pass over n samples.
 
     ``inputs`` (n, ...) is what the module read, ``gradient`` (n, ...) the gradient of the loss for what it
-    returned. ``names`` are the module's own parameters to account for (frozen and shared ones are absent) and
-    ``direction`` holds, under the same names, the components of V for ⟨g_u, V⟩. Working memory beyond tensors of
-    the size of the activations should stay near ``chunk_bytes``.
+    returned. ``wanted`` has an entry for each of the module's own parameters to account for (frozen and shared ones
+    are absent). Working memory beyond tensors of the size of the activations should stay near ``chunk_bytes``.
     """
 
     module: nn.Module
     inputs: Tensor
     gradient: Tensor
-    names: frozenset[str]
-    direction: Mapping[str, Tensor] | None
+    wanted: Mapping[str, Wanted]
     chunk_bytes: int
 
-    def along(self, name: str) -> Tensor | None:
-        """V for the parameter ``name``, or None when only norms are wanted."""
-        return None if self.direction is None else self.direction[name]
+    def nothing(self) -> Contribution:
+        """Where a rule's sum begins."""
+        with_inner = any(wanted.along is not None for wanted in self.wanted.values())
+        return Contribution.zeros(self.inputs.shape[0], self.inputs.device, with_inner)
 
 
 @dataclass(frozen=True, slots=True)
 class Contribution:
-    """What some parameters add: ``sq_norm`` (n,) to ‖g_u‖² and ``inner`` (n,) to ⟨g_u, V⟩, both float64."""
+    """What some parameters add: ``sq_norm`` (n,) to ‖g_u‖² and ``inner`` (n,) to ⟨g_u, V⟩, both float64.
+
+    ``sketch`` (n, m) is what they add to the sketch of g_u, None for nothing.
+    """
 
     sq_norm: Tensor
     inner: Tensor | None
+    sketch: Tensor | None = None
 
     def __add__(self, other: Contribution) -> Contribution:
-        if self.inner is None or other.inner is None:
-            return Contribution(self.sq_norm + other.sq_norm, None)
-        return Contribution(self.sq_norm + other.sq_norm, self.inner + other.inner)
+        inner = None if self.inner is None or other.inner is None else self.inner + other.inner
+        sketches = [each.sketch for each in (self, other) if each.sketch is not None]
+        sketch = sketches[0] + sketches[1] if len(sketches) == 2 else (sketches or [None])[0]
+        return Contribution(self.sq_norm + other.sq_norm, inner, sketch)
+
+    @staticmethod
+    def joined(parts: Sequence[Contribution]) -> Contribution:
+        """Contributions of consecutive samples in one."""
+        if len(parts) == 1:
+            return parts[0]
+        inner = [part.inner for part in parts if part.inner is not None]
+        sketch = [part.sketch for part in parts if part.sketch is not None]
+        return Contribution(
+            torch.cat([part.sq_norm for part in parts]),
+            torch.cat(inner) if inner else None,
+            torch.cat(sketch) if sketch else None,
+        )
 
     @staticmethod
     def zeros(samples: int, device: torch.device, with_inner: bool) -> Contribution:
@@ -55,11 +99,12 @@ class Contribution:
         return Contribution(zero, zero.clone() if with_inner else None)
 
 
-def of_gradients(gradients: Tensor, along: Tensor | None) -> Contribution:
-    """The contribution of explicit per-sample gradients (n, *shape) of one parameter; V has that shape."""
+def of_gradients(gradients: Tensor, wanted: Wanted) -> Contribution:
+    """The contribution of explicit per-sample gradients (n, *shape) of one parameter."""
     rows = gradients.reshape(gradients.shape[0], -1)
     sq_norm = torch.linalg.vector_norm(rows, dim=1).double().square()
-    return Contribution(sq_norm, None if along is None else (rows @ along.reshape(-1)).double())
+    inner = None if wanted.along is None else (rows @ wanted.along.reshape(-1)).double()
+    return Contribution(sq_norm, inner, None if wanted.projection is None else wanted.projection.of_gradients(rows))
 
 
 class Rule(Protocol):
@@ -76,7 +121,7 @@ class Rule(Protocol):
         ...
 
     def contributions(self, call: LayerCall) -> Contribution:
-        """‖·‖² and ⟨·, V⟩ over ``call.names``; raises :class:`UnsupportedCallError`."""
+        """‖·‖², ⟨·, V⟩ and sketches over ``call.wanted``; raises :class:`UnsupportedCallError`."""
         ...
 
 

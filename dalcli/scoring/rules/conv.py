@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dalcli.scoring.rules.base import Contribution, LayerCall, UnsupportedCallError, of_gradients, register
+from dalcli.scoring.rules.base import Contribution, LayerCall, UnsupportedCallError, Wanted, of_gradients, register
 from dalcli.scoring.rules.conv_routes import ROUTES, Convolution
 from dalcli.scoring.rules.cost import cheapest, convolution_routes, machine_for
 
@@ -24,24 +24,24 @@ class ConvRule:
         assert isinstance(module, nn.Conv1d | nn.Conv2d)
         if call.inputs.dim() != 2 + len(module.kernel_size):
             raise UnsupportedCallError("no sample dimension")
-        total = Contribution.zeros(call.inputs.shape[0], call.inputs.device, call.direction is not None)
-        if "bias" in call.names:
-            total += of_gradients(call.gradient.flatten(2).sum(2), call.along("bias"))
-        if "weight" in call.names:
+        total = call.nothing()
+        if "bias" in call.wanted:
+            total += of_gradients(call.gradient.flatten(2).sum(2), call.wanted["bias"])
+        if "weight" in call.wanted:
             total += _weight(call, module)
         return total
 
 
 def _weight(call: LayerCall, module: nn.Conv1d | nn.Conv2d) -> Contribution:
     layer, inputs = _as_plane(call, module)
-    along = call.along("weight")
-    if along is not None:
-        along = along.reshape(layer.weight_shape)
+    wanted = call.wanted["weight"]
+    if wanted.along is not None:
+        wanted = Wanted(wanted.along.reshape(layer.weight_shape), wanted.projection)
     costs = convolution_routes(
         layer.outer, layer.pixels_in, layer.channels_in, layer.kernel, machine_for(inputs.device.type)
     )
     gradient = call.gradient if call.gradient.dim() == 4 else call.gradient.unsqueeze(2)
-    return ROUTES[cheapest(costs)](layer, inputs, gradient, along, call.chunk_bytes)
+    return ROUTES[cheapest(costs)](layer, inputs, gradient, wanted, call.chunk_bytes)
 
 
 def _as_plane(call: LayerCall, module: nn.Conv1d | nn.Conv2d) -> tuple[Convolution, Tensor]:

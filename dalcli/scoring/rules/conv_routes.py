@@ -79,11 +79,12 @@ def _in_memory_order(values: Tensor, like: Tensor) -> Tensor:
 
 
 def one_by_one(
-    layer: Convolution, inputs: Tensor, gradient: Tensor, along: Tensor | None, chunk_bytes: int
+    layer: Convolution, inputs: Tensor, gradient: Tensor, wanted: Wanted, chunk_bytes: int
 ) -> Contribution:
     """One sample's weight gradient at a time: a processor's fastest kernels, and a gradient that stays in cache."""
 
-    norms, inners, ordered = [], [], None
+    along, projection = wanted.along, wanted.projection
+    norms, inners, sketches, ordered, places = [], [], [], None, None
     for index in range(inputs.shape[0]):
         one = slice(index, index + 1)
         weight = _weight_gradient(layer, inputs[one], gradient[one], 1)
@@ -92,13 +93,19 @@ def one_by_one(
             if ordered is None:
                 ordered = _in_memory_order(along, weight)
             inners.append(torch.dot(_in_memory_order(weight, weight), ordered))
+        if projection is not None:
+            if places is None:
+                places = [_in_memory_order(values.reshape(weight.shape), weight) for values in projection.flat()]
+            sketches.append(scattered(_in_memory_order(weight, weight), places[0], places[1], projection.dimension))
     return Contribution(
-        torch.stack(norms).double().square(), torch.stack(inners).double() if along is not None else None
+        torch.stack(norms).double().square(),
+        torch.stack(inners).double() if along is not None else None,
+        torch.stack(sketches) if projection is not None else None,
     )
 
 
 def folded(
-    layer: Convolution, inputs: Tensor, gradient: Tensor, along: Tensor | None, chunk_bytes: int
+    layer: Convolution, inputs: Tensor, gradient: Tensor, wanted: Wanted, chunk_bytes: int
 ) -> Contribution:
     """Samples become groups of one wide convolution: right for depthwise layers."""
 
@@ -107,13 +114,13 @@ def folded(
             values[piece].reshape(1, -1, *values.shape[2:]).contiguous() for values in (inputs, gradient)
         )
         samples = piece.stop - piece.start
-        return of_gradients(_weight_gradient(layer, wide_inputs, wide_gradient, samples).reshape(samples, -1), along)
+        return of_gradients(_weight_gradient(layer, wide_inputs, wide_gradient, samples).reshape(samples, -1), wanted)
 
     return in_chunks(inputs.shape[0], layer.outer.gradient_bytes, chunk_bytes, part)
 
 
 def unfolded(
-    layer: Convolution, inputs: Tensor, gradient: Tensor, along: Tensor | None, chunk_bytes: int
+    layer: Convolution, inputs: Tensor, gradient: Tensor, wanted: Wanted, chunk_bytes: int
 ) -> Contribution:
     """Patches times output gradients by batched matrix products."""
     outer = layer.outer
@@ -121,14 +128,14 @@ def unfolded(
     def part(piece: slice) -> Contribution:
         patches = _patches(layer, inputs[piece])
         delta = _positions(layer, gradient[piece])
-        return of_gradients(delta @ patches.mT, along)
+        return of_gradients(delta @ patches.mT, wanted)
 
     per_sample = outer.gradient_bytes + outer.groups * outer.positions * outer.columns * outer.item
     return in_chunks(inputs.shape[0], per_sample, chunk_bytes, part)
 
 
 def pixel_gram(
-    layer: Convolution, inputs: Tensor, gradient: Tensor, along: Tensor | None, chunk_bytes: int
+    layer: Convolution, inputs: Tensor, gradient: Tensor, wanted: Wanted, chunk_bytes: int
 ) -> Contribution:
     """Gram over positions, from the Gram over pixels: patch_t·patch_t' = Σ_offset x_{t+o}·x_{t'+o}, by shifted adds."""
 
@@ -140,29 +147,40 @@ def pixel_gram(
             pixels = functional.pad(pixels, (columns, columns, rows, rows, columns, columns, rows, rows))
         for axis in (0, 1):
             pixels = _shifted_sum(layer, pixels, axis)
-        return _gram_with(layer, pixels.reshape(x.shape[0], layer.groups, -1), gradient[piece])
+        norms = _gram_with(layer, pixels.reshape(x.shape[0], layer.groups, -1), gradient[piece])
+        sketch = None
+        if wanted.projection is not None:
+            patches = _patches(layer, inputs[piece])
+            sketch = None
+        if wanted.projection is not None:
+            sketch = _patch_sketch(layer, patches, gradient[piece], wanted.projection, chunk_bytes)
+        return Contribution(norms, None, sketch)
 
     per_sample = layer.groups * layer.item * (layer.pixels_in**2 + 2 * layer.outer.positions**2)
     norms = in_chunks(inputs.shape[0], per_sample, chunk_bytes, part)
-    return Contribution(norms.sq_norm, _applied(layer, inputs, gradient, along))
+    return Contribution(norms.sq_norm, _applied(layer, inputs, gradient, wanted.along), norms.sketch)
 
 
 def patch_gram(
-    layer: Convolution, inputs: Tensor, gradient: Tensor, along: Tensor | None, chunk_bytes: int
+    layer: Convolution, inputs: Tensor, gradient: Tensor, wanted: Wanted, chunk_bytes: int
 ) -> Contribution:
     """Gram over positions from the patches themselves: right where patches barely overlap."""
 
     def part(piece: slice) -> Contribution:
         patches = _patches(layer, inputs[piece])
-        return _gram_with(layer, (patches.mT @ patches).flatten(2), gradient[piece])
+        norms = _gram_with(layer, (patches.mT @ patches).flatten(2), gradient[piece])
+        sketch = None
+        if wanted.projection is not None:
+            sketch = _patch_sketch(layer, patches, gradient[piece], wanted.projection, chunk_bytes)
+        return Contribution(norms, None, sketch)
 
     outer = layer.outer
     per_sample = 2 * outer.gram_bytes + outer.groups * outer.positions * outer.columns * outer.item
     norms = in_chunks(inputs.shape[0], per_sample, chunk_bytes, part)
-    return Contribution(norms.sq_norm, _applied(layer, inputs, gradient, along))
+    return Contribution(norms.sq_norm, _applied(layer, inputs, gradient, wanted.along), norms.sketch)
 
 
-Route = Callable[[Convolution, Tensor, Tensor, Tensor | None, int], Contribution]
+Route = Callable[[Convolution, Tensor, Tensor, Wanted, int], Contribution]
 
 ROUTES: dict[str, Route] = {
     "one by one": one_by_one,
@@ -210,10 +228,22 @@ def _patches(layer: Convolution, inputs: Tensor) -> Tensor:
     return patches.reshape(inputs.shape[0], layer.groups, layer.outer.columns, layer.outer.positions)
 
 
-def _gram_with(layer: Convolution, patch_products: Tensor, gradient: Tensor) -> Contribution:
-    """Σ_{t,t'} (patch_t·patch_t')(δ_t·δ_t'); patch_products (n, G, T·T)."""
+def _patch_sketch(
+    layer: Convolution, patches: Tensor, gradient: Tensor, projection: Projection, chunk_bytes: int
+) -> Tensor:
+    """Sketches (n, m) of Σ_t δ_t patch_tᵀ; patches (n, G, C·kh·kw, T)."""
     delta = _positions(layer, gradient)
-    return Contribution(gram_dots(patch_products, (delta.mT @ delta).flatten(2)), None)
+    total = 0
+    for group in range(layer.groups):
+        rows = projection.rows(group * layer.channels_out, layer.channels_out)
+        total = total + factor_sketch(rows, patches[:, group].mT, delta[:, group].mT, chunk_bytes)
+    return total
+
+
+def _gram_with(layer: Convolution, patch_products: Tensor, gradient: Tensor) -> Tensor:
+    """Σ_{t,t'} (patch_t·patch_t')(δ_t·δ_t'), float64 (n,); patch_products (n, G, T·T)."""
+    delta = _positions(layer, gradient)
+    return gram_dots(patch_products, (delta.mT @ delta).flatten(2))
 
 
 def _applied(layer: Convolution, inputs: Tensor, gradient: Tensor, along: Tensor | None) -> Tensor | None:

@@ -28,12 +28,16 @@ class EmbeddingRule:
         gradient = call.gradient.reshape(samples, tokens.shape[1], -1)
         if module.padding_idx is not None:
             gradient = gradient * (tokens != module.padding_idx).unsqueeze(-1)
-        along = call.along("weight")
+        wanted = call.wanted["weight"]
+        along, projection = wanted.along, wanted.projection
 
         def part(piece: slice) -> Contribution:
             ids, delta = tokens[piece], gradient[piece]
             same = (ids.unsqueeze(1) == ids.unsqueeze(2)).to(delta.dtype)
             inner = None if along is None else row_dots(along[ids], delta)
-            return Contribution(gram_dots(same, delta @ delta.mT), inner)
+            sketch = None if projection is None else projection.of_rows(ids, delta)
+            return Contribution(gram_dots(same, delta @ delta.mT), inner, sketch)
 
-        return in_chunks(samples, 2 * tokens.shape[1] ** 2 * gradient.element_size(), call.chunk_bytes, part)
+        per_sample = 2 * tokens.shape[1] ** 2 * gradient.element_size()
+        per_sample += 0 if projection is None else 3 * gradient[:1].numel() * 8
+        return in_chunks(samples, per_sample, call.chunk_bytes, part)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from dalcli.scoring.rules.base import Contribution, LayerCall, UnsupportedCallError, of_gradients, register
+from dalcli.scoring.rules.base import Contribution, LayerCall, UnsupportedCallError, Wanted, of_gradients, register
 from dalcli.scoring.rules.cost import Outer, cheapest, machine_for, matmul_routes
-from dalcli.scoring.rules.sums import gram_dots, in_chunks, row_dots
+from dalcli.scoring.rules.sums import factor_sketch, gram_dots, in_chunks, row_dots
 
 
 @register(nn.Linear)
@@ -25,34 +25,39 @@ class LinearRule:
         samples = call.inputs.shape[0]
         inputs = call.inputs.reshape(samples, -1, call.inputs.shape[-1])
         gradient = call.gradient.reshape(samples, -1, call.gradient.shape[-1])
-        total = Contribution.zeros(samples, inputs.device, call.direction is not None)
-        if "weight" in call.names:
-            total += outer_products(inputs, gradient, call.along("weight"), call.chunk_bytes)
-        if "bias" in call.names:
-            total += of_gradients(gradient.sum(1), call.along("bias"))
+        total = call.nothing()
+        if "weight" in call.wanted:
+            total += outer_products(inputs, gradient, call.wanted["weight"], call.chunk_bytes)
+        if "bias" in call.wanted:
+            total += of_gradients(gradient.sum(1), call.wanted["bias"])
         return total
 
 
-def outer_products(inputs: Tensor, gradient: Tensor, along: Tensor | None, chunk_bytes: int) -> Contribution:
-    """‖Σ_t δ_t a_tᵀ‖² and ⟨Σ_t δ_t a_tᵀ, V⟩; inputs (n, T, I), gradient (n, T, O), V (O, I)."""
+def outer_products(inputs: Tensor, gradient: Tensor, wanted: Wanted, chunk_bytes: int) -> Contribution:
+    """The contribution of Σ_t δ_t a_tᵀ; inputs a (n, T, I), gradient δ (n, T, O)."""
+    along = wanted.along
     samples, positions, columns = inputs.shape
     rows = gradient.shape[-1]
     if positions == 1:
         lengths = [torch.linalg.vector_norm(values, dim=(1, 2)).double() for values in (inputs, gradient)]
-        return Contribution((lengths[0] * lengths[1]).square(), _applied(inputs, gradient, along))
+        sq_norm = (lengths[0] * lengths[1]).square()
+        return Contribution(
+            sq_norm, _applied(inputs, gradient, along), factor_sketch(wanted.projection, inputs, gradient, chunk_bytes)
+        )
     outer = Outer(positions, rows, columns, 1, inputs.element_size())
     if cheapest(matmul_routes(outer, machine_for(inputs.device.type))) == "gram":
 
         def by_gram(piece: slice) -> Contribution:
             a, delta = inputs[piece], gradient[piece]
-            return Contribution(gram_dots(a @ a.mT, delta @ delta.mT), _applied(a, delta, along))
+            sketch = factor_sketch(wanted.projection, a, delta, chunk_bytes)
+            return Contribution(gram_dots(a @ a.mT, delta @ delta.mT), _applied(a, delta, along), sketch)
 
         return in_chunks(samples, 2 * outer.gram_bytes, chunk_bytes, by_gram)
     return in_chunks(
         samples,
         outer.gradient_bytes,
         chunk_bytes,
-        lambda piece: of_gradients(gradient[piece].mT @ inputs[piece], along),
+        lambda piece: of_gradients(gradient[piece].mT @ inputs[piece], wanted),
     )
 
 

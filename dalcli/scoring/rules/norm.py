@@ -17,11 +17,11 @@ def _per_channel(values: Tensor) -> Tensor:
 
 def _affine(call: LayerCall, weight: Tensor | None, bias: Tensor | None) -> Contribution:
     """The contributions of explicit weight and bias gradients, each (n, *parameter shape) or None."""
-    total = Contribution.zeros(call.inputs.shape[0], call.inputs.device, call.direction is not None)
+    total = call.nothing()
     if weight is not None:
-        total += of_gradients(weight, call.along("weight"))
+        total += of_gradients(weight, call.wanted["weight"])
     if bias is not None:
-        total += of_gradients(bias, call.along("bias"))
+        total += of_gradients(bias, call.wanted["bias"])
     return total
 
 
@@ -39,12 +39,12 @@ class BatchNormRule:
         assert isinstance(module, nn.modules.batchnorm._BatchNorm)
         assert module.running_mean is not None and module.running_var is not None
         weight = None
-        if "weight" in call.names:
+        if "weight" in call.wanted:
             mean = module.running_mean.view(1, -1, *[1] * (call.inputs.dim() - 2))
             # The mean leaves before the product: Σ δx − μ Σ δ would cancel where |μ| is far above σ.
             centred = (call.inputs - mean).mul_(call.gradient)
             weight = _per_channel(centred) * torch.rsqrt(module.running_var + module.eps)
-        return _affine(call, weight, _per_channel(call.gradient) if "bias" in call.names else None)
+        return _affine(call, weight, _per_channel(call.gradient) if "bias" in call.wanted else None)
 
 
 @register(nn.GroupNorm, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
@@ -62,11 +62,11 @@ class GroupNormRule:
             raise UnsupportedCallError("instance norm over an unbatched input")
         groups = module.num_groups if isinstance(module, nn.GroupNorm) else call.inputs.shape[1]
         weight = None
-        if "weight" in call.names:
+        if "weight" in call.wanted:
             assert isinstance(module.eps, float)
             normalised = functional.group_norm(call.inputs, int(groups), eps=module.eps)
             weight = _per_channel(normalised * call.gradient)
-        return _affine(call, weight, _per_channel(call.gradient) if "bias" in call.names else None)
+        return _affine(call, weight, _per_channel(call.gradient) if "bias" in call.wanted else None)
 
 
 def _per_feature(call: LayerCall, normalised: Tensor | None) -> Contribution:
@@ -79,7 +79,7 @@ def _per_feature(call: LayerCall, normalised: Tensor | None) -> Contribution:
         return values.sum(between) if between else values
 
     weight = None if normalised is None else summed(normalised * call.gradient)
-    return _affine(call, weight, summed(call.gradient) if "bias" in call.names else None)
+    return _affine(call, weight, summed(call.gradient) if "bias" in call.wanted else None)
 
 
 def _require_samples(call: LayerCall, shape: tuple[int, ...]) -> None:
@@ -100,7 +100,7 @@ class LayerNormRule:
         module = call.module
         assert isinstance(module, nn.LayerNorm)
         _require_samples(call, module.normalized_shape)
-        wanted = "weight" in call.names
+        wanted = "weight" in call.wanted
         return _per_feature(
             call, functional.layer_norm(call.inputs, module.normalized_shape, eps=module.eps) if wanted else None
         )
@@ -135,7 +135,7 @@ class ChannelLayerNormRule:
         module = call.module
         assert isinstance(module, nn.LayerNorm)
         weight = None
-        if "weight" in call.names:
+        if "weight" in call.wanted:
             last = functional.layer_norm(call.inputs.permute(0, 2, 3, 1), module.normalized_shape, eps=module.eps)
             weight = (last * call.gradient.permute(0, 2, 3, 1)).sum((1, 2))
-        return _affine(call, weight, _per_channel(call.gradient) if "bias" in call.names else None)
+        return _affine(call, weight, _per_channel(call.gradient) if "bias" in call.wanted else None)

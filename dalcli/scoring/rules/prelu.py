@@ -24,4 +24,4 @@ class PReLURule:
             slopes = products.reshape(products.shape[0], -1).sum(1, keepdim=True)
         else:
             slopes = products.reshape(products.shape[0], module.num_parameters, -1).sum(2)
-        return of_gradients(slopes, call.along("weight"))
+        return of_gradients(slopes, call.wanted["weight"])

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
+from dalcli.scoring.projection import Projection
 from dalcli.scoring.rules.base import Contribution
 
 
@@ -21,11 +22,7 @@ def in_chunks(
     samples: int, bytes_per_sample: int, chunk_bytes: int, part: Callable[[slice], Contribution]
 ) -> Contribution:
     """``part`` over every chunk, put together along the samples."""
-    parts = [part(piece) for piece in chunks(samples, bytes_per_sample, chunk_bytes)]
-    if len(parts) == 1:
-        return parts[0]
-    inner = [each.inner for each in parts if each.inner is not None]
-    return Contribution(torch.cat([each.sq_norm for each in parts]), torch.cat(inner) if inner else None)
+    return Contribution.joined([part(piece) for piece in chunks(samples, bytes_per_sample, chunk_bytes)])
 
 
 def row_dots(left: Tensor, right: Tensor) -> Tensor:
@@ -44,3 +41,15 @@ def gram_dots(left: Tensor, right: Tensor) -> Tensor:
     """
     rows: Tensor = torch.linalg.vecdot(left, right)
     return rows.flatten(1).sum(1, dtype=torch.float64).clamp_min(0.0)
+
+
+def factor_sketch(
+    projection: Projection | None, inputs: Tensor, gradient: Tensor, chunk_bytes: int
+) -> Tensor | None:
+    """Sketches (n, m) of Σ_t δ_t a_tᵀ where they are wanted; inputs (n, T, I), gradient (n, T, O)."""
+    if projection is None:
+        return None
+    # Two scattered factors, their transforms (complex), and the product.
+    per_sample = 6 * inputs.shape[1] * projection.dimension * inputs.element_size()
+    pieces = chunks(inputs.shape[0], per_sample, chunk_bytes)
+    return torch.cat([projection.of_factors(inputs[piece], gradient[piece]) for piece in pieces])

@@ -1,0 +1,93 @@
+"""Keeps one pair of traces per input shape, and makes the interception of a scoring pass from it."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from dalcli.scoring.functional.intercept import Interception
+from dalcli.scoring.functional.plan import Kind, Plan, Traces, make_plan
+from dalcli.scoring.functional.record import Recorder
+
+
+class Sites:
+    """The parameters accounted for by the calls that take them; ``names`` shrinks when one of them disappoints."""
+
+    def __init__(self, model: nn.Module, trainable: Mapping[str, nn.Parameter]) -> None:
+        self._model = model
+        self._trainable = trainable
+        self._traces: dict[Hashable, Traces | None] = {}
+        self._plans: dict[Hashable, Plan] = {}
+        self._refused: dict[str, str] = {}
+        self.kinds: dict[str, Kind] = {}
+
+    def learn(self, shape: Hashable, sample: Tensor, candidates: Iterable[str]) -> bool:
+        """Trace a new shape with one sample (1, ...); True if parameters were taken on or given up.
+
+        Costs two forward passes, with one sample and with two.
+        """
+        before = set(self.kinds)
+        wanted = (set(candidates) | before) - self._refused.keys()
+        if not wanted:
+            return False
+        if shape not in self._traces:
+            self._traces[shape] = self._trace(sample)
+        traces = self._traces[shape]
+        plan = Plan([], {}) if traces is None else make_plan(traces, wanted)
+        self._plans[shape] = plan
+        for name in before - plan.names:
+            self.refuse(name, "its use was not understood for every shape of input")
+        self.kinds.update(plan.kinds)
+        return set(self.kinds) != before
+
+    def interception(self, shape: Hashable, samples: int, leaf: Tensor) -> Interception | None:
+        """What to run a forward pass in; None if there is nothing to intercept."""
+        if not self.kinds:
+            return None
+        plan = self._plans.get(shape)
+        if plan is None or plan.names != self.kinds.keys():
+            traces = self._traces.get(shape)
+            if traces is None:
+                return None
+            plan = self._plans[shape] = make_plan(traces, self.kinds)
+        return Interception(plan, self._trainable, samples, leaf)
+
+    def refuse(self, name: str, reason: str) -> None:
+        """Leave this parameter to the fallback, for good."""
+        self._refused[name] = reason
+        self.kinds.pop(name, None)
+
+    def reason(self, name: str) -> str | None:
+        """Why a parameter was refused, if it was."""
+        return self._refused.get(name)
+
+    def reconsider(self, shape: Hashable, names: Iterable[str]) -> bool:
+        """Assume that samples lie innermost in the calls that take ``names``; False if that was assumed before."""
+        traces, plan = self._traces.get(shape), self._plans.get(shape)
+        if traces is None or plan is None:
+            return False
+        wanted = set(names)
+        doubtful = {
+            step.index
+            for step in plan.steps
+            if step.layout is not None and step.layout.each > 1 and step.names & wanted
+        } - traces.innermost
+        traces.innermost |= doubtful
+        self._plans.pop(shape)
+        return bool(doubtful)
+
+    def _trace(self, sample: Tensor) -> Traces | None:
+        records = []
+        for inputs in (sample, torch.cat([sample, sample])):
+            recorder = Recorder(self._trainable)
+            roots = {recorder.token_of(value): name for name, value in self._trainable.items()}
+            try:
+                with recorder:
+                    self._model(inputs)
+            except Exception:  # a model that dislikes being watched is one for the fallback
+                return None
+            records.append(recorder.calls)
+        traces = Traces(records[0], records[1], roots)
+        return traces if traces.comparable else None

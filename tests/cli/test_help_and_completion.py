@@ -1,0 +1,130 @@
+"""What people see before they know anything."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from dalcli_runner import ok, run, run_process
+
+from dalcli.cli.app import app
+
+
+def commands() -> Iterator[tuple[str, ...]]:
+    def walk(command: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+        for name, child in getattr(command, "commands", {}).items():
+            yield from walk(child, (*path, name)) if hasattr(child, "commands") else [(*path, name)]
+
+    return walk(typer.main.get_command(app), ())
+
+
+COMMANDS = sorted(commands())
+
+
+def test_every_command_of_this_release_is_there() -> None:
+    assert [" ".join(command) for command in COMMANDS] == [
+        "batch list", "batch release", "batch show", "evaluate", "ingest-labels", "init", "pool add", "pool list",
+        "pool quarantine", "pool relocate", "query", "score", "status", "train",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_help_has_a_sentence_and_an_example(tmp_path: Path, command: tuple[str, ...]) -> None:
+    shown = ok(tmp_path, *command, "--help").out.decode()
+    assert ok(tmp_path, *command, "-h").out.decode() == shown
+    words = " ".join(shown.split())
+    assert f"Usage: dalcli {' '.join(command)}" in words
+    assert f"Example: dalcli {command[0]}" in words
+    for line in shown.splitlines():
+        assert len(line) <= 80
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_option_is_explained(command: tuple[str, ...]) -> None:
+    found = typer.main.get_command(app)
+    for name in command:
+        found = found.commands[name]  # type: ignore[attr-defined]
+    for parameter in found.params:
+        assert getattr(parameter, "help", None), (command, parameter.name)
+
+
+def test_exit_codes_are_in_the_help(tmp_path: Path) -> None:
+    words = " ".join(ok(tmp_path, "--help").out.decode().split())
+    for text in (
+        "0 done",
+        "1 failed",
+        "2 usage",
+        "3 bad input",
+        "4 locked",
+        "5 not ready",
+        "6 nothing left",
+        "70 a bug",
+    ):
+        assert text in words
+
+
+def test_the_module_is_the_program(tmp_path: Path) -> None:
+    assert run_process(tmp_path, "--version").out == ok(tmp_path, "--version").out
+
+
+def test_a_misspelt_option_is_answered_with_a_hint(tmp_path: Path) -> None:
+    refused = run(tmp_path, "status", "--jsn")
+    assert refused.code == 2
+    assert "--json" in refused.err
+    assert "try: dalcli status --help" in refused.err
+
+
+@pytest.mark.parametrize(
+    ("words", "cursor", "expected"),
+    [("dalcli st", 1, ["status"]), ("dalcli pool re", 2, ["relocate"]), ("dalcli query --bu", 2, ["--budget"])],
+)
+def test_bash_completes_commands_and_options(tmp_path: Path, words: str, cursor: int, expected: list[str]) -> None:
+    env = {"_DALCLI_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(cursor)}
+    assert run_process(tmp_path, env=env).out.decode().split() == expected
+
+
+def test_bash_can_be_told_about_completion(tmp_path: Path) -> None:
+    import subprocess
+
+    from dalcli_runner import environment
+
+    shown = subprocess.run(
+        ["bash", "-c", f'"{sys.executable}" -m dalcli --show-completion; exit $?'],
+        env=environment({"SHELL": "/bin/bash"}),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert shown.returncode == 0
+    assert "complete -o default -F _dalcli_completion dalcli" in shown.stdout
+
+
+def test_only_a_terminal_gets_bars(tmp_path: Path) -> None:
+    from workspaces import photos
+
+    photos(tmp_path / "photos", 30)
+    reading, writing = os.openpty()
+    with os.fdopen(writing, "wb") as terminal:
+        shown = run_process(tmp_path, "init", "photos", "--classes", "a,b", stderr=terminal)
+    seen = os.read(reading, 100_000).decode()
+    os.close(reading)
+    assert shown.code == 0
+    assert "reading images" in seen
+    logged = run_process(tmp_path, "pool", "add", "photos")
+    assert "reading images" not in logged.err
+    assert "\x1b" not in logged.err
+
+
+def test_quiet_keeps_warnings_and_errors_only(tmp_path: Path) -> None:
+    from workspaces import make
+
+    root = make(tmp_path / "work", 3)
+    for arguments in (("query", "--quiet", "--budget", "9"), ("-q", "query", "--budget", "9", "--new", "--key", "a")):
+        err = run(root, *arguments).err
+        assert err.splitlines()[0].startswith(("warning: only 3", "error: no training sample"))
+        assert "issued" not in err

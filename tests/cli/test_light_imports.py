@@ -1,0 +1,73 @@
+"""Light commands never pay for torch: looked at in processes of their own, through the real ``main``."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from dalcli_runner import environment, ok, write_labels
+from workspaces import add_model, add_scores, image, make
+
+RUN_ALL = """
+import json, sys
+from dalcli.cli.main import main
+for argv in json.loads(sys.argv[1]):
+    code = main(argv)
+    heavy = sorted({name.split(".")[0] for name in sys.modules} & {"torch", "torchvision", "scipy", "sklearn"})
+    print("@", code, *heavy, file=sys.stderr)
+"""
+
+
+def heavy_modules(root: Path, *command_lines: tuple[str | Path, ...], first: str = "") -> list[str]:
+    """After each command line: its exit status and the heavy modules that are loaded by then."""
+    arguments = json.dumps([[str(argument) for argument in line] for line in command_lines])
+    program = [sys.executable, "-c", first + RUN_ALL, arguments]
+    ended = subprocess.run(program, cwd=root, env=environment(), capture_output=True, timeout=120)
+    return [line[2:] for line in ended.stderr.decode().splitlines() if line.startswith("@ ")]
+
+
+def test_no_light_command_imports_torch(tmp_path: Path) -> None:
+    root = make(tmp_path / "work", reserve=0.5)
+    rows = ok(root, "query", "--budget", "2").rows
+    write_labels(root / "l.csv", rows, all_of_them="cat")
+    image(root / "more" / "a.png", 500)
+    (tmp_path / "new").mkdir()
+    lines: list[tuple[str | Path, ...]] = [
+        ("--help",),
+        ("--version",),
+        ("query", "--help"),
+        ("train", "--help"),
+        ("-C", tmp_path / "new", "init", root / "photos", "--classes", "a,b"),
+        ("status",),
+        ("status", "--json"),
+        ("query", "--budget", "2"),
+        ("ingest-labels", "l.csv"),
+        ("query", "--budget", "1", "-o", "out.csv"),
+        ("query", "--new", "--budget", "1", "--purpose", "evaluation"),
+        ("batch", "list"),
+        ("batch", "show", "b-0001"),
+        ("batch", "release", "b-0002"),
+        ("pool", "add", "more"),
+        ("pool", "list"),
+        ("pool", "quarantine"),
+        ("pool", "relocate", "more", "more"),
+    ]
+    assert heavy_modules(root, *lines) == ["0"] * len(lines)
+
+
+def test_a_query_on_stored_scores_does_not_either(tmp_path: Path) -> None:
+    root = make(tmp_path / "work")
+    rows = ok(root, "query", "--budget", "2").rows
+    ok(root, "ingest-labels", write_labels(root / "l.csv", rows, all_of_them="cat"))
+    add_model(root)
+    add_scores(root)
+    strategies = ("dynamical", "margin", "entropy", "confidence", "random")
+    lines = [("query", "--new", "--budget", "2", "--strategy", strategy) for strategy in strategies]
+    assert heavy_modules(root, *lines, ("status",)) == ["0"] * 6
+
+
+def test_torch_would_be_seen(tmp_path: Path) -> None:
+    root = make(tmp_path / "work")
+    assert heavy_modules(root, ("status",), first="import torch") == ["0 torch"]

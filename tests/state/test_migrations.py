@@ -1,0 +1,100 @@
+"""The database is migrated on opening, once, and never by an older program."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from dalcli.errors import DalcliError
+from dalcli.state import database as module
+from dalcli.state.database import Database
+
+
+def schema(path: Path) -> list[tuple[object, ...]]:
+    connection = sqlite3.connect(path)
+    try:
+        version = connection.execute("PRAGMA user_version").fetchone()
+        return [version, *connection.execute("SELECT type, name, sql FROM sqlite_master ORDER BY 1, 2")]
+    finally:
+        connection.close()
+
+
+def test_a_fresh_database_has_the_whole_schema(tmp_path: Path) -> None:
+    Database(tmp_path / "state.db").close()
+    found = schema(tmp_path / "state.db")
+    assert found[0] == (len(module._scripts()),)
+    assert {"sample", "file", "vote", "batch", "batch_row", "model_version"} <= {row[1] for row in found[1:]}
+
+
+def test_opening_again_changes_nothing(tmp_path: Path) -> None:
+    Database(tmp_path / "state.db").close()
+    before = schema(tmp_path / "state.db")
+    Database(tmp_path / "state.db").close()
+    assert schema(tmp_path / "state.db") == before
+
+
+def test_only_new_migrations_are_applied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "state.db"
+    monkeypatch.setattr(module, "_scripts", lambda: ["CREATE TABLE one (x);"])
+    Database(path).close()
+    monkeypatch.setattr(module, "_scripts", lambda: ["CREATE TABLE one (x);", "CREATE TABLE two (x)"])
+    Database(path).close()
+    assert {row[1] for row in schema(path)[1:]} == {"one", "two"}
+
+
+def test_a_migration_happens_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "state.db"
+    monkeypatch.setattr(module, "_scripts", lambda: ["CREATE TABLE one (x);\nCREATE TABLE one (y);"])
+    with pytest.raises(sqlite3.OperationalError):
+        Database(path)
+    assert schema(path) == [(0,)]
+
+
+def test_a_database_of_a_newer_program_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    Database(path).close()
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(DalcliError, match="newer dalcli") as caught:
+        Database(path)
+    assert "upgrade" in str(caught.value.remedy)
+
+
+def test_a_damaged_database_is_said_to_be(tmp_path: Path) -> None:
+    (tmp_path / "state.db").write_bytes(b"not a database at all, but long enough to be looked at" * 100)
+    with pytest.raises(DalcliError, match="damaged"):
+        Database(tmp_path / "state.db")
+
+
+def test_foreign_keys_are_enforced(tmp_path: Path) -> None:
+    with (
+        Database(tmp_path / "state.db") as database,
+        pytest.raises(sqlite3.IntegrityError),
+        database.write() as connection,
+    ):
+        connection.execute(
+            "INSERT INTO vote (sample, annotator, file, line, recorded_at) VALUES (1, '', 'f', 1, 'now')"
+        )
+
+
+def test_an_exception_rolls_a_write_back(tmp_path: Path) -> None:
+    with Database(tmp_path / "state.db") as database:
+        with pytest.raises(RuntimeError), database.write() as connection:
+            connection.execute("INSERT INTO meta VALUES ('a', 'b')")
+            raise RuntimeError
+        with database.read() as connection:
+            assert connection.execute("SELECT * FROM meta").fetchall() == []
+
+
+def test_a_read_is_one_moment(tmp_path: Path) -> None:
+    with Database(tmp_path / "state.db") as reader, Database(tmp_path / "state.db") as writer:
+        with reader.read() as connection:
+            assert connection.execute("SELECT count(*) FROM meta").fetchone()[0] == 0
+            with writer.write() as other:
+                other.execute("INSERT INTO meta VALUES ('a', 'b')")
+            assert connection.execute("SELECT count(*) FROM meta").fetchone()[0] == 0
+        with reader.read() as connection:
+            assert connection.execute("SELECT count(*) FROM meta").fetchone()[0] == 1
