@@ -1,11 +1,14 @@
-"""The scoring engine against a training step, a forward pass and vmap(grad), on random images.
+"""The scoring engine against a training step, a forward pass and what others offer, on random images.
 
     python benchmarks/engine.py                         models × batch sizes, ratios and peak memory
     python benchmarks/engine.py --layers resnet18       time of every layer's rule
     python benchmarks/engine.py --routes                time of every route on typical 3×3 layers
+    python benchmarks/engine.py --sketch 512            a column for scoring with sketches of 512 numbers
+    python benchmarks/engine.py --peers vmap naive      only some of: vmap naive opacus backpack (see peers.py)
 
 Contestants take turns, so that a busy machine slows all of them alike; medians are compared. Each memory figure is the
-growth of the peak resident set of a fresh process (on a GPU: the allocator's peak) while it runs three times.
+growth of the peak resident set of a fresh process (on a GPU: the allocator's peak) while it runs three times. Peers
+that are not installed, or refuse a model, are left out with a line saying so.
 """
 
 from __future__ import annotations
@@ -21,16 +24,18 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from peers import PEERS, Method, build_peers
 from torch import Tensor, nn
-from torch.func import functional_call, grad, vmap
 from torch.nn import functional
+from torchvision.models import convnext, swin_transformer, vision_transformer
 
 from dalcli.models import zoo
 from dalcli.models.head import find_head
 from dalcli.models.spec import ModelSpec
 from dalcli.scoring.engine import GradientEngine
+from dalcli.scoring.projection import SketchSpec
 from dalcli.scoring.rules import LayerCall, cost
-from dalcli.scoring.rules.base import Contribution, Rule
+from dalcli.scoring.rules.base import Contribution, Rule, Wanted
 from dalcli.scoring.rules.conv_routes import ROUTES, Convolution
 
 CLASSES = 10
@@ -38,25 +43,77 @@ MEMORY_LIMIT = 8 * 2**30
 Work = Callable[[], object]
 
 
+def _small_vit(size: int) -> nn.Module:
+    return vision_transformer.VisionTransformer(size, max(4, size // 8), 6, 3, 192, 768, num_classes=CLASSES)
+
+
+def _small_swin(size: int) -> nn.Module:
+    return swin_transformer.SwinTransformer([2, 2], 48, [2, 2, 2], [3, 6, 12], [4, 4], num_classes=CLASSES)
+
+
+def _small_convnext(size: int) -> nn.Module:
+    settings = [(48, 96), (96, 192), (192, None)]
+    return convnext.ConvNeXt([convnext.CNBlockConfig(*widths, 2) for widths in settings], num_classes=CLASSES)
+
+
+SMALL: dict[str, Callable[[int], nn.Module]] = {
+    "small-vit": _small_vit,
+    "small-swin": _small_swin,
+    "small-convnext": _small_convnext,
+}
+
+
 def build(name: str, size: int, device: str) -> nn.Module:
+    """One of the product's models, or a small variant of a family whose parameters functions take."""
+    if name in SMALL:
+        torch.manual_seed(0)
+        return SMALL[name](size).to(device)
     stem = "small" if size < 96 else "large"
     return zoo.build(ModelSpec(name=name, num_classes=CLASSES, image_size=(size, size), stem=stem), seed=0).to(device)
 
 
-def contestants(name: str, batch: int, size: int, device: str) -> dict[str, Work]:
-    """What is compared, each as a function without arguments."""
+def contestants(
+    name: str, batch: int, size: int, device: str, peers: tuple[str, ...] = (), sketch: int = 0
+) -> tuple[dict[str, Work], list[str]]:
+    """What is compared, each as a function without arguments, and why some peers are missing."""
     model = build(name, size, device)
     inputs = torch.randn(batch, 3, size, size, device=device)
-    labels = torch.randint(CLASSES, (batch,), device=device)
+    with torch.no_grad():
+        labels = model.eval()(inputs).argmax(1)
     direction = {key: torch.randn_like(value).detach() for key, value in model.named_parameters()}
     engine = GradientEngine(model, head=find_head(model, CLASSES), memory_limit_bytes=MEMORY_LIMIT)
-    return {
+    works: dict[str, Work] = {
         "train": lambda: _train(model, inputs, labels),
         "train-nhwc": lambda: _train(model, inputs.contiguous(memory_format=torch.channels_last), labels),
         "forward": lambda: _forward(model, inputs),
         "engine": lambda: engine.score(inputs, direction),
-        "vmap": lambda: _vmap(model, inputs, labels, direction),
     }
+    if sketch:
+        works["sketch"] = lambda: engine.score(inputs, direction, sketch=SketchSpec(0, sketch))
+    missing = []
+    for peer, method in build_peers(model, direction, peers).items():
+        reason = method if isinstance(method, str) else _disagreement(method, engine, inputs[:2], labels[:2], direction)
+        if isinstance(method, str) or reason is not None:
+            missing.append(f"{name}, {peer}: {reason}")
+        else:
+            works[peer] = partial(method, inputs, labels)
+    return works, missing
+
+
+def _disagreement(
+    method: Method, engine: GradientEngine, inputs: Tensor, labels: Tensor, direction: dict[str, Tensor]
+) -> str | None:
+    """A peer must do the same work: the same norms and inner products on two samples; else what is wrong."""
+    scores = engine.score(inputs, direction)
+    assert scores.inner is not None
+    try:
+        squares, inners = method(inputs, labels)
+    except Exception as failure:  # peers fail in many ways; one that cannot run is no contestant
+        return f"fails: {(str(failure) or type(failure).__name__).splitlines()[0][:100]}"
+    scale = scores.sq_norm.sqrt() * sum(float(value.square().sum()) for value in direction.values()) ** 0.5
+    close = (squares.double() - scores.sq_norm).abs() <= 1e-2 * scores.sq_norm
+    close &= (inners.double() - scores.inner).abs() <= 1e-2 * scale
+    return None if bool(close.all()) else "returns other gradients"
 
 
 def _train(model: nn.Module, inputs: Tensor, labels: Tensor) -> None:
@@ -70,22 +127,6 @@ def _forward(model: nn.Module, inputs: Tensor) -> None:
     model.eval()
     with torch.no_grad():
         model(inputs)
-
-
-def _vmap(model: nn.Module, inputs: Tensor, labels: Tensor, direction: dict[str, Tensor], chunk: int = 8) -> None:
-    model.eval()
-    parameters = {key: value.detach() for key, value in model.named_parameters()}
-
-    def loss(values: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
-        return functional.cross_entropy(functional_call(model, values, (x[None],)), y[None])
-
-    for start in range(0, len(inputs), chunk):
-        part = slice(start, start + chunk)
-        gradients = vmap(grad(loss), in_dims=(None, 0, 0))(parameters, inputs[part], labels[part])
-        for key, value in gradients.items():
-            rows = value.flatten(1)
-            torch.linalg.vector_norm(rows, dim=1)
-            rows @ direction[key].flatten()
 
 
 def synchronise() -> None:
@@ -112,8 +153,9 @@ def interleaved(works: dict[str, Work], repeats: int, rare: tuple[str, ...] = ()
 def peak_bytes(name: str, batch: int, size: int, device: str, contestant: str, threads: int) -> int:
     """Growth of peak memory; to be called in a fresh process."""
     torch.set_num_threads(threads)
-    work = contestants(name, batch, size, device)[contestant]
-    contestants(name, 2, size, device)[contestant]()  # libraries allocate once
+    wanted = (contestant,) if contestant in PEERS else ()
+    work = contestants(name, batch, size, device, wanted)[0][contestant]
+    contestants(name, 2, size, device, wanted)[0][contestant]()  # libraries allocate once
     if device != "cpu":
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
@@ -141,31 +183,36 @@ def in_fresh_process(*arguments: object) -> int:
 
 
 def compare(options: argparse.Namespace) -> None:
+    """A row of ratios to a training step, and of memory, per model and batch size."""
     print(
         f"torch {torch.__version__}, {options.device}, {torch.get_num_threads()} threads, {options.size}×{options.size}"
     )
-    print(
-        "model     batch  train ms  engine/train  engine/train-nhwc  forward/train  vmap/train  engine MiB  train MiB"
-    )
+    ratios = ["engine", *(["sketch"] if options.sketch else []), "forward", *options.peers]
+    measured = [] if options.no_memory else ["engine", "train", *options.memory]
+    columns = [*(f"{key}/train" for key in ratios), "engine/train-nhwc", *(f"{key} MiB" for key in measured)]
+    print("model           batch  train ms  " + "  ".join(columns))
+    told: set[str] = set()
     for name in options.models:
         for batch in options.batches:
-            works = contestants(name, batch, options.size, options.device)
-            if options.no_vmap:
-                del works["vmap"]
-            seconds = interleaved(works, options.repeats, rare=("vmap",))
-            train = seconds["train"]
-            sizes = [
-                0
-                if options.no_memory
-                else in_fresh_process(name, batch, options.size, options.device, key, torch.get_num_threads()) / 2**20
-                for key in ("engine", "train")
-            ]
-            print(
-                f"{name:9s} {batch:5d}  {train * 1e3:8.1f}  {seconds['engine'] / train:12.2f}"
-                f"  {seconds['engine'] / seconds['train-nhwc']:17.2f}  {seconds['forward'] / train:13.2f}"
-                f"  {seconds.get('vmap', float('nan')) / train:10.2f}  {sizes[0]:10.0f}  {sizes[1]:9.0f}",
-                flush=True,
-            )
+            shape = (name, batch, options.size, options.device)
+            works, missing = contestants(*shape, tuple(options.peers), options.sketch)
+            for line in missing:
+                if line not in told:
+                    print(f"skipped: {line}")
+            told |= set(missing)
+            seconds = interleaved(works, options.repeats, rare=tuple(options.peers))
+            cells = [_ratio(seconds, key, "train") for key in ratios] + [_ratio(seconds, "engine", "train-nhwc")]
+            cells += [_mebibytes(shape, key) if key in works else "-" for key in measured]
+            padded = [f"{cell:>{len(column)}s}" for cell, column in zip(cells, columns, strict=True)]
+            print(f"{name:15s} {batch:5d}  {seconds['train'] * 1e3:8.1f}  " + "  ".join(padded), flush=True)
+
+
+def _ratio(seconds: dict[str, float], key: str, base: str) -> str:
+    return f"{seconds[key] / seconds[base]:.2f}" if key in seconds else "-"
+
+
+def _mebibytes(shape: tuple[str, int, int, str], contestant: str) -> str:
+    return f"{in_fresh_process(*shape, contestant, torch.get_num_threads()) / 2**20:.0f}"
 
 
 def layers(options: argparse.Namespace) -> None:
@@ -230,11 +277,11 @@ def routes(options: argparse.Namespace) -> None:
         layout = torch.channels_last
         inputs = torch.randn(batch, channels, side, side, device=options.device).contiguous(memory_format=layout)
         gradient = torch.randn(batch, width, side, side, device=options.device).contiguous(memory_format=layout)
-        along = torch.randn(layer.weight_shape, device=options.device)
+        wanted = Wanted(torch.randn(layer.weight_shape, device=options.device))
         chunk = 4 * 2**20
         predicted = cost.convolution_routes(layer.outer, layer.pixels_in, layer.channels_in, layer.kernel, machine)
         works: dict[str, Work] = {
-            key: partial(route, layer, inputs, gradient, along, chunk)
+            key: partial(route, layer, inputs, gradient, wanted, chunk)
             for key, route in ROUTES.items()
             if predicted[key] < 10 * min(predicted.values())
         }
@@ -255,7 +302,11 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--no-vmap", action="store_true")
+    parser.add_argument("--peers", nargs="*", default=list(PEERS), choices=list(PEERS))
+    parser.add_argument("--sketch", type=int, default=0, metavar="DIMENSION")
+    parser.add_argument(
+        "--memory", nargs="*", default=[], choices=list(PEERS), help="peers whose memory is measured too"
+    )
     parser.add_argument("--no-memory", action="store_true")
     parser.add_argument("--layers", metavar="MODEL")
     parser.add_argument("--routes", action="store_true")

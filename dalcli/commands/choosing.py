@@ -58,8 +58,8 @@ class Situation:
 
     @property
     def needs_scores(self) -> bool:
-        """Whether `score` has to run before the strategy can choose."""
-        return bool(self.strategy.columns) and self.unscored > 0
+        """Whether `score` has to run first: for the strategy, or for the pseudo-labels beside its choice."""
+        return self.unscored > 0
 
 
 @dataclass(frozen=True)

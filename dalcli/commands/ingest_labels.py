@@ -44,7 +44,7 @@ def run(
     from_stdin = str(file) == "-"
     name = "<stdin>" if from_stdin else printable(session.workspace.stored_path(file))
     folder = None if from_stdin else file.absolute().parent
-    table = read_labels(TextInput.from_stdin(sys.stdin.buffer.read()) if from_stdin else TextInput.from_path(file))
+    table = read_labels(_standard_input() if from_stdin else TextInput.from_path(file))
     rows = table.rows
     with session.database.write() as connection:
         if allow_new_classes:
@@ -65,6 +65,12 @@ def run(
         empty=sum(row.label is None and not row.skipped for row in rows),
         batches=touched,
     )
+
+
+def _standard_input() -> TextInput:
+    if sys.stdin is None:
+        raise BadInputError("standard input is closed", "name a file instead of -")
+    return TextInput.from_stdin(sys.stdin.buffer.read())
 
 
 _CONFLICT_REMEDY = "pass --on-conflict replace to take the new label, or --on-conflict keep to keep the old one"

@@ -20,8 +20,10 @@ from dalcli.scoring.functional.intercept import Interception
 from dalcli.scoring.labeled import add_gradient
 from dalcli.scoring.ownership import FALLBACK, SITE, Owner, Ownership
 from dalcli.scoring.passes import Pass, evaluating, frozen, influential, pooled
+from dalcli.scoring.projection import Sketcher, SketchSpec
 from dalcli.scoring.residuals import residuals, unit_rows
 from dalcli.scoring.rules import Contribution
+from dalcli.scoring.targets import Targets
 from dalcli.scoring.uses import Use, on_forward
 
 
@@ -30,7 +32,7 @@ class GradientScores:
     """Scores of n samples: ``sq_norm`` ‖g_u‖² and ``inner`` ⟨g_u, V⟩ (n,) float64, ``inner`` None without a direction;
 
     ``probabilities`` (n, K) float32; ``pseudo_label`` (n,) int64; ``features`` (n, d): what the head read, averaged
-    over positions, or the logits where the model names no head.
+    over positions, or the logits where the model names no head; ``sketch`` (n, m) float32, or None if not asked for.
     """
 
     sq_norm: Tensor
@@ -38,6 +40,7 @@ class GradientScores:
     probabilities: Tensor
     pseudo_label: Tensor
     features: Tensor
+    sketch: Tensor | None = None
 
 
 @dataclass(slots=True)
@@ -71,6 +74,7 @@ class GradientEngine:
         self._ownership = Ownership(model)
         self._fallback = Fallback(model, self._note)
         self._planar = any(isinstance(module, nn.Conv2d) for module in model.modules())
+        self._sketcher: Sketcher | None = None
         self._direction_key: tuple[tuple[str, Tensor, int], ...] = ()
         self._direction: Direction | None = None
         self._activation_bytes: dict[tuple[object, ...], int] = {}
@@ -113,55 +117,70 @@ class GradientEngine:
                     add_gradient(self._model, trainable, self._laid_out(inputs[piece]), labels[piece], total)
         return {name: value.to(trainable[name].dtype) for name, value in total.items()}
 
-    def score(self, inputs: Tensor, direction: Mapping[str, Tensor] | None) -> GradientScores:
+    def score(
+        self, inputs: Tensor, direction: Mapping[str, Tensor] | None, sketch: SketchSpec | None = None
+    ) -> GradientScores:
         """Score inputs (n, ...) on the model's device; ``direction`` is V (G_S for the method) by parameter name.
+
+        With ``sketch``, the pass also projects every g_u to that many dimensions (see ``scoring.sketch``).
 
         Raises ValueError for no inputs, and for a direction that lacks a trainable parameter or misshapes one.
         """
         if inputs.shape[0] == 0:
             raise ValueError("there is nothing to score")
         prepared = None if direction is None else self._prepared(direction)
+        if sketch is not None and (self._sketcher is None or self._sketcher.spec != sketch):
+            self._sketcher = Sketcher(sketch)
+        sketcher = None if sketch is None else self._sketcher
         with evaluating(self._model):
             self._check(inputs)
-            parts = [self._scores(self._laid_out(inputs[piece]), prepared) for piece in self._pieces(inputs)]
+            parts = [self._scores(self._laid_out(inputs[piece]), prepared, sketcher) for piece in self._pieces(inputs)]
         if len(parts) == 1:
             return parts[0]
         inner = [part.inner for part in parts if part.inner is not None]
+        sketches = [part.sketch for part in parts if part.sketch is not None]
         return GradientScores(
             torch.cat([part.sq_norm for part in parts]),
             torch.cat(inner) if inner else None,
             torch.cat([part.probabilities for part in parts]),
             torch.cat([part.pseudo_label for part in parts]),
             torch.cat([part.features for part in parts]),
+            torch.cat(sketches) if sketches else None,
         )
 
     def _note(self, message: str) -> None:
         if message not in self.notes:
             self.notes.append(message)
 
-    def _scores(self, inputs: Tensor, direction: Direction | None) -> GradientScores:
-        result = self._run(inputs, None if direction is None else direction.unit)
+    def _scores(self, inputs: Tensor, direction: Direction | None, sketcher: Sketcher | None) -> GradientScores:
+        result = self._run(inputs, Targets(None if direction is None else direction.unit, sketcher))
         total = Contribution.zeros(inputs.shape[0], inputs.device, direction is not None)
         for contribution in result.contributions.values():
             total += contribution
         inner = None
         if direction is not None and total.inner is not None:
             inner = total.inner * result.lengths * direction.length
+        sketch = None
+        if sketcher is not None:
+            found = inputs.new_zeros(len(inputs), sketcher.spec.dimension, dtype=torch.float64)
+            found = found if total.sketch is None else total.sketch.double()
+            sketch = (found * result.lengths.unsqueeze(1)).float()
         return GradientScores(
             total.sq_norm * result.lengths.square(),
             inner,
             result.probabilities.float(),
             result.labels,
             result.features,
+            sketch,
         )
 
-    def _run(self, inputs: Tensor, direction: Mapping[str, Tensor] | None) -> _Result:
+    def _run(self, inputs: Tensor, targets: Targets) -> _Result:
         """One pass over inputs, rules first, then the fallback for what is left."""
         ownership = self._ownership
         uses = {owner.path: Use() for owner in ownership.owners}
         chunk = memory.chunk_bytes(inputs.device, self._limit)
         watched = {
-            owner.module: partial(on_forward, owner, uses[owner.path], inputs.shape[0], direction, chunk)
+            owner.module: partial(on_forward, owner, uses[owner.path], inputs.shape[0], targets, chunk)
             for owner in ownership.owners
         }
         owned = [ownership.trainable[name] for owner in ownership.owners for name in owner.names.values()]
@@ -177,7 +196,7 @@ class GradientEngine:
             probabilities, q = residuals(logits, labels)
             seeds, lengths = unit_rows(q)
             this_pass.backward(logits, seeds)
-            of_sites = {} if sited is None else sited.contributions(direction, chunk, inputs.device)
+            of_sites = {} if sited is None else sited.contributions(targets, chunk, inputs.device)
         logits = logits.detach()
         ownership.mark_idle(left.keys() - needed)
         result = _Result(
@@ -187,7 +206,7 @@ class GradientEngine:
         if sited is not None:
             names += self._settle_sites(sited, of_sites, result)
         if names:
-            result.contributions[FALLBACK] = self._fall_back(names, inputs, seeds.to(logits.dtype), direction)
+            result.contributions[FALLBACK] = self._fall_back(names, inputs, seeds.to(logits.dtype), targets)
         return result
 
     def _settle(self, uses: Mapping[str, Use], result: _Result) -> list[str]:
@@ -211,13 +230,11 @@ class GradientEngine:
         result.contributions.update({SITE + name: value for name, value in found.items() if name not in missing})
         return sorted(missing)
 
-    def _fall_back(
-        self, names: list[str], inputs: Tensor, seeds: Tensor, direction: Mapping[str, Tensor] | None
-    ) -> Contribution:
+    def _fall_back(self, names: list[str], inputs: Tensor, seeds: Tensor, targets: Targets) -> Contribution:
         parameters = self._ownership.trainable
         gradient_bytes = sum(parameters[name].nbytes for name in names)
         per_sample = 3 * gradient_bytes + 2 * self._bytes_of(inputs)
-        return self._fallback.contributions(names, inputs, seeds, direction, per_sample, self._limit)
+        return self._fallback.contributions(names, inputs, seeds, targets, per_sample, self._limit)
 
     def _check(self, inputs: Tensor) -> None:
         """Demote whatever disagrees with ordinary backward on the first samples of a new shape."""
@@ -240,7 +257,7 @@ class GradientEngine:
         """Compare one pass over the sample with autograd; False if something changed and must be tried again."""
         sites = self._ownership.sites
         try:
-            result = self._run(sample, direction)
+            result = self._run(sample, Targets(direction))
         except Exception:
             if not sites.kinds:
                 raise

@@ -15,6 +15,7 @@ from torch.func import functional_call, grad, vmap
 from dalcli.scoring.passes import frozen, logits_of
 from dalcli.scoring.rules.base import Contribution, of_gradients
 from dalcli.scoring.rules.sums import in_chunks
+from dalcli.scoring.targets import Targets
 
 
 class Fallback:
@@ -36,23 +37,23 @@ class Fallback:
         names: list[str],
         inputs: Tensor,
         seeds: Tensor,
-        direction: Mapping[str, Tensor] | None,
+        targets: Targets,
         bytes_per_sample: int,
         chunk_bytes: int,
     ) -> Contribution:
-        """‖·‖² and ⟨·, V⟩ over the parameters ``names``; inputs (n, ...), seeds (n, K)."""
+        """‖·‖² and the ``targets`` over the parameters ``names``; inputs (n, ...), seeds (n, K)."""
         parameters = dict(self._model.named_parameters())
         chosen = {name: parameters[name] for name in names}
 
         def part(piece: slice) -> Contribution:
             if self.vectorised:
                 try:
-                    return self._together(chosen, inputs[piece], seeds[piece], direction)
+                    return self._together(chosen, inputs[piece], seeds[piece], targets)
                 except torch.cuda.OutOfMemoryError:
                     raise
                 except Exception as refusal:  # vmap refuses in many ways; whatever is truly wrong recurs one by one
                     self.refuse_vmap((str(refusal) or type(refusal).__name__).splitlines()[0])
-            return self._one_by_one(chosen, inputs[piece], seeds[piece], direction)
+            return self._one_by_one(chosen, inputs[piece], seeds[piece], targets)
 
         with frozen(list(parameters.values())):
             return in_chunks(inputs.shape[0], bytes_per_sample, chunk_bytes, part)
@@ -62,7 +63,7 @@ class Fallback:
         chosen: Mapping[str, nn.Parameter],
         inputs: Tensor,
         seeds: Tensor,
-        direction: Mapping[str, Tensor] | None,
+        targets: Targets,
     ) -> Contribution:
         def loss(values: dict[str, Tensor], sample: Tensor, seed: Tensor) -> Tensor:
             logits = logits_of(functional_call(self._model, values, (sample.unsqueeze(0),)))
@@ -72,18 +73,18 @@ class Fallback:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # vmap announces operations that it loops over
             gradients = vmap(grad(loss), in_dims=(None, 0, 0))(values, inputs, seeds)
-        return _summed(gradients, inputs, direction)
+        return _summed(gradients, inputs, targets)
 
     def _one_by_one(
         self,
         chosen: Mapping[str, nn.Parameter],
         inputs: Tensor,
         seeds: Tensor,
-        direction: Mapping[str, Tensor] | None,
+        targets: Targets,
     ) -> Contribution:
         def part(piece: slice) -> Contribution:
             gradients = sample_gradients(self._model, chosen, inputs[piece], seeds[piece])[1]
-            return _summed({name: value[None] for name, value in gradients.items()}, inputs[piece], direction)
+            return _summed({name: value[None] for name, value in gradients.items()}, inputs[piece], targets)
 
         return in_chunks(inputs.shape[0], 1, 1, part)
 
@@ -114,8 +115,8 @@ def sample_gradients(
     return logits.detach(), gradients
 
 
-def _summed(gradients: Mapping[str, Tensor], inputs: Tensor, direction: Mapping[str, Tensor] | None) -> Contribution:
-    total = Contribution.zeros(inputs.shape[0], inputs.device, direction is not None)
+def _summed(gradients: Mapping[str, Tensor], inputs: Tensor, targets: Targets) -> Contribution:
+    total = Contribution.zeros(inputs.shape[0], inputs.device, targets.direction is not None)
     for name, gradient in gradients.items():
-        total += of_gradients(gradient, None if direction is None else direction[name])
+        total += of_gradients(gradient, targets.of(name, gradient[0]))
     return total

@@ -1,7 +1,7 @@
 """Seeded random projections of a parameter's gradient that never need the gradient itself.
 
-A weight gradient G = Σ_t δ_t a_tᵀ (rows O, columns C) is hashed to m numbers by a tensor sketch (Pham & Pagh 2013): entry
-(i, j) goes, with sign s_i·s'_j, to place (h_i + h'_j) mod m. Inner products are preserved in expectation, and the
+A weight gradient G = Σ_t δ_t a_tᵀ (rows O, columns C) is hashed to m numbers by a tensor sketch (Pham & Pagh 2013):
+entry (i, j) goes, with sign s_i·s'_j, to place (h_i + h'_j) mod m. Inner products are preserved in expectation, and the
 sketch of δ aᵀ is the circular convolution of the sketches of δ and of a:
 
     from factors    T (O + C + m log m) per sample, by FFT, products summed over t before the one transform back
@@ -63,12 +63,12 @@ class Projection:
     def of_gradients(self, gradients: Tensor) -> Tensor:
         """Sketches (n, m) of explicit gradients (n, ...)."""
         rows = gradients.reshape(gradients.shape[0], -1)
-        return _scattered(rows, *self.flat(), self.dimension)
+        return scattered(rows, *self.flat(), self.dimension)
 
     def of_factors(self, inputs: Tensor, gradient: Tensor) -> Tensor:
         """Sketches (n, m) of Σ_t δ_t a_tᵀ; inputs a (n, T, C), gradient δ (n, T, O)."""
-        read = _scattered(inputs, self.column_places, self.column_signs, self.dimension)
-        delta = _scattered(gradient, self.row_places, self.row_signs, self.dimension)
+        read = scattered(inputs, self.column_places, self.column_signs, self.dimension)
+        delta = scattered(gradient, self.row_places, self.row_signs, self.dimension)
         if inputs.dtype in {torch.float16, torch.bfloat16}:
             read, delta = read.float(), delta.float()
         together = (torch.fft.rfft(read) * torch.fft.rfft(delta)).sum(1)
@@ -83,7 +83,7 @@ class Projection:
         return empty.scatter_add_(1, places.flatten(1), signed.flatten(1))
 
 
-def _scattered(values: Tensor, places: Tensor, signs: Tensor, dimension: int) -> Tensor:
+def scattered(values: Tensor, places: Tensor, signs: Tensor, dimension: int) -> Tensor:
     """Signed sums by place along the last dimension: (..., p) -> (..., m)."""
     signed = values * signs.to(values.dtype)
     return values.new_zeros(*values.shape[:-1], dimension).scatter_add_(-1, places.expand(signed.shape), signed)

@@ -27,6 +27,7 @@ from dalcli.errors import DalcliError, NotReadyError
 from dalcli.state import atomic
 
 FORMAT_VERSION = 1
+METADATA_KEY = "dalcli"
 BLOCK_BYTES = 1 << 26
 
 Array = NDArray[Any]
@@ -119,12 +120,14 @@ def write_shard(path: Path, columns: Mapping[str, Array], metadata: ShardMetadat
     if len(np.unique(as_keys(columns["digest"]))) != len(columns["digest"]):
         raise ValueError("a sample is listed twice in one shard")
     arrays = {name: np.ascontiguousarray(array) for name, array in columns.items()}
-    text = {
-        "format_version": str(FORMAT_VERSION),
+    document = {
+        "format_version": FORMAT_VERSION,
         "model_version": metadata.model_version,
-        "micro_batch": str(metadata.micro_batch),
-        "checksums": json.dumps({name: zlib.crc32(array.data) for name, array in sorted(arrays.items())}),
+        "micro_batch": metadata.micro_batch,
+        "checksums": {name: zlib.crc32(array.data) for name, array in arrays.items()},
     }
+    # One key: safetensors writes several in no fixed order, and equal shards should be equal files.
+    text = {METADATA_KEY: json.dumps(document, sort_keys=True)}
     atomic.write_via(path, lambda temporary: save_file(arrays, temporary, metadata=text))
 
 
@@ -287,7 +290,7 @@ class ScoreTable:
 
 def _unusable(path: Path, reason: str) -> DalcliError:
     """The one error for a score file that cannot be used."""
-    remedy = f"delete {path.parent} and run: dalcli score (nothing is lost but time)"
+    remedy = "run: dalcli score (what is damaged is scored again; nothing is lost but time)"
     return DalcliError(f"{path}: cannot use this score file: {reason}", remedy)
 
 
@@ -306,16 +309,15 @@ def _check_columns(shapes: Mapping[str, tuple[int, ...]], dtypes: Mapping[str, s
 
 def _parse_header(path: Path, file: Any) -> Header:
     try:
-        text = file.metadata() or {}
-        if text.get("format_version") != str(FORMAT_VERSION):
-            raise _unusable(path, f"format version {text.get('format_version')!r} is not {FORMAT_VERSION}")
+        document = dict(json.loads((file.metadata() or {}).get(METADATA_KEY, "{}")))
+        if document.get("format_version") != FORMAT_VERSION:
+            raise _unusable(path, f"format version {document.get('format_version')!r} is not {FORMAT_VERSION}")
         slices = {name: file.get_slice(name) for name in list(file.keys())}
         shapes = {name: tuple(part.get_shape()) for name, part in slices.items()}
         dtypes = {name: _SAFETENSORS_NAMES.get(part.get_dtype(), "?") for name, part in slices.items()}
         _check_columns(shapes, dtypes)
-        metadata = ShardMetadata(text["model_version"], int(text["micro_batch"]))
-        stored = json.loads(text["checksums"])
-        checksums = {name: int(stored[name]) for name in shapes}
+        metadata = ShardMetadata(str(document["model_version"]), int(document["micro_batch"]))
+        checksums = {name: int(document["checksums"][name]) for name in shapes}
     except (KeyError, ValueError, TypeError, SafetensorError) as error:
         raise _unusable(path, f"bad header: {error}") from error
     layout = {name: (dtypes[name], shapes[name][1:]) for name in shapes}

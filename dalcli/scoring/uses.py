@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from dalcli.scoring.ownership import Owner
 from dalcli.scoring.rules import Contribution, LayerCall, UnsupportedCallError
+from dalcli.scoring.targets import Targets
 
 
 @dataclass(slots=True)
@@ -24,7 +25,7 @@ def on_forward(
     owner: Owner,
     use: Use,
     samples: int,
-    direction: Mapping[str, Tensor] | None,
+    targets: Targets,
     chunk_bytes: int,
     inputs: Tensor,
     output: Tensor,
@@ -43,8 +44,8 @@ def on_forward(
             use.failure = "its input was overwritten in place"
             return
         names = owner.names
-        along = None if direction is None else {local: direction[full] for local, full in names.items()}
-        call = LayerCall(owner.module, inputs, gradient, frozenset(names), along, chunk_bytes)
+        wanted = {local: targets.of(full, owner.module.get_parameter(local)) for local, full in names.items()}
+        call = LayerCall(owner.module, inputs, gradient, wanted, chunk_bytes)
         try:
             use.contribution = owner.rule.contributions(call)
         except UnsupportedCallError as reason:

@@ -8,9 +8,14 @@ recognisable and harmless.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
+
+# safetensors is written in Rust and reports a full disk as an error of its own: "... (os error 28)".
+_SYSTEM_ERROR = re.compile(r"\(os error (\d+)\)")
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -28,8 +33,13 @@ def write_via(path: Path, writer: Callable[[Path], object]) -> None:
         writer(temporary)
         _sync_file(temporary)
         temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        system_error = _SYSTEM_ERROR.search(str(error))
+        if system_error is not None and not isinstance(error, OSError):
+            number = int(system_error[1])
+            raise OSError(number, os.strerror(number), str(path)) from error
         raise
     sync_directory(path.parent)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from dalcli_runner import finish, message, ok, problems, run, start, write_labels
+from dalcli_runner import environment, finish, message, ok, problems, run, start, write_labels
 from workspaces import ask, dump, ids, image, make, session
 
 from dalcli.state.lock import compute_lock
@@ -72,6 +74,13 @@ def test_standard_input(root: Path) -> None:
     done = ok(root, "ingest-labels", "-", stdin=f"sample_id,label\n{sample},cat\n".encode())
     assert done.out.decode().startswith("<stdin>  1 labels")
     assert labels(root) == {sample: "cat"}
+
+
+def test_closed_standard_input(root: Path) -> None:
+    command = f'exec "{sys.executable}" -m dalcli ingest-labels - <&-'
+    ended = subprocess.run(["sh", "-c", command], cwd=root, env=environment(), capture_output=True, timeout=60)
+    assert ended.returncode == 3
+    assert b"standard input is closed" in ended.stderr
 
 
 def test_every_bad_row_is_named_and_nothing_is_recorded(root: Path) -> None:

@@ -167,6 +167,7 @@ def test_a_damaged_image_stays_damaged_when_it_moves(root: Path) -> None:
     (root / "photos").rename(root / "pics")
     ok(root, "pool", "relocate", "photos", "pics")
     assert [row["path"] for row in ok(root, "pool", "quarantine").rows] == ["pics/broken.png"]
+    assert count(root, "quarantined") == 1
 
 
 def test_nothing_to_add_is_a_usage_error(root: Path) -> None:

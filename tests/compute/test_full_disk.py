@@ -15,10 +15,6 @@ from tests.compute.small_pools import SmallPool, same_weights
 
 MEGABYTES = 4
 
-pytestmark = pytest.mark.xfail(
-    strict=True, reason="safetensors reports a full disk as an error of its own, which state.atomic lets through"
-)
-
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:

@@ -183,6 +183,7 @@ def test_one_engine_scores_batches_of_all_sizes_and_shapes_alike() -> None:
 
 def test_a_path_that_the_traces_did_not_take_is_noticed() -> None:
     """The first batch decides what is planned; a later one that does otherwise must still be exact."""
+
     def branching(m: Using, hidden: Tensor) -> Tensor:
         return hidden * m.row if m.usual else (hidden + m.row) * m.table
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from dalcli.scoring.rules import LayerCall, conv, rule_for
-from dalcli.scoring.rules.base import Contribution
+from dalcli.scoring.rules.base import Contribution, Wanted
 from dalcli.scoring.rules.cost import CPU, Outer, cheapest, convolution_routes, machine_for, matmul_routes
 
 
@@ -61,9 +61,9 @@ def test_the_choice_does_not_see_the_batch(monkeypatch: pytest.MonkeyPatch) -> N
     assert rule is not None
     for samples in (1, 2, 50):
         inputs = torch.randn(samples, 3, 8, 8)
-        for direction in (None, {"weight": torch.randn(4, 3, 3, 3)}):
+        for along in (None, torch.randn(4, 3, 3, 3)):
             rule.contributions(
-                LayerCall(layer, inputs, torch.randn(samples, 4, 6, 6), frozenset({"weight"}), direction, 2**20)
+                LayerCall(layer, inputs, torch.randn(samples, 4, 6, 6), {"weight": Wanted(along)}, 2**20)
             )
     assert len(names) == 6
     assert len(set(names)) == 1

@@ -159,7 +159,8 @@ def expect_unusable(path: Path, reason: str) -> None:
     with pytest.raises(DalcliError, match=reason) as caught:
         list(ScoreTable([path]).blocks(("grad_inner", "features")))
     assert str(path) in caught.value.message
-    assert caught.value.remedy == f"delete {path.parent} and run: dalcli score (nothing is lost but time)"
+    assert caught.value.remedy is not None
+    assert "dalcli score" in caught.value.remedy
 
 
 @pytest.mark.parametrize("length", [0, 5, 8, 100, -1])
@@ -195,10 +196,12 @@ def test_a_flipped_bit_is_reported_before_the_last_row_is_handed_out(shard: Path
     ("metadata", "reason"),
     [
         (None, "format version None"),
-        ({"format_version": "2"}, "format version '2'"),
-        ({"format_version": "1"}, "bad header"),
-        ({"format_version": "1", "model_version": "a", "micro_batch": "x", "checksums": "{}"}, "bad header"),
-        ({"format_version": "1", "model_version": "a", "micro_batch": "1", "checksums": "[]"}, "bad header"),
+        ({"dalcli": '{"format_version": 2}'}, "format version 2"),
+        ({"dalcli": "{"}, "bad header"),
+        ({"dalcli": "3"}, "bad header"),
+        ({"dalcli": '{"format_version": 1}'}, "bad header"),
+        ({"dalcli": '{"format_version": 1, "model_version": "a", "micro_batch": "x", "checksums": {}}'}, "bad header"),
+        ({"dalcli": '{"format_version": 1, "model_version": "a", "micro_batch": 1, "checksums": []}'}, "bad header"),
     ],
 )
 def test_a_foreign_header_is_reported(tmp_path: Path, metadata: dict[str, str] | None, reason: str) -> None:
@@ -207,7 +210,7 @@ def test_a_foreign_header_is_reported(tmp_path: Path, metadata: dict[str, str] |
 
 
 def test_a_file_with_foreign_arrays_is_reported(tmp_path: Path) -> None:
-    save_file({"weight": np.zeros(3)}, tmp_path / "s", metadata={"format_version": "1"})
+    save_file({"weight": np.zeros(3)}, tmp_path / "s", metadata={"dalcli": '{"format_version": 1}'})
     expect_unusable(tmp_path / "s", "columns missing")
 
 

@@ -15,6 +15,7 @@ from dalcli.scoring.functional.record import slice_of
 from dalcli.scoring.functional.sums import Gathered, total
 from dalcli.scoring.passes import anchored, source
 from dalcli.scoring.rules.base import Contribution
+from dalcli.scoring.targets import Targets
 
 
 class Interception(TorchFunctionMode):
@@ -37,11 +38,9 @@ class Interception(TorchFunctionMode):
             id(value): (value, frozenset({name})) for name, value in self._parameters.items()
         }
 
-    def contributions(
-        self, direction: Mapping[str, Tensor] | None, chunk_bytes: int, device: torch.device
-    ) -> dict[str, Contribution]:
-        """‖·‖² and ⟨·, V⟩ by parameter name; a parameter is missing where torch refused to vectorise its graph."""
-        return total(self._gathered, self._parameters, self._samples, device, direction, chunk_bytes)
+    def contributions(self, targets: Targets, chunk_bytes: int, device: torch.device) -> dict[str, Contribution]:
+        """‖·‖² and the ``targets`` by parameter name; missing is what torch could not vectorise."""
+        return total(self._gathered, self._parameters, self._samples, device, targets, chunk_bytes)
 
     @property
     def names(self) -> frozenset[str]:

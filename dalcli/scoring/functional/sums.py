@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from dalcli.scoring.functional.record import Slice, slice_of
-from dalcli.scoring.rules.base import Contribution, of_gradients
+from dalcli.scoring.rules.base import Contribution, Wanted, of_gradients
 from dalcli.scoring.rules.linear import outer_products
-from dalcli.scoring.rules.sums import chunks
+from dalcli.scoring.rules.sums import chunks, in_chunks
+from dalcli.scoring.targets import Targets
 
 
 @dataclass(slots=True)
@@ -49,27 +50,32 @@ def total(
     parameters: Mapping[str, nn.Parameter],
     samples: int,
     device: torch.device,
-    direction: Mapping[str, Tensor] | None,
+    targets: Targets,
     chunk_bytes: int,
 ) -> dict[str, Contribution]:
-    """‖·‖² and ⟨·, V⟩ by parameter name; a parameter that nothing arrived for counts as zero.
+    """‖·‖² and the ``targets`` by parameter name; a parameter that nothing arrived for counts as zero.
 
     Missing are parameters whose own graph torch cannot vectorise.
     """
-    found = {name: Contribution.zeros(samples, device, direction is not None) for name in parameters}
+    found = {name: Contribution.zeros(samples, device, targets.direction is not None) for name in parameters}
     for name, parts in gathered.outer.items():
         for part, uses in parts.items():
-            along = None if direction is None else _part(direction[name], part)
-            inputs = _joined([a for a, _ in uses])
-            found[name] += outer_products(inputs, _joined([delta for _, delta in uses]), along, chunk_bytes)
+            inputs, gradient = (_joined([use[side] for use in uses]) for side in (0, 1))
+            wanted = targets.of(name, parameters[name]).part(part.offset, part.shape)
+            if wanted is None:
+                found[name] += _instantiated(
+                    part, inputs, gradient, parameters[name], targets.of(name, parameters[name]), chunk_bytes
+                )
+            else:
+                found[name] += outer_products(inputs, gradient, wanted, chunk_bytes)
     by_computing = frozenset().union(*(names for _, names, _ in gathered.computed))
     for name in gathered.plain.keys() - by_computing:
         gradient = _whole(gathered.plain[name], parameters[name].numel())
-        found[name] += of_gradients(gradient, None if direction is None else direction[name])
+        found[name] += of_gradients(gradient, targets.of(name, parameters[name]))
     if by_computing:
         chosen = {name: parameters[name] for name in sorted(by_computing)}
         try:
-            found |= _through_graph(gathered, chosen, samples, direction, chunk_bytes)
+            found |= _through_graph(gathered, chosen, samples, targets, chunk_bytes)
         except torch.cuda.OutOfMemoryError:
             raise
         except Exception:  # vmap refuses in many ways
@@ -82,9 +88,16 @@ def _joined(values: Sequence[Tensor]) -> Tensor:
     return values[0] if len(values) == 1 else torch.cat(list(values), dim=1)
 
 
-def _part(values: Tensor, part: Slice) -> Tensor:
-    size = int(torch.Size(part.shape).numel())
-    return values.reshape(-1)[part.offset : part.offset + size].reshape(part.shape)
+def _instantiated(
+    part: Slice, inputs: Tensor, gradient: Tensor, parameter: Tensor, wanted: Wanted, chunk_bytes: int
+) -> Contribution:
+    """The contribution of Σ_t δ_t a_tᵀ for a part whose rows are not rows of the parameter, which sketches need."""
+
+    def some(piece: slice) -> Contribution:
+        products = (gradient[piece].mT @ inputs[piece]).flatten(1)
+        return of_gradients(_whole([(part, products)], parameter.numel()), wanted)
+
+    return in_chunks(inputs.shape[0], 2 * parameter.nbytes, chunk_bytes, some)
 
 
 def _whole(parts: Sequence[tuple[Slice, Tensor]], size: int) -> Tensor:
@@ -101,7 +114,7 @@ def _through_graph(
     gathered: Gathered,
     parameters: Mapping[str, nn.Parameter],
     samples: int,
-    direction: Mapping[str, Tensor] | None,
+    targets: Targets,
     chunk_bytes: int,
 ) -> dict[str, Contribution]:
     """Gradients for what was computed from parameters alone, carried on to the parameters for many samples at once.
@@ -124,13 +137,12 @@ def _through_graph(
                 is_grads_batched=True,
             )
         for name, through in zip(names, found, strict=True):
-            rows = [(slice_of(parameters[name], parameters[name]), through.reshape(through.shape[0], -1))] if through is not None else []
+            rows = (
+                [(slice_of(parameters[name], parameters[name]), through.reshape(through.shape[0], -1))]
+                if through is not None
+                else []
+            )
             rows += [(part, gradient[piece]) for part, gradient in gathered.plain.get(name, [])]
             whole = _whole([(part, gradient) for part, gradient in rows if part is not None], parameters[name].numel())
-            pieces[name].append(of_gradients(whole, None if direction is None else direction[name]))
-    return {name: _concatenated(parts) for name, parts in pieces.items()}
-
-
-def _concatenated(parts: Sequence[Contribution]) -> Contribution:
-    inner = [part.inner for part in parts if part.inner is not None]
-    return Contribution(torch.cat([part.sq_norm for part in parts]), torch.cat(inner) if inner else None)
+            pieces[name].append(of_gradients(whole, targets.of(name, parameters[name])))
+    return {name: Contribution.joined(parts) for name, parts in pieces.items()}

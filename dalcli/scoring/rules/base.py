@@ -76,7 +76,7 @@ class Contribution:
     def __add__(self, other: Contribution) -> Contribution:
         inner = None if self.inner is None or other.inner is None else self.inner + other.inner
         sketches = [each.sketch for each in (self, other) if each.sketch is not None]
-        sketch = sketches[0] + sketches[1] if len(sketches) == 2 else (sketches or [None])[0]
+        sketch = sum(sketches[1:], sketches[0]) if sketches else None
         return Contribution(self.sq_norm + other.sq_norm, inner, sketch)
 
     @staticmethod

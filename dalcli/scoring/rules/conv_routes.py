@@ -1,7 +1,7 @@
 """The routes by which a convolution's ‖Σ_t δ_t patch_tᵀ‖² and ⟨·, V⟩ are computed; ``cost`` chooses among them.
 
-All take a :class:`Convolution`, inputs (n, G·C, H, W), output gradients (n, G·O, H', W'), and V (G·O, C, kh, kw)
-or None.
+All take a :class:`Convolution`, inputs (n, G·C, H, W), output gradients (n, G·O, H', W'), and what
+is wanted, with V (G·O, C, kh, kw).
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from dalcli.scoring.rules.base import Contribution, of_gradients
+from dalcli.scoring.projection import Projection, scattered
+from dalcli.scoring.rules.base import Contribution, Wanted, of_gradients
 from dalcli.scoring.rules.cost import Outer
-from dalcli.scoring.rules.sums import gram_dots, in_chunks, row_dots
+from dalcli.scoring.rules.sums import factor_sketch, gram_dots, in_chunks, row_dots
 
 Pair = tuple[int, int]
 
@@ -78,9 +79,7 @@ def _in_memory_order(values: Tensor, like: Tensor) -> Tensor:
     return (values.permute(0, 2, 3, 1) if last else values).reshape(-1)
 
 
-def one_by_one(
-    layer: Convolution, inputs: Tensor, gradient: Tensor, wanted: Wanted, chunk_bytes: int
-) -> Contribution:
+def one_by_one(layer: Convolution, inputs: Tensor, gradient: Tensor, wanted: Wanted, chunk_bytes: int) -> Contribution:
     """One sample's weight gradient at a time: a processor's fastest kernels, and a gradient that stays in cache."""
 
     along, projection = wanted.along, wanted.projection
@@ -104,9 +103,7 @@ def one_by_one(
     )
 
 
-def folded(
-    layer: Convolution, inputs: Tensor, gradient: Tensor, wanted: Wanted, chunk_bytes: int
-) -> Contribution:
+def folded(layer: Convolution, inputs: Tensor, gradient: Tensor, wanted: Wanted, chunk_bytes: int) -> Contribution:
     """Samples become groups of one wide convolution: right for depthwise layers."""
 
     def part(piece: slice) -> Contribution:
@@ -119,9 +116,7 @@ def folded(
     return in_chunks(inputs.shape[0], layer.outer.gradient_bytes, chunk_bytes, part)
 
 
-def unfolded(
-    layer: Convolution, inputs: Tensor, gradient: Tensor, wanted: Wanted, chunk_bytes: int
-) -> Contribution:
+def unfolded(layer: Convolution, inputs: Tensor, gradient: Tensor, wanted: Wanted, chunk_bytes: int) -> Contribution:
     """Patches times output gradients by batched matrix products."""
     outer = layer.outer
 
@@ -134,9 +129,7 @@ def unfolded(
     return in_chunks(inputs.shape[0], per_sample, chunk_bytes, part)
 
 
-def pixel_gram(
-    layer: Convolution, inputs: Tensor, gradient: Tensor, wanted: Wanted, chunk_bytes: int
-) -> Contribution:
+def pixel_gram(layer: Convolution, inputs: Tensor, gradient: Tensor, wanted: Wanted, chunk_bytes: int) -> Contribution:
     """Gram over positions, from the Gram over pixels: patch_t·patch_t' = Σ_offset x_{t+o}·x_{t'+o}, by shifted adds."""
 
     def part(piece: slice) -> Contribution:
@@ -161,9 +154,7 @@ def pixel_gram(
     return Contribution(norms.sq_norm, _applied(layer, inputs, gradient, wanted.along), norms.sketch)
 
 
-def patch_gram(
-    layer: Convolution, inputs: Tensor, gradient: Tensor, wanted: Wanted, chunk_bytes: int
-) -> Contribution:
+def patch_gram(layer: Convolution, inputs: Tensor, gradient: Tensor, wanted: Wanted, chunk_bytes: int) -> Contribution:
     """Gram over positions from the patches themselves: right where patches barely overlap."""
 
     def part(piece: slice) -> Contribution:
@@ -233,11 +224,16 @@ def _patch_sketch(
 ) -> Tensor:
     """Sketches (n, m) of Σ_t δ_t patch_tᵀ; patches (n, G, C·kh·kw, T)."""
     delta = _positions(layer, gradient)
-    total = 0
-    for group in range(layer.groups):
-        rows = projection.rows(group * layer.channels_out, layer.channels_out)
-        total = total + factor_sketch(rows, patches[:, group].mT, delta[:, group].mT, chunk_bytes)
-    return total
+    groups = [
+        factor_sketch(
+            projection.rows(group * layer.channels_out, layer.channels_out),
+            patches[:, group].mT,
+            delta[:, group].mT,
+            chunk_bytes,
+        )
+        for group in range(layer.groups)
+    ]
+    return torch.stack(groups).sum(0)
 
 
 def _gram_with(layer: Convolution, patch_products: Tensor, gradient: Tensor) -> Tensor:

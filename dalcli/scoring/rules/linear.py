@@ -35,22 +35,23 @@ class LinearRule:
 
 def outer_products(inputs: Tensor, gradient: Tensor, wanted: Wanted, chunk_bytes: int) -> Contribution:
     """The contribution of Σ_t δ_t a_tᵀ; inputs a (n, T, I), gradient δ (n, T, O)."""
-    along = wanted.along
+    along, projection = wanted.along, wanted.projection
+
+    def sketch(piece: slice) -> Tensor | None:
+        return None if projection is None else factor_sketch(projection, inputs[piece], gradient[piece], chunk_bytes)
+
     samples, positions, columns = inputs.shape
     rows = gradient.shape[-1]
     if positions == 1:
         lengths = [torch.linalg.vector_norm(values, dim=(1, 2)).double() for values in (inputs, gradient)]
         sq_norm = (lengths[0] * lengths[1]).square()
-        return Contribution(
-            sq_norm, _applied(inputs, gradient, along), factor_sketch(wanted.projection, inputs, gradient, chunk_bytes)
-        )
+        return Contribution(sq_norm, _applied(inputs, gradient, along), sketch(slice(None)))
     outer = Outer(positions, rows, columns, 1, inputs.element_size())
     if cheapest(matmul_routes(outer, machine_for(inputs.device.type))) == "gram":
 
         def by_gram(piece: slice) -> Contribution:
             a, delta = inputs[piece], gradient[piece]
-            sketch = factor_sketch(wanted.projection, a, delta, chunk_bytes)
-            return Contribution(gram_dots(a @ a.mT, delta @ delta.mT), _applied(a, delta, along), sketch)
+            return Contribution(gram_dots(a @ a.mT, delta @ delta.mT), _applied(a, delta, along), sketch(piece))
 
         return in_chunks(samples, 2 * outer.gram_bytes, chunk_bytes, by_gram)
     return in_chunks(

@@ -43,12 +43,8 @@ def gram_dots(left: Tensor, right: Tensor) -> Tensor:
     return rows.flatten(1).sum(1, dtype=torch.float64).clamp_min(0.0)
 
 
-def factor_sketch(
-    projection: Projection | None, inputs: Tensor, gradient: Tensor, chunk_bytes: int
-) -> Tensor | None:
-    """Sketches (n, m) of Σ_t δ_t a_tᵀ where they are wanted; inputs (n, T, I), gradient (n, T, O)."""
-    if projection is None:
-        return None
+def factor_sketch(projection: Projection, inputs: Tensor, gradient: Tensor, chunk_bytes: int) -> Tensor:
+    """Sketches (n, m) of Σ_t δ_t a_tᵀ; inputs (n, T, I), gradient (n, T, O)."""
     # Two scattered factors, their transforms (complex), and the product.
     per_sample = 6 * inputs.shape[1] * projection.dimension * inputs.element_size()
     pieces = chunks(inputs.shape[0], per_sample, chunk_bytes)
