@@ -1,8 +1,13 @@
-"""For all tests: no workspace of the developer is ever meant."""
+"""For all tests: no workspace of the developer is ever meant, and no deadline for a single example."""
 
 from __future__ import annotations
 
 import pytest
+from hypothesis import settings
+
+# A machine that is busy with something else must not fail a test.
+settings.register_profile("dalcli", deadline=None)
+settings.load_profile("dalcli")
 
 
 @pytest.fixture(autouse=True)

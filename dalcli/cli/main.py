@@ -19,7 +19,7 @@ import typer
 from dalcli.cli.streams import OutputClosed, say, silence_stdout
 from dalcli.errors import BadInputError, DalcliError, ExitCode
 
-# Typer carries its own copy of click since 0.21 and imported the package before: both derive from this class.
+# Typer's private copy of click has no public name for the base class of its command-line errors.
 _CommandLineError: type[Exception] = next(
     base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException"
 )

@@ -7,14 +7,15 @@ terms of Δ(u | S) (Eq. 12, 15), and G_S, the V of the method. Pure torch: it kn
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from dalcli.scoring import memory, selfcheck
-from dalcli.scoring.direction import Direction, normalised, random_direction
+from dalcli.scoring import memory
+from dalcli.scoring.admission import Admission, Outcome, shape_of
+from dalcli.scoring.direction import Direction, normalised
 from dalcli.scoring.fallback import Fallback
 from dalcli.scoring.functional.intercept import Interception
 from dalcli.scoring.labeled import add_gradient
@@ -43,17 +44,6 @@ class GradientScores:
     sketch: Tensor | None = None
 
 
-@dataclass(slots=True)
-class _Result:
-    logits: Tensor
-    probabilities: Tensor
-    labels: Tensor
-    seeds: Tensor
-    lengths: Tensor
-    features: Tensor
-    contributions: dict[str, Contribution] = field(default_factory=dict)
-
-
 class GradientEngine:
     """Scores samples of one model; its trainable parameters are those that require gradients now.
 
@@ -73,13 +63,12 @@ class GradientEngine:
         self._limit = memory_limit_bytes
         self._ownership = Ownership(model)
         self._fallback = Fallback(model, self._note)
+        self._admission = Admission(model, self._ownership, self._fallback, self._note)
         self._planar = any(isinstance(module, nn.Conv2d) for module in model.modules())
         self._sketcher: Sketcher | None = None
         self._direction_key: tuple[tuple[str, Tensor, int], ...] = ()
         self._direction: Direction | None = None
         self._activation_bytes: dict[tuple[object, ...], int] = {}
-        self._checked: set[tuple[object, ...]] = set()
-        self._one_at_a_time = False
         self.notes: list[str] = []
 
     def coverage(self) -> dict[str, str]:
@@ -174,7 +163,7 @@ class GradientEngine:
             sketch,
         )
 
-    def _run(self, inputs: Tensor, targets: Targets) -> _Result:
+    def _run(self, inputs: Tensor, targets: Targets) -> Outcome:
         """One pass over inputs, rules first, then the fallback for what is left."""
         ownership = self._ownership
         uses = {owner.path: Use() for owner in ownership.owners}
@@ -187,7 +176,7 @@ class GradientEngine:
         left = {name: ownership.trainable[name] for name in ownership.fallback_names()}
         with frozen(owned):
             this_pass = Pass(self._model, watched, inputs.device)
-            sited = ownership.sites.interception(_shape_key(inputs), inputs.shape[0], this_pass.leaf)
+            sited = ownership.sites.interception(shape_of(inputs), inputs.shape[0], this_pass.leaf)
             logits, features = this_pass.forward(inputs, self._head, sited)
             if logits.dim() != 2 or logits.shape[0] != inputs.shape[0]:
                 raise ValueError(f"the model returned logits of shape {tuple(logits.shape)} for {len(inputs)} inputs")
@@ -199,7 +188,7 @@ class GradientEngine:
             of_sites = {} if sited is None else sited.contributions(targets, chunk, inputs.device)
         logits = logits.detach()
         ownership.mark_idle(left.keys() - needed)
-        result = _Result(
+        result = Outcome(
             logits, probabilities, labels, seeds, lengths, pooled(logits) if features is None else features
         )
         names = [name for name in left if name in needed] + self._settle(uses, result)
@@ -209,7 +198,7 @@ class GradientEngine:
             result.contributions[FALLBACK] = self._fall_back(names, inputs, seeds.to(logits.dtype), targets)
         return result
 
-    def _settle(self, uses: Mapping[str, Use], result: _Result) -> list[str]:
+    def _settle(self, uses: Mapping[str, Use], result: Outcome) -> list[str]:
         """Keep what the rules found; demote owners whose pass breaks their assumptions and return their parameters."""
         names: list[str] = []
         for path, use in uses.items():
@@ -222,7 +211,7 @@ class GradientEngine:
                 result.contributions[path] = use.contribution
         return names
 
-    def _settle_sites(self, sited: Interception, found: Mapping[str, Contribution], result: _Result) -> list[str]:
+    def _settle_sites(self, sited: Interception, found: Mapping[str, Contribution], result: Outcome) -> list[str]:
         """Keep what the calls with parameters yielded; return the names of those that the fallback must take."""
         missing = sited.names if sited.failure is not None else sited.names - found.keys()
         for name in missing:
@@ -237,79 +226,18 @@ class GradientEngine:
         return self._fallback.contributions(names, inputs, seeds, targets, per_sample, self._limit)
 
     def _check(self, inputs: Tensor) -> None:
-        """Demote whatever disagrees with ordinary backward on the first samples of a new shape."""
-        # A batch of one says nothing about samples that mix, so it is a shape of its own.
-        key = (*_shape_key(inputs), inputs.shape[0] > 1)
-        if key in self._checked:
-            return
-        sample = self._laid_out(inputs[: 1 if self._one_at_a_time else selfcheck.SAMPLES])
-        direction = normalised(random_direction(self._ownership.trainable), self._ownership.trainable).unit
-        shape = _shape_key(inputs)
-        sites = self._ownership.sites
-        sites.learn(shape, sample[:1], self._ownership.fallback_names())
-        # Every turn but the last demotes owners, finds or refuses sites, gives up vmap or gives up batches.
-        while not self._agrees(sample, direction) or sites.learn(shape, sample[:1], self._ownership.fallback_names()):
-            if self._one_at_a_time:
-                sample = sample[:1]
-        self._checked.add(key)
-
-    def _agrees(self, sample: Tensor, direction: Mapping[str, Tensor]) -> bool:
-        """Compare one pass over the sample with autograd; False if something changed and must be tried again."""
-        sites = self._ownership.sites
-        try:
-            result = self._run(sample, Targets(direction))
-        except Exception:
-            if not sites.kinds:
-                raise
-            for name in list(sites.kinds):
-                sites.refuse(name, "the model cannot run while its calls are watched")
-            return False
-        owned = {owner.path: list(owner.names.values()) for owner in self._ownership.owners}
-        owned |= {SITE + name: [name] for name in sites.kinds}
-        left = self._ownership.fallback_names()
-        if left:
-            owned[FALLBACK] = left
-        verdict = selfcheck.compare(
-            self._model,
-            self._ownership.trainable,
-            owned,
-            result.contributions,
-            sample,
-            result.logits,
-            result.seeds,
-            direction,
-        )
-        if verdict.mixed and sample.shape[0] > 1:
-            self._one_at_a_time = True
-            self._note("the model mixes the samples of a batch even in eval mode: every sample is scored alone")
-            return False
-        misread = [path.removeprefix(SITE) for path in verdict.wrong if path.startswith(SITE)]
-        if misread and sites.reconsider(_shape_key(sample), misread):
-            return False
-        for name in misread:
-            sites.refuse(name, "its use failed the self-check")
-            self._note(f"{name}: its use disagrees with ordinary backward; using the fallback")
-        for path in verdict.wrong:
-            if path != FALLBACK and not path.startswith(SITE):
-                names = self._ownership.demote(path, "its rule failed the self-check")
-                self._note(f"{', '.join(names)}: the layer rule disagrees with ordinary backward; using the fallback")
-        if verdict.wrong and verdict.wrong != [FALLBACK]:
-            return False
-        if verdict.wrong and self._fallback.vectorised:
-            self._fallback.refuse_vmap("its gradients disagree with ordinary backward")
-            return False
-        if verdict.wrong or verdict.mixed:
-            self._note("the model gives different results for the same input in eval mode: scores are not reproducible")
-        return True
+        """Hold the first samples of a new shape against ordinary backward."""
+        if self._admission.needs(inputs):
+            self._admission.admit(self._laid_out(inputs[: self._admission.samples]), self._run)
 
     def _pieces(self, inputs: Tensor) -> Iterable[slice]:
         samples = inputs.shape[0]
-        step = 1 if self._one_at_a_time else memory.samples_at_once(self._bytes_of(inputs), self._limit)
+        step = 1 if self._admission.one_at_a_time else memory.samples_at_once(self._bytes_of(inputs), self._limit)
         return [slice(start, min(start + step, samples)) for start in range(0, samples, step)]
 
     def _bytes_of(self, inputs: Tensor) -> int:
         """Activation bytes of one sample, measured once per shape."""
-        key = _shape_key(inputs)
+        key = shape_of(inputs)
         if key not in self._activation_bytes:
             self._activation_bytes[key] = memory.activation_bytes(self._model, self._laid_out(inputs[:1]))
         return self._activation_bytes[key]
@@ -332,7 +260,3 @@ class GradientEngine:
             self._direction = normalised(direction, self._ownership.trainable)
             self._direction_key = key
         return self._direction
-
-
-def _shape_key(inputs: Tensor) -> tuple[object, ...]:
-    return (tuple(inputs.shape[1:]), inputs.dtype, inputs.device)

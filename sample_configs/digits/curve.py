@@ -1,6 +1,6 @@
 """Draw the learning curve from ``dalcli status --json`` in the terminal.
 
-    dalcli status --json | python curve.py
+dalcli status --json | python curve.py
 """
 
 from __future__ import annotations

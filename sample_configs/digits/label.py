@@ -1,6 +1,6 @@
 """Play the labeler: fill in the label column of a query's CSV from a file that knows the truth.
 
-    python label.py truth.csv < to_label.csv > labels.csv
+python label.py truth.csv < to_label.csv > labels.csv
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dalcli_runner import ok, write_labels
-from workspaces import add_model, make
+from workspaces import add_model, add_scores, make
 
 STATES = ["unlabeled", "in flight", "labeled", "disputed", "skipped", "quarantined"]
 BATCH = [
@@ -53,6 +53,7 @@ def test_keys_of_every_document(tmp_path: Path) -> None:
         assert list(shown["batch"]) == BATCH
         assert list(shown["rows"][0]) == ["rank", "sample_id", "path", "state"]
     add_model(root)
+    add_scores(root)
     ok(root, "query", "--new", "--budget", "1", "--strategy", "random")
     status = ok(root, "status", "--json").json
     assert list(status) == [

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from dalcli.scoring.functional.record import Call, Seen, Shape, Slice
 
+# Two, not one: with a single sample some tensors are contiguous by accident, and calls return what they were given.
+FEW = 2
 OPERATORS = ("add", "sub", "mul", "div", "truediv")
 ELEMENTWISE = (
     frozenset({"true_divide", "pow", "maximum", "minimum"})
@@ -35,7 +37,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where samples lie: along ``axis``, in ``each`` positions per sample, one sample after the other if ``outer``.
+    """Where samples lie: along ``axis``, in ``each`` positions per sample, few sample after the other if ``outer``.
 
     Otherwise the samples are innermost: first every sample's first position, then every sample's second.
     """
@@ -45,7 +47,7 @@ class Layout:
     outer: bool
 
     def split(self, values: Tensor, samples: int) -> Tensor:
-        """The axis in two, samples and positions of each sample, in the order in which they lie."""
+        """The axis in more, samples and positions of each sample, in the order in which they lie."""
         parts = (samples, self.each) if self.outer else (self.each, samples)
         return values.view(*values.shape[: self.axis], *parts, *values.shape[self.axis + 1 :])
 
@@ -80,20 +82,20 @@ class Plan:
 
 @dataclass(slots=True)
 class Traces:
-    """The records of one sample and of two, and which calls were found to hold samples innermost."""
+    """The records of ``FEW`` samples and of few more, and which calls were found to hold samples innermost."""
 
-    one: Sequence[Call]
-    two: Sequence[Call]
+    few: Sequence[Call]
+    more: Sequence[Call]
     roots: Mapping[int, str]
     innermost: set[int] = field(default_factory=set)
 
     @property
     def comparable(self) -> bool:
         """Whether both passes made the same calls on the same tensors."""
-        return len(self.one) == len(self.two) and all(
+        return len(self.few) == len(self.more) and all(
             a.function == b.function
             and [seen.token for seen in (*a.inputs, *a.outputs)] == [seen.token for seen in (*b.inputs, *b.outputs)]
-            for a, b in zip(self.one, self.two, strict=True)
+            for a, b in zip(self.few, self.more, strict=True)
         )
 
 
@@ -106,7 +108,7 @@ class _Use:
 
 
 def make_plan(traces: Traces, candidates: Iterable[str]) -> Plan:
-    """A plan for as many of the ``candidates`` as are understood; leaving one out may make others clearer."""
+    """A plan for as many of the ``candidates`` as are understood; leaving few out may make others clearer."""
     names = frozenset(candidates)
     while True:
         plan, refused = _attempt(traces, names)
@@ -123,24 +125,24 @@ def _attempt(traces: Traces, names: frozenset[str]) -> tuple[Plan, set[str]]:
     uses: dict[str, list[_Use]] = defaultdict(list)
     kinds: dict[str, Kind] = {}
     refused: set[str] = set()
-    for index, (one, two) in enumerate(zip(traces.one, traces.two, strict=True)):
-        tracked = [seen.token in ancestors for seen in one.inputs]
+    for index, (few, more) in enumerate(zip(traces.few, traces.more, strict=True)):
+        tracked = [seen.token in ancestors for seen in few.inputs]
         if not any(tracked):
             continue
-        involved = frozenset().union(*(ancestors.get(seen.token, frozenset()) for seen in one.inputs))
-        if not _grew((*one.inputs, *one.outputs), (*two.inputs, *two.outputs)):
-            if not one.outputs:  # an assignment: it changes its first argument
-                ancestors[one.inputs[0].token] = involved
-            for seen in one.outputs:
+        involved = frozenset().union(*(ancestors.get(seen.token, frozenset()) for seen in few.inputs))
+        if not _grew((*few.inputs, *few.outputs), (*more.inputs, *more.outputs)):
+            if not few.outputs:  # an assignment: it changes its first argument
+                ancestors[few.inputs[0].token] = involved
+            for seen in few.outputs:
                 ancestors[seen.token] = involved
-            steps.append(Step(index, one.function, Kind.ALONE, None, involved))
+            steps.append(Step(index, few.function, Kind.ALONE, None, involved))
             continue
-        kind, layout = _understand(one, two, tracked, index not in traces.innermost)
+        kind, layout = _understand(few, more, tracked, index not in traces.innermost)
         if kind is None or layout is None:
             refused |= involved
             continue
-        steps.append(Step(index, one.function, kind, layout, involved))
-        for position, (seen, is_tracked) in enumerate(zip(one.inputs, tracked, strict=True)):
+        steps.append(Step(index, few.function, kind, layout, involved))
+        for position, (seen, is_tracked) in enumerate(zip(few.inputs, tracked, strict=True)):
             if is_tracked:
                 outer_product = position == 1 and kind in {Kind.LINEAR, Kind.PRODUCT}
                 part = seen.part if {seen.of} == ancestors[seen.token] else None
@@ -151,44 +153,44 @@ def _attempt(traces: Traces, names: frozenset[str]) -> tuple[Plan, set[str]]:
     return Plan(steps, kinds), refused
 
 
-def _grew(one: Sequence[Seen], two: Sequence[Seen]) -> bool:
-    return any(a.shape != b.shape for a, b in zip(one, two, strict=True))
+def _grew(few: Sequence[Seen], more: Sequence[Seen]) -> bool:
+    return any(a.shape != b.shape for a, b in zip(few, more, strict=True))
 
 
-def _layout(one: Shape, two: Shape, outer: bool) -> Layout | None:
-    """Where the samples lie in a tensor whose shape with one sample and with two is known; None if that is unclear."""
-    axes = [axis for axis, (a, b) in enumerate(zip(one, two, strict=False)) if a != b]
-    if len(one) != len(two) or len(axes) != 1 or two[axes[0]] != 2 * one[axes[0]]:
+def _layout(few: Shape, more: Shape, outer: bool) -> Layout | None:
+    """Where the samples lie in a tensor whose shapes in both traces are known; None if that is unclear."""
+    axes = [axis for axis, (a, b) in enumerate(zip(few, more, strict=False)) if a != b]
+    if len(few) != len(more) or len(axes) != 1 or few[axes[0]] * (FEW + 1) != more[axes[0]] * FEW:
         return None
-    return Layout(axes[0], one[axes[0]], outer)
+    return Layout(axes[0], few[axes[0]] // FEW, outer)
 
 
-def _understand(one: Call, two: Call, tracked: Sequence[bool], outer: bool) -> tuple[Kind | None, Layout | None]:
-    if len(one.outputs) != 1 or len(one.inputs) > 3:
+def _understand(few: Call, more: Call, tracked: Sequence[bool], outer: bool) -> tuple[Kind | None, Layout | None]:
+    if len(few.outputs) != 1 or len(few.inputs) > 3:
         return None, None
-    into = _layout(one.inputs[0].shape, two.inputs[0].shape, outer)
-    out = _layout(one.outputs[0].shape, two.outputs[0].shape, outer)
-    rank = len(one.inputs[0].shape)
-    if one.function == "linear" and into is not None and not tracked[0] and into.axis < rank - 1:
+    into = _layout(few.inputs[0].shape, more.inputs[0].shape, outer)
+    out = _layout(few.outputs[0].shape, more.outputs[0].shape, outer)
+    rank = len(few.inputs[0].shape)
+    if few.function == "linear" and into is not None and not tracked[0] and into.axis < rank - 1:
         return Kind.LINEAR, into
     if (
-        one.function in PRODUCTS
+        few.function in PRODUCTS
         and into is not None
         and into.axis < rank - 1
         and tracked == [False, True]
-        and len(one.inputs[1].shape) == 2
+        and len(few.inputs[1].shape) == 2
         and rank > 1
     ):
         return Kind.PRODUCT, into
-    if one.function in SPREADING and out is not None and out.each == 1 and tracked[0] and not any(tracked[1:]):
-        padded = (1,) * (len(one.outputs[0].shape) - rank) + one.inputs[0].shape
-        if all(a in {1, b} for a, b in zip(padded, one.outputs[0].shape, strict=True)):
+    if few.function in SPREADING and out is not None and out.each == 1 and tracked[0] and not any(tracked[1:]):
+        padded = (1,) * (len(few.outputs[0].shape) - rank) + few.inputs[0].shape
+        if all(a in {1, b} for a, b in zip(padded, few.outputs[0].shape, strict=True)):
             return Kind.SPREAD, out
-    if one.function in ELEMENTWISE and out is not None and len(tracked) == 2 and tracked[0] != tracked[1]:
+    if few.function in ELEMENTWISE and out is not None and len(tracked) == 2 and tracked[0] != tracked[1]:
         other = 0 if tracked[1] else 1
-        layout = _layout(one.inputs[other].shape, two.inputs[other].shape, outer)
-        same_place = layout is not None and len(one.inputs[other].shape) == len(one.outputs[0].shape)
-        if same_place and layout == out and not (one.function in IN_PLACE and out.each > 1):
+        layout = _layout(few.inputs[other].shape, more.inputs[other].shape, outer)
+        same_place = layout is not None and len(few.inputs[other].shape) == len(few.outputs[0].shape)
+        if same_place and layout == out and not (few.function in IN_PLACE and out.each > 1):
             return Kind.ELEMENTWISE, out
     return None, None
 

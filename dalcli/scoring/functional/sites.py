@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dalcli.scoring.functional.intercept import Interception
-from dalcli.scoring.functional.plan import Kind, Plan, Traces, make_plan
+from dalcli.scoring.functional.plan import FEW, Kind, Plan, Traces, make_plan
 from dalcli.scoring.functional.record import Recorder
 
 
@@ -24,9 +24,9 @@ class Sites:
         self.kinds: dict[str, Kind] = {}
 
     def learn(self, shape: Hashable, sample: Tensor, candidates: Iterable[str]) -> bool:
-        """Trace a new shape with one sample (1, ...); True if parameters were taken on or given up.
+        """Trace a new shape with copies of one sample (1, ...); True if parameters were taken on or given up.
 
-        Costs two forward passes, with one sample and with two.
+        Costs two forward passes, with two samples and with three.
         """
         before = set(self.kinds)
         wanted = (set(candidates) | before) - self._refused.keys()
@@ -80,14 +80,15 @@ class Sites:
 
     def _trace(self, sample: Tensor) -> Traces | None:
         records = []
-        for inputs in (sample, torch.cat([sample, sample])):
+        for samples in (FEW, FEW + 1):
             recorder = Recorder(self._trainable)
             roots = {recorder.token_of(value): name for name, value in self._trainable.items()}
             try:
                 with recorder:
-                    self._model(inputs)
-            except Exception:  # a model that dislikes being watched is one for the fallback
-                return None
+                    self._model(torch.cat([sample] * samples))
+            except Exception:
+                self._model(sample)  # a model that fails anyway has its own error to tell
+                return None  # one that only dislikes being watched is for the fallback
             records.append(recorder.calls)
         traces = Traces(records[0], records[1], roots)
         return traces if traces.comparable else None
