@@ -71,6 +71,9 @@ FAMILIES: dict[str, Callable[[], nn.Module]] = {
     "convnext": _convnext,
     "vit": _vit,
     "swin": _swin,
+    "swin, padded to one window": lambda: swin_transformer.SwinTransformer(
+        [4, 4], 8, [2, 2], [2, 2], [7, 7], num_classes=CLASSES
+    ),
     "swin v2": _swin2,
     "maxvit": _maxvit,
 }

@@ -37,7 +37,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where samples lie: along ``axis``, in ``each`` positions per sample, few sample after the other if ``outer``.
+    """Where samples lie: along ``axis``, in ``each`` positions per sample, one sample after the other if ``outer``.
 
     Otherwise the samples are innermost: first every sample's first position, then every sample's second.
     """
@@ -47,7 +47,7 @@ class Layout:
     outer: bool
 
     def split(self, values: Tensor, samples: int) -> Tensor:
-        """The axis in more, samples and positions of each sample, in the order in which they lie."""
+        """The axis in two, samples and positions of each sample, in the order in which they lie."""
         parts = (samples, self.each) if self.outer else (self.each, samples)
         return values.view(*values.shape[: self.axis], *parts, *values.shape[self.axis + 1 :])
 
@@ -82,7 +82,7 @@ class Plan:
 
 @dataclass(slots=True)
 class Traces:
-    """The records of ``FEW`` samples and of few more, and which calls were found to hold samples innermost."""
+    """The records of ``FEW`` samples and of one more, and which calls were found to hold samples innermost."""
 
     few: Sequence[Call]
     more: Sequence[Call]
@@ -108,7 +108,7 @@ class _Use:
 
 
 def make_plan(traces: Traces, candidates: Iterable[str]) -> Plan:
-    """A plan for as many of the ``candidates`` as are understood; leaving few out may make others clearer."""
+    """A plan for as many of the ``candidates`` as are understood; leaving one out may make others clearer."""
     names = frozenset(candidates)
     while True:
         plan, refused = _attempt(traces, names)

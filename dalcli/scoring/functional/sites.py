@@ -83,9 +83,10 @@ class Sites:
         for samples in (FEW, FEW + 1):
             recorder = Recorder(self._trainable)
             roots = {recorder.token_of(value): name for name, value in self._trainable.items()}
+            inputs = torch.cat([sample] * samples)
             try:
                 with recorder:
-                    self._model(torch.cat([sample] * samples))
+                    self._model(inputs)
             except Exception:
                 self._model(sample)  # a model that fails anyway has its own error to tell
                 return None  # one that only dislikes being watched is for the fallback
