@@ -1,34 +1,43 @@
 """Decoded, resized pixels on disk, memory-mapped: every later round reads them instead of decoding again.
 
-The cache of one pixel format is a folder of segments. A segment is one safetensors file, written complete, with the
-pixels of some samples, their digests, and a CRC-32 per image. Rows are found by digest, so growing, shrinking and
-reordered pools share a cache; a damaged row is decoded again. Deleting the folder loses nothing but time.
+The cache of one pixel format is a folder of segments (see ``cache_segment``). Rows are found by digest, so growing,
+shrinking and reordered pools share a cache; a damaged row is decoded again. Deleting the folder, also while it is in
+use, loses nothing but time.
 """
 
 from __future__ import annotations
 
-import json
-import zlib
+import threading
+import time
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import save_file
 
+from dalcli.config.fingerprint import fingerprint
+from dalcli.data.cache_segment import ROW_OVERHEAD, DamagedSegmentError, Segment, write_segment
+from dalcli.data.colour import Colour
 from dalcli.data.pixels import IntArray, PixelSource, UInt8Array
-from dalcli.state.atomic import write_via
 
-SEGMENT_BYTES = 64 << 20
+PIXEL_VERSION = 1  # to be raised whenever decoding or resizing would give other pixels, or segments change
+SEGMENT_BYTES = 32 << 20
 SUFFIX = ".safetensors"
-HEADER_LIMIT = 1 << 16  # bytes; a segment of three arrays needs a few hundred
+LEFTOVER_SECONDS = 3600.0  # a temporary file that nobody has touched for so long was left by a killed process
+
+_ABSENT, _PENDING = -1, -2  # in place of a segment's number
+
+
+def cache_name(image_size: tuple[int, int], resize: str, alpha_background: Colour) -> str:
+    """Folder name of a pixel format: changes exactly when pixels do."""
+    return fingerprint(PIXEL_VERSION, image_size, resize, alpha_background)
 
 
 def cache_bytes(count: int, shape: tuple[int, int, int]) -> int:
     """Disk space of ``count`` cached images."""
     height, width, channels = shape
-    return count * (height * width * channels + 20)
+    return count * (height * width * channels + ROW_OVERHEAD)
 
 
 class CachedPixels:
@@ -37,25 +46,38 @@ class CachedPixels:
     Args:
         source: what decodes images that are not in the cache.
         digests: (n, 16) uint8, the content of row i of ``source``.
-        folder: where segments are kept; made when the first one is written. It must belong to one pixel format
-            (size, resizing, background): the caller names it after a fingerprint of these.
+        folder: where segments are kept; made when the first one is written. It must belong to one pixel format:
+            see :func:`cache_name`.
+        writable: whether to add what was decoded.
 
-    New rows are written once a segment is full, and by :meth:`flush`. Any number of processes may read and write one
-    folder: segments have names of their own and appear only complete.
+    New rows are written once a segment is full, and by :meth:`flush`. What cannot be written (a full disk) is
+    forgotten, nothing more is added, and ``problem`` says why. Threads may share one object; any number of
+    processes may read and write one folder: segments have names of their own and appear only complete.
     """
 
-    def __init__(self, source: PixelSource, digests: UInt8Array, folder: Path, segment_bytes: int = SEGMENT_BYTES):
+    def __init__(
+        self,
+        source: PixelSource,
+        digests: UInt8Array,
+        folder: Path,
+        segment_bytes: int = SEGMENT_BYTES,
+        *,
+        writable: bool = True,
+    ) -> None:
         if digests.shape != (len(source), 16):
             raise ValueError(f"{len(source)} images, but digests of shape {digests.shape}")
+        self.problem: OSError | None = None
+        self.writable = writable
         self._source = source
         self._digests = np.ascontiguousarray(digests)
         self._folder = folder
         height, width, channels = source.shape
-        self._row_bytes = height * width * channels
-        self._segment_rows = max(1, segment_bytes // self._row_bytes)
-        self._segments: list[_Segment] = []
-        self._where = np.full((len(source), 2), -1, np.int64)  # segment, row in it
-        self._pending: dict[int, UInt8Array] = {}
+        self._segment_rows = max(1, segment_bytes // (height * width * channels))
+        self._segments: list[Segment] = []
+        self._where = np.full((len(source), 2), _ABSENT, np.int64)  # segment, row in it
+        self._pending: UInt8Array | None = None  # made when the first image comes
+        self._pending_rows: list[int] = []
+        self._lock = threading.Lock()
         self._open_segments()
 
     @property
@@ -68,7 +90,7 @@ class CachedPixels:
     @property
     def missing(self) -> int:
         """How many images have to be decoded."""
-        return int(np.count_nonzero(self._where[:, 0] < 0)) - len(self._pending)
+        return int(np.count_nonzero(self._where[:, 0] == _ABSENT))
 
     def read(self, rows: IntArray) -> UInt8Array:
         """Pixels of ``rows`` as ``(len(rows), H, W, 3)`` uint8, in that order.
@@ -78,57 +100,93 @@ class CachedPixels:
         """
         rows = np.asarray(rows, dtype=np.int64)
         pixels = np.empty((len(rows), *self.shape), np.uint8)
-        known = self._read_cached(rows, pixels)
+        with self._lock:
+            known = self._read_cached(rows, pixels)
         wanted = np.flatnonzero(~known)
         if len(wanted):
             pixels[wanted] = self._source.read(rows[wanted])
-            for place in wanted:
-                self._pending.setdefault(int(rows[place]), pixels[place].copy())
-            if len(self._pending) >= self._segment_rows:
-                self.flush()
+            with self._lock:
+                self._remember(rows, pixels, wanted)
         return pixels
 
     def flush(self) -> None:
         """Write what was decoded since the last segment."""
-        if not self._pending:
-            return
-        rows = np.fromiter(self._pending, np.int64, len(self._pending))
-        pixels = np.stack([self._pending[int(row)] for row in rows])
-        checksums = np.array([zlib.crc32(image.data) for image in pixels], np.uint32)
-        self._folder.mkdir(parents=True, exist_ok=True)
-        path = self._folder / f"segment-{uuid4().hex}{SUFFIX}"
-        arrays: dict[str, NDArray[Any]] = {"pixels": pixels, "digests": self._digests[rows], "checksums": checksums}
-        write_via(path, lambda temporary: save_file(arrays, temporary))
-        self._pending.clear()
-        self._segments.append(_Segment(path, self.shape))
-        self._where[rows] = np.stack([np.full(len(rows), len(self._segments) - 1), np.arange(len(rows))], axis=1)
+        with self._lock:
+            self._flush()
 
     def _read_cached(self, rows: IntArray, pixels: UInt8Array) -> NDArray[np.bool_]:
         """Fill in what is cached and intact; which rows that was."""
         known = np.zeros(len(rows), bool)
-        for place, row in enumerate(rows):
-            pending = self._pending.get(int(row))
-            if pending is not None:
-                pixels[place], known[place] = pending, True
         places = self._where[rows]
-        for number in np.unique(places[:, 0]):
-            if number < 0:
-                continue
-            inside = np.flatnonzero((places[:, 0] == number) & ~known)
-            intact = self._segments[number].read_into(places[inside, 1], pixels, inside)
-            known[inside[intact]] = True
-            self._where[rows[inside[~intact]]] = -1
+        for number in np.unique(places[:, 0]).tolist():
+            inside = np.flatnonzero(places[:, 0] == number)
+            if number == _PENDING:
+                assert self._pending is not None
+                pixels[inside] = self._pending[places[inside, 1]]
+                known[inside] = True
+            elif number != _ABSENT:
+                known[inside] = self._read_segment(number, rows[inside], places[inside, 1], pixels, inside)
         return known
+
+    def _read_segment(
+        self, number: int, rows: IntArray, places: IntArray, pixels: UInt8Array, targets: IntArray
+    ) -> NDArray[np.bool_]:
+        """Copy ``places`` of one segment to ``pixels[targets]``; a segment that is damaged or gone is given up."""
+        segment = self._segments[number]
+        try:
+            intact = segment.read_into(places, self._digests[rows], pixels, targets)
+        except (OSError, ValueError):
+            intact = np.zeros(len(rows), bool)
+        else:
+            if not intact.all():  # else every later run would find it damaged, and add the same images again
+                with suppress(OSError):
+                    segment.path.unlink(missing_ok=True)
+        if not intact.all():
+            self._where[self._where[:, 0] == number] = _ABSENT
+        return intact
+
+    def _remember(self, rows: IntArray, pixels: UInt8Array, wanted: IntArray) -> None:
+        for place in wanted.tolist():
+            row = int(rows[place])
+            if not self.writable or self._where[row, 0] != _ABSENT:
+                continue
+            if self._pending is None:
+                self._pending = np.empty((self._segment_rows, *self.shape), np.uint8)
+            self._pending[len(self._pending_rows)] = pixels[place]
+            self._where[row] = _PENDING, len(self._pending_rows)
+            self._pending_rows.append(row)
+            if len(self._pending_rows) == self._segment_rows:
+                self._flush()
+
+    def _flush(self) -> None:
+        if self._pending is None:
+            return
+        rows = np.array(self._pending_rows, np.int64)
+        pixels = self._pending[: len(rows)]
+        self._pending, self._pending_rows = None, []
+        self._where[rows] = _ABSENT
+        path = self._folder / f"segment-{uuid4().hex}{SUFFIX}"
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            write_segment(path, pixels, self._digests[rows])
+            segment = Segment(path, self.shape)
+        except (FileNotFoundError, DamagedSegmentError):  # somebody is deleting the cache: as if it had been written
+            return
+        except OSError as error:
+            self.problem, self.writable = error, False
+            return
+        self._segments.append(segment)
+        self._where[rows] = np.stack([np.full(len(rows), len(self._segments) - 1), np.arange(len(rows))], axis=1)
 
     def _open_segments(self) -> None:
         wanted = _keys(self._digests)
         order = np.argsort(wanted)
         for path in sorted(self._folder.glob(f"segment-*{SUFFIX}")):
             try:
-                segment = _Segment(path, self.shape)
-            except (OSError, ValueError, KeyError):  # damaged or foreign: as if it were not there
+                segment = Segment(path, self.shape)
+                keys = _keys(segment.digests())
+            except (OSError, DamagedSegmentError):  # as if it were not there
                 continue
-            keys = _keys(segment.digests)
             first = np.searchsorted(wanted, keys, side="left", sorter=order)
             inside = np.flatnonzero(first < len(wanted))
             inside = inside[wanted[order[first[inside]]] == keys[inside]]
@@ -138,43 +196,12 @@ class CachedPixels:
                 self._where[rows] = np.stack([np.full(len(rows), len(self._segments) - 1), inside], axis=1)
 
 
-class _Segment:
-    """One file; its pixels are mapped only while they are read, so that open files do not add up.
-
-    Raises ValueError, KeyError or OSError if it is not what it should be.
-    """
-
-    def __init__(self, path: Path, shape: tuple[int, int, int]) -> None:
-        with path.open("rb") as file:
-            size = int.from_bytes(file.read(8), "little")
-            if size > HEADER_LIMIT:
-                raise ValueError(f"{path}: not a safetensors file")
-            header = json.loads(file.read(size))
-        entries = {name: header[name] for name in ("digests", "checksums", "pixels")}
-        count = entries["digests"]["shape"][0]
-        shapes = {"digests": (count, 16), "checksums": (count,), "pixels": (count, *shape)}
-        offsets = {name: 8 + size + entry["data_offsets"][0] for name, entry in entries.items()}
-        last = max(8 + size + entry["data_offsets"][1] for entry in entries.values())
-        kinds = {name: entry["dtype"] for name, entry in entries.items()}
-        if any(tuple(entries[name]["shape"]) != shapes[name] for name in shapes) or path.stat().st_size != last:
-            raise ValueError(f"{path}: not a complete segment of {shape} images")
-        if kinds != {"digests": "U8", "checksums": "U32", "pixels": "U8"}:
-            raise ValueError(f"{path}: unexpected types {kinds}")
-        self._path, self._offset, self._shape = path, offsets["pixels"], shapes["pixels"]
-        self.digests = np.fromfile(path, np.uint8, count * 16, offset=offsets["digests"]).reshape(count, 16)
-        self._checksums = np.fromfile(path, np.uint32, count, offset=offsets["checksums"])
-
-    def read_into(self, rows: IntArray, pixels: UInt8Array, places: IntArray) -> NDArray[np.bool_]:
-        """Copy ``rows`` to ``pixels[places]``; which of them were intact."""
-        intact = np.zeros(len(rows), bool)
-        try:
-            mapped = np.memmap(self._path, np.uint8, "r", self._offset, self._shape)
-        except (OSError, ValueError):  # deleted or cut off since it was opened
-            return intact
-        for index, (row, place) in enumerate(zip(rows, places, strict=True)):
-            pixels[place] = mapped[row]
-            intact[index] = zlib.crc32(pixels[place].data) == self._checksums[row]
-        return intact
+def remove_leftovers(folder: Path) -> None:
+    """Delete what killed processes left half written in ``folder``."""
+    for path in folder.glob(f".segment-*{SUFFIX}.*.tmp"):
+        with suppress(OSError):  # another process may be as tidy
+            if time.time() - path.stat().st_mtime > LEFTOVER_SECONDS:
+                path.unlink()
 
 
 def _keys(digests: NDArray[np.uint8]) -> NDArray[np.bytes_]:
