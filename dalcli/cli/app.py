@@ -117,14 +117,26 @@ def train(wait: Wait = 0.0, directory: Directory = None, json: Json = False, qui
 
 @app.command(epilog="Example: dalcli score")
 def score(
-    stale_ok: StaleOk = False, wait: Wait = 0.0, directory: Directory = None, json: Json = False, quiet: Quiet = False
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what time, memory and disk it would take; change nothing.")
+    ] = False,
+    stale_ok: StaleOk = False,
+    wait: Wait = 0.0,
+    directory: Directory = None,
+    json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Score the pool with the newest model; a killed run continues."""
     from dalcli.cli import render
     from dalcli.commands import score as command
 
     with session_of(directory, quiet) as session:
-        render.show(command.run(session, stale_ok=stale_ok, wait=wait), json)
+        if dry_run:
+            from dalcli.commands import score_estimate
+
+            render.show(score_estimate.run(session, stale_ok=stale_ok), json)
+        else:
+            render.show(command.run(session, stale_ok=stale_ok, wait=wait), json)
 
 
 @app.command(epilog="Example: dalcli query --budget 250 > to_label.csv")

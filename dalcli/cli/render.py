@@ -28,6 +28,7 @@ _RENDERERS: dict[str, Callable[[Any], str]] = {
     "StatusResult": render_loop.status,
     "TrainResult": render_model.train,
     "ScoreResult": render_model.score,
+    "ScoreEstimate": render_model.score_estimate,
     "EvaluateResult": render_model.evaluate,
 }
 
@@ -75,8 +76,7 @@ def deliver(data: bytes, output: Path | None, remedy: str) -> None:
     if output is None or str(output) == "-":
         write_data(data, remedy)
         return
-    target = output.resolve()  # a link stays a link
-    if target.exists() and not target.is_file():  # a pipe or a device, which must not be replaced by a file
-        target.write_bytes(data)
+    if output.exists() and not output.is_file():  # a pipe or a device, which must not be replaced by a file
+        output.write_bytes(data)
         return
-    write_bytes(target, data)
+    write_bytes(output.resolve(), data)  # a link stays a link

@@ -55,6 +55,18 @@ def ingest(result: IngestResult) -> str:
     return text(facts(lines))
 
 
+CLASSES_SHOWN = 20
+
+
+def _per_class(labels: dict[str, int]) -> str:
+    """Every class with its labels; with many classes the extremes, which are what one looks for."""
+    if len(labels) <= CLASSES_SHOWN:
+        return ", ".join(f"{name} {count}" for name, count in labels.items())
+    ordered = sorted(labels.items(), key=lambda entry: entry[1])
+    (fewest, low), (most, high) = ordered[0], ordered[-1]
+    return f"{len(labels)} classes, from {fewest} {low} to {most} {high} (--json has all of them)"
+
+
 def status(result: StatusResult) -> str:
     height, width = result.image_size
     lines: list[tuple[str, object]] = [
@@ -62,7 +74,7 @@ def status(result: StatusResult) -> str:
         ("training samples", counts(result.states["training"])),
         ("evaluation samples", counts(result.states["evaluation"])),
         ("architecture", f"{result.model_name} at {height}×{width} pixels"),
-        ("labels per class", ", ".join(f"{name} {count}" for name, count in result.labels_per_class.items())),
+        ("labels per class", _per_class(result.labels_per_class)),
     ]
     m = result.model
     if m is None:

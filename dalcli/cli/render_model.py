@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from dalcli.cli.tables import facts, listing, percent, text
+from dalcli.config.sizes import bytes_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from dalcli.commands.evaluate import EvaluateResult
     from dalcli.commands.score import ScoreResult
+    from dalcli.commands.score_estimate import ScoreEstimate
     from dalcli.commands.train import TrainResult
 
 
@@ -40,6 +42,24 @@ def score(result: ScoreResult) -> str:
                 ("scored samples", result.samples),
                 ("shards", result.shards),
                 ("labeled set", f"{result.labeled} samples, ‖G_S‖ = {result.labeled_gradient_norm:.6g}"),
+            ]
+        )
+    )
+
+
+def score_estimate(result: ScoreEstimate) -> str:
+    rate = "" if result.samples_per_second is None else f" ({result.samples_per_second:.3g} samples/s)"
+    return text(
+        facts(
+            [
+                ("model", result.version),
+                ("samples to score", result.samples),
+                ("at once", result.micro_batch),
+                ("time", f"{result.seconds:.0f} s{rate}"),
+                ("memory", "unknown" if result.memory is None else bytes_text(result.memory)),
+                *([] if result.device_memory is None else [("GPU memory", bytes_text(result.device_memory))]),
+                ("disk for scores", bytes_text(result.score_bytes)),
+                ("disk for cached pixels", bytes_text(result.cache_bytes)),
             ]
         )
     )

@@ -19,6 +19,8 @@ from dalcli.state import catalog, classes, evaluations, ledger, versions
 from dalcli.state.database import Connection
 from dalcli.state.versions import ModelVersion
 
+FORWARD_BATCH = 128  # images; without a backward pass they need little memory
+
 
 @dataclass(frozen=True)
 class EvaluateResult:
@@ -80,7 +82,7 @@ def _measure(
         truth = np.array(list(measured.values()), dtype=np.int64)
         accumulator = Accumulator(names, config.evaluation.calibration_bins)
         done = 0
-        batch_size = config.scoring.batch_size
+        batch_size = FORWARD_BATCH if config.scoring.batch_size == "auto" else config.scoring.batch_size
         for logits in predict(loaded.model, opened.pixels, stats, device, batch_size, session.feedback, "evaluating"):
             accumulator.update(truth[done : done + len(logits)], _padded(logits, len(names)))
             done += len(logits)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Sequence
 
@@ -18,18 +17,54 @@ ANNOUNCED_BYTES = 50 << 20  # less is not worth a line
 SPARED_BYTES = 256 << 20  # of the disk are left for models and scores
 
 
-def cached(
+def behind_cache(
     session: Session, images: Sequence[PoolImage], pixels: PixelSource, size: ImageSize, *, look_only: bool = False
 ) -> CachedPixels | None:
-    """``pixels`` of ``images`` behind the workspace's cache; None if it is turned off.
+    """``pixels`` of ``images`` behind the workspace's cache; None if that is turned off.
 
-    With ``look_only`` nothing is added, and nothing said.
+    Where the disk has no room for what would be added, and with ``look_only``, nothing is.
     """
     data = session.config.data
     if not data.cache:
         return None
     folder = session.workspace.state / "cache" / cache_name(size, data.resize, data.alpha_background)
-    opened = CachedPixels(
-        pixels, digests([image.sample_id for image in images]), folder, writable=not look_only and os.access
-    )
-    return opened
+    content = digests([image.sample_id for image in images])
+    cache = CachedPixels(pixels, content, folder, writable=not look_only)
+    if cache.missing and not look_only:
+        remove_leftovers(folder)
+        cache.writable = _announce(session, cache)
+    return cache
+
+
+def bytes_to_add(cache: CachedPixels | None) -> int:
+    """Disk space that reading every image once would take."""
+    return 0 if cache is None else cache_bytes(cache.missing, cache.shape)
+
+
+def finish(session: Session, cache: CachedPixels | None) -> None:
+    """Write what was decoded and not written yet; say so if that failed."""
+    if cache is None:
+        return
+    cache.flush()
+    if cache.problem is not None:
+        session.feedback.note(f"pixels are not cached: {cache.problem.strerror or cache.problem}")
+        cache.problem = None  # said once
+
+
+def has_room(session: Session, needed: int) -> bool:
+    """Whether the disk would not be full with ``needed`` more bytes."""
+    return shutil.disk_usage(session.workspace.state).free >= needed + SPARED_BYTES
+
+
+def _announce(session: Session, cache: CachedPixels) -> bool:
+    """Whether there is room for what is missing; says so, or how much it is."""
+    needed = bytes_to_add(cache)
+    if not has_room(session, needed):
+        session.feedback.note(
+            f"pixels are not cached: that would take {bytes_text(needed)}, for which the disk has no room "
+            "(data.cache: false turns caching off)"
+        )
+        return False
+    if needed > ANNOUNCED_BYTES:
+        session.feedback.note(f"caching pixels: {bytes_text(needed)} in {cache.folder}; to be deleted at will")
+    return True

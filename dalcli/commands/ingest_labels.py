@@ -58,6 +58,8 @@ def run(
         _close_batches(connection, session.config.query.close_at)
         touched = tuple(batches.holding(connection, {vote.sample for vote in votes}))
     _tell(session, recording, before, touched)
+    if reader.matcher.by_name_alone:
+        session.feedback.note(f"{reader.matcher.by_name_alone} rows were matched by their file name alone")
     return IngestResult(
         file=name,
         labels=sum(row.label is not None and not row.skipped for row in rows),
@@ -73,6 +75,7 @@ def _standard_input() -> TextInput:
     return TextInput.from_stdin(sys.stdin.buffer.read())
 
 
+_TORN_ROWS = "was a column sorted by itself? (without the path column, sample_id alone counts)"
 _CONFLICT_REMEDY = "pass --on-conflict replace to take the new label, or --on-conflict keep to keep the old one"
 
 
@@ -114,6 +117,9 @@ class _Reader:
             return None
         if row.label is None and not row.skipped:
             return None  # not labeled yet
+        if row.path and self.matcher.exact_path(row.path) not in {None, sample}:
+            self.problems.append((row.line, f"sample_id and path '{row.path}' name different images: {_TORN_ROWS}"))
+            return None
         label = None
         if row.label is not None and not row.skipped:
             label = self._position.get(row.label)

@@ -22,11 +22,11 @@ from dalcli.commands.session import (
     ModelChoice,
     contains_in_order,
     evaluation_reserve,
+    load_config,
     model_choice,
     open_session,
 )
 from dalcli.config.class_names import problem_with
-from dalcli.config.loading import load
 from dalcli.config.schema import Config
 from dalcli.config.template import render
 from dalcli.errors import BadInputError, LockedError, UsageError
@@ -92,8 +92,8 @@ def run(root: Path, request: Request, feedback: Feedback) -> InitResult:
 def _configuration(workspace: Workspace, request: Request) -> Config:
     existing = workspace.config_path
     if request.config is None:
-        return load(existing) if existing.is_file() else Config()
-    config = load(request.config)
+        return load_config(existing) if existing.is_file() else Config()
+    config = load_config(request.config)
     same = existing.is_file() and existing.read_bytes() == request.config.read_bytes()
     if existing.is_file() and not same:
         raise BadInputError(f"{existing}: already there and different from {request.config}", "remove one of them")
@@ -211,7 +211,7 @@ def _advise(choice: ModelChoice, findings: Findings, feedback: Feedback) -> None
 def _update(workspace: Workspace, request: Request, feedback: Feedback) -> InitResult:
     """``init`` in an existing workspace: the same request changes nothing, new files come in."""
     with open_session(workspace.root, feedback) as session:
-        if request.config is not None and load(request.config) != session.config:
+        if request.config is not None and load_config(request.config) != session.config:
             raise BadInputError(
                 f"{workspace.config_path}: differs from {request.config}",
                 "the workspace already exists: edit its dalcli.yaml instead",

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from dalcli.commands.loading import LoadedModel
 from dalcli.commands.pixels import ReadableImages, row_chunks, with_readable_images
+from dalcli.commands.scorer import Batches, Scorer
 from dalcli.commands.session import Session
 from dalcli.errors import NotReadyError
-from dalcli.models.preprocess import to_input
 from dalcli.models.tensorfile import DamagedFileError, read_tensors, write_tensors
-from dalcli.scoring.engine import GradientEngine
 from dalcli.state import catalog, versions
 from dalcli.state.versions import ModelVersion
 from dalcli.training.prefetch import prefetch
@@ -52,12 +49,7 @@ def stored(path: Path, settings: str) -> LabeledGradient | None:
 
 
 def labeled_gradient(
-    session: Session,
-    model: ModelVersion,
-    loaded: LoadedModel,
-    engine: GradientEngine,
-    micro_batch: int,
-    settings: str,
+    session: Session, model: ModelVersion, scorer: Scorer, micro_batch: int, settings: str
 ) -> LabeledGradient:
     """Compute and keep G_S = Σ_{(x,y)∈S} ∇ℓ over what ``model`` was trained on, with the labels it saw (Eq. 15).
 
@@ -73,20 +65,18 @@ def labeled_gradient(
             raise NotReadyError(
                 f"none of the images that {model.version} was trained on can be read", "see `dalcli pool quarantine`"
             )
-        found = engine.labeled_gradient(_batches(opened, labels, loaded, micro_batch))
+        found = scorer.labeled_gradient(lambda size: _batches(opened, labels, scorer, size), micro_batch)
         return LabeledGradient({name: value.cpu() for name, value in found.items()}, len(opened.images))
 
-    gradient = with_readable_images(session, images, loaded.meta.spec.image_size, total)
+    gradient = with_readable_images(session, images, scorer.loaded.meta.spec.image_size, total)
     path = session.workspace.score_folder(model.version) / LABELED_GRADIENT_NAME
     write_tensors(path, gradient.tensors, {"settings": settings, "samples": gradient.samples})
     return gradient
 
 
-def _batches(
-    opened: ReadableImages, labels: dict[int, int], loaded: LoadedModel, micro_batch: int
-) -> Iterator[tuple[Tensor, Tensor]]:
-    truth = torch.tensor([labels[image.key] for image in opened.images], device=loaded.device)
-    chunks = list(row_chunks(len(opened.images), micro_batch))
+def _batches(opened: ReadableImages, labels: dict[int, int], scorer: Scorer, size: int) -> Batches:
+    truth = torch.tensor([labels[image.key] for image in opened.images], device=scorer.loaded.device)
+    chunks = list(row_chunks(len(opened.images), size))
     with prefetch(opened.pixels.read(rows) for rows in chunks) as blocks:
         for rows, block in zip(chunks, blocks, strict=True):
-            yield to_input(block, loaded.meta.pixel_stats, loaded.device), truth[rows[0] : rows[-1] + 1]
+            yield scorer.inputs(block), truth[rows[0] : rows[-1] + 1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
@@ -26,6 +27,7 @@ class SampleMatcher:
     def __init__(self, connection: Connection, workspace: Workspace, label_file_folder: Path | None) -> None:
         self._workspace = workspace
         self._folder = label_file_folder
+        self.by_name_alone = 0  # rows whose path is unknown, but whose file name only one sample has
         self._by_id = {row["sample_id"]: row["id"] for row in connection.execute("SELECT id, sample_id FROM sample")}
         self._by_path: dict[str, int] = {}
         self._by_name: defaultdict[str, set[int]] = defaultdict(set)
@@ -41,15 +43,22 @@ class SampleMatcher:
         """
         return self._by_id[reference] if reference in self._by_id else self._by_path_text(reference)
 
+    def exact_path(self, text: str) -> int | None:
+        """The key of the sample known at this very path, in any of its spellings; None if there is none."""
+        path = _plain_path(text)
+        spellings = chain(self._spellings(path), self._spellings(path.strip()))
+        return next((self._by_path[spelling] for spelling in spellings if spelling in self._by_path), None)
+
     def _by_path_text(self, text: str) -> int:
-        path = unquote(text.split(_LOCAL_FILE, 1)[1]) if _LOCAL_FILE in text else text
-        for candidate in self._spellings(path):
-            if candidate in self._by_path:
-                return self._by_path[candidate]
+        found = self.exact_path(text)
+        if found is not None:
+            return found
+        path = _plain_path(text)
         name = PurePosixPath(path.replace("\\", "/")).name
-        for spelling in (name, _UPLOAD_PREFIX.sub("", name)):
+        for spelling in (name, name.strip(), _UPLOAD_PREFIX.sub("", name.strip())):
             owners = self._by_name.get(spelling, set())
             if len(owners) == 1:
+                self.by_name_alone += 1
                 return next(iter(owners))
             if owners:
                 raise UnknownSampleError(
@@ -64,3 +73,7 @@ class SampleMatcher:
         yield self._workspace.stored_path(Path(path))
         if self._folder is not None:
             yield self._workspace.stored_path(self._folder / path)
+
+
+def _plain_path(text: str) -> str:
+    return unquote(text.split(_LOCAL_FILE, 1)[1]) if _LOCAL_FILE in text else text

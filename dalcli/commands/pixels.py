@@ -7,6 +7,7 @@ files at once mean an unmounted disk, not many lost images: then nothing is set 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,11 +15,13 @@ from typing import TypeVar
 
 import numpy as np
 
+from dalcli.commands import image_cache
 from dalcli.commands.session import Session
 from dalcli.config.schema import ImageSize
 from dalcli.data.identity import sample_id
 from dalcli.data.images import DecodedImages
 from dalcli.data.parallel import ordered_map
+from dalcli.data.pixel_cache import CachedPixels
 from dalcli.data.pixels import Failure, IntArray, PixelSource, UInt8Array, UnreadableImagesError
 from dalcli.errors import DalcliError
 from dalcli.state import catalog
@@ -36,17 +39,31 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class ReadableImages:
-    """Samples in order, with pixels that were readable a moment ago: row i belongs to ``images[i]``."""
+    """Samples in order, with pixels that were readable a moment ago: row i belongs to ``images[i]``.
+
+    ``cache`` is what remembers them, also for the images that were left out since.
+    """
 
     images: tuple[PoolImage, ...]
     pixels: PixelSource
+    cache: CachedPixels | None = None
 
     def without(self, keys: frozenset[int]) -> ReadableImages:
         """The others, in the same order; what was decoded stays decoded."""
         rows = [row for row, image in enumerate(self.images) if image.key not in keys]
         return ReadableImages(
-            tuple(self.images[row] for row in rows), _PickedPixels(self.pixels, np.array(rows, dtype=np.int64))
+            tuple(self.images[row] for row in rows),
+            _PickedPixels(self.pixels, np.array(rows, dtype=np.int64)),
+            self.cache,
         )
+
+    @contextmanager
+    def remembered(self, session: Session) -> Iterator[None]:
+        """What is decoded meanwhile is in the cache afterwards, also if the work is interrupted."""
+        try:
+            yield
+        finally:
+            image_cache.finish(session, self.cache)
 
 
 def open_images(
@@ -62,23 +79,26 @@ def open_images(
     places = _find_files(session, images)
     gone = {i.key: p.problem for i, p in zip(images, places, strict=True) if p.problem is not None}
     _set_aside(session, images, gone, missing=len(gone))
-    data = session.config.data
-    pixels = DecodedImages(
-        [place.path for place in places if place.problem is None],
-        size,
-        data.resize,
-        data.alpha_background,
-        workers=data.workers,
-        memory_limit_bytes=KEPT_BYTES if keep else 0,
-    )
-    return ReadableImages(tuple(image for image in images if image.key not in gone), pixels)
+    found = tuple(image for image in images if image.key not in gone)
+    pixels = _decoded(session, [place.path for place in places if place.problem is None], size, keep)
+    cache = image_cache.behind_cache(session, found, pixels, size)
+    return ReadableImages(found, pixels if cache is None else cache, cache)
+
+
+def peek_images(session: Session, images: Sequence[PoolImage], size: ImageSize) -> ReadableImages:
+    """Like :func:`open_images`, but whatever is found out about files and pixels is recorded nowhere."""
+    places = [_find_file(session.workspace, image) for image in images]
+    found = tuple(image for image, place in zip(images, places, strict=True) if place.problem is None)
+    pixels = _decoded(session, [place.path for place in places if place.problem is None], size, keep=False)
+    cache = image_cache.behind_cache(session, found, pixels, size, look_only=True)
+    return ReadableImages(found, pixels if cache is None else cache, cache)
 
 
 def open_decodable_images(session: Session, images: Sequence[PoolImage], size: ImageSize) -> ReadableImages:
     """Like :func:`open_images`, after decoding every image once: for sets that are read again and again."""
     opened = open_images(session, images, size, keep=True)
     failures: list[Failure] = []
-    with session.feedback.task("reading images", len(opened.images)) as task:
+    with opened.remembered(session), session.feedback.task("reading images", len(opened.images)) as task:
         for rows in row_chunks(len(opened.images), VERIFY_ROWS):
             try:
                 opened.pixels.read(rows)
@@ -99,7 +119,8 @@ def with_readable_images(
     opened = open_images(session, images, size)
     while True:
         try:
-            return work(opened)
+            with opened.remembered(session):
+                return work(opened)
         except UnreadableImagesError as error:
             gone = set_aside_unreadable(session, opened.images, error.failures)
         kept = [image for image in opened.images if image.key not in gone]
@@ -132,6 +153,14 @@ def row_chunks(count: int, size: int) -> Iterator[IntArray]:
     """0..count−1 in consecutive pieces of at most ``size``."""
     for start in range(0, count, size):
         yield np.arange(start, min(start + size, count), dtype=np.int64)
+
+
+def _decoded(session: Session, paths: list[Path], size: ImageSize, keep: bool) -> DecodedImages:
+    data = session.config.data
+    limit = KEPT_BYTES if keep else 0
+    return DecodedImages(
+        paths, size, data.resize, data.alpha_background, workers=data.workers, memory_limit_bytes=limit
+    )
 
 
 class _PickedPixels:

@@ -84,6 +84,8 @@ def quarantined(session: Session) -> Quarantine:
 def relocate(session: Session, old: Path, new: Path) -> Relocation:
     """Follow files that were moved from ``old`` to ``new`` (a folder or one file); bytes are compared first.
 
+    Files that were missing already and are not at ``new`` either do not hold up the others.
+
     Raises:
         BadInputError: nothing was known below ``old``, or a file is missing or different at ``new``.
     """
@@ -94,25 +96,33 @@ def relocate(session: Session, old: Path, new: Path) -> Relocation:
     with session.database.read() as connection:
         before = files.below(connection, old_stored)
         after = files.below(connection, new_stored)
+        set_aside = {file.path for file in catalog.unreadable_files(connection)}
     if not before:
         if after:  # done by an earlier run
             return Relocation(old_stored, new_stored, len(after))
         raise BadInputError(f"{old}: no known file is there or below", "`dalcli pool list` shows where files were seen")
-    renames, problems = [], []
+    renames, problems, lost = [], [], 0
     with session.feedback.task("comparing files", len(before), "files") as task:
         for path, known_id in before:
             moved = str(PurePosixPath(new_stored) / PurePosixPath(path).relative_to(old_stored))
-            problem = _difference(workspace.absolute_path(moved), known_id)
-            problems += [f"{moved}: {problem}"] if problem else []
-            renames.append((path, moved))
+            target = workspace.absolute_path(moved)
+            problem = _difference(target, known_id)
+            if problem and path in set_aside and not os.path.lexists(target):
+                lost += 1
+            else:
+                problems += [f"{moved}: {problem}"] if problem else []
+                renames.append((path, moved))
             task.advance()
-    if problems:
+    if problems or not (renames or after):
         raise BadInputError(
-            f"{len(problems)} of {len(before)} files are not the same at {new}; nothing was changed", problems=problems
+            f"{len(problems) or lost} of {len(before)} files are not the same at {new}; nothing was changed",
+            problems=problems,
         )
     with session.database.write() as connection:
         files.rename(connection, renames)
         after = files.below(connection, new_stored)
+    if lost:
+        session.feedback.warn(f"{lost} files were missing before and are not at {new} either: they stay set aside")
     return Relocation(old_stored, new_stored, len(after))
 
 

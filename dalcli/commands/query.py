@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 
 from dalcli.commands.choosing import Choice, Situation, Wish, choose, look
 from dalcli.commands.session import Session
-from dalcli.config.schema import QueryConfig
+from dalcli.config.schema import MAX_BUDGET, QueryConfig
 from dalcli.config.suggest import suggestion
 from dalcli.errors import DalcliError, NotReadyError, UsageError
 from dalcli.state import batches, catalog, versions
@@ -50,8 +50,8 @@ def check(options: Options) -> None:
     Raises:
         UsageError: an option is out of range, or contradicts another one.
     """
-    if options.budget is not None and options.budget < 1:
-        raise UsageError(f"--budget {options.budget} is out of range", "ask for at least 1 sample")
+    if options.budget is not None and not 1 <= options.budget <= MAX_BUDGET:
+        raise UsageError(f"--budget {options.budget} is out of range", f"ask for 1 to {MAX_BUDGET} samples")
     if options.gamma is not None and not options.gamma >= 0:
         raise UsageError(f"--gamma {options.gamma:g} is out of range", "a number from 0 to inf")
     if options.key is not None and not options.new:

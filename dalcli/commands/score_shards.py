@@ -6,7 +6,7 @@ A killed run loses at most one shard, and its repetition cuts the remaining samp
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,14 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dalcli.commands.loading import LoadedModel
 from dalcli.commands.pixels import ReadableImages, open_images, row_chunks, set_aside_unreadable
+from dalcli.commands.scorer import Scorer
 from dalcli.commands.session import Session
 from dalcli.data.identity import digests
 from dalcli.data.pixels import IntArray, UnreadableImagesError
 from dalcli.feedback import Task
-from dalcli.models.preprocess import to_input
-from dalcli.scoring.engine import GradientEngine, GradientScores
+from dalcli.scoring.engine import GradientScores
 from dalcli.scoring.table import ShardMetadata, write_shard
 from dalcli.state import scores
 from dalcli.state.catalog import PoolImage
@@ -38,8 +37,7 @@ class ShardWriter:
 
     session: Session
     model: ModelVersion
-    loaded: LoadedModel
-    engine: GradientEngine
+    scorer: Scorer
     direction: Mapping[str, Tensor]
     micro_batch: int
 
@@ -49,13 +47,14 @@ class ShardWriter:
         Images found unreadable on the way are set aside and the next ones take their places, so that the shards
         are those of a pool that never had them.
         """
-        opened = open_images(self.session, images, self.loaded.meta.spec.image_size)
+        opened = open_images(self.session, images, self.scorer.loaded.meta.spec.image_size)
         with self.session.database.read() as connection:
             known = scores.shards(connection, self.model.key)
         ordinal = known[-1].ordinal + 1 if known else 0
         rows = np.arange(len(opened.images), dtype=np.int64)
         written = 0
-        with self.session.feedback.task(f"scoring with {self.model.version}", len(rows)) as task:
+        label = f"scoring with {self.model.version}"
+        with opened.remembered(self.session), self.session.feedback.task(label, len(rows)) as task:
             while len(rows):
                 part = rows[: self.session.config.scoring.shard_size]
                 try:
@@ -72,9 +71,12 @@ class ShardWriter:
     def _write_shard(self, opened: ReadableImages, rows: IntArray, ordinal: int, task: Task) -> None:
         started = time.monotonic()
         parts: list[Columns] = []
-        for inputs in self._inputs(opened, rows):
-            parts.append(_columns(self.engine.score(inputs, self.direction)))
-            task.advance(len(inputs))
+        # Pixels are read ahead while the previous ones are scored.
+        chunks = row_chunks(len(rows), self.micro_batch)
+        with prefetch(opened.pixels.read(rows[chunk]) for chunk in chunks) as blocks:
+            for block in blocks:
+                parts.append(columns_of(self.scorer.score(block, self.direction)))
+                task.advance(len(block))
         columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         columns["digest"] = digests([opened.images[row].sample_id for row in rows])
         file = f"shard-{ordinal:05d}.safetensors"
@@ -84,15 +86,9 @@ class ShardWriter:
         with self.session.database.write() as connection:
             scores.add_shard(connection, self.model.key, shard)
 
-    def _inputs(self, opened: ReadableImages, rows: IntArray) -> Iterator[Tensor]:
-        """Normalised images on the device, read ahead while the previous ones are scored."""
-        chunks = row_chunks(len(rows), self.micro_batch)
-        with prefetch(opened.pixels.read(rows[chunk]) for chunk in chunks) as blocks:
-            for block in blocks:
-                yield to_input(block, self.loaded.meta.pixel_stats, self.loaded.device)
 
-
-def _columns(found: GradientScores) -> Columns:
+def columns_of(found: GradientScores) -> Columns:
+    """What a shard keeps of scores."""
     assert found.inner is not None  # there always is a direction
     return {
         "grad_sq_norm": found.sq_norm.double().cpu().numpy(),

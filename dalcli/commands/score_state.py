@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,14 +26,21 @@ def score_fingerprint(config: Config, model: ModelVersion) -> str:
     return fingerprint(model.fingerprint, model.labels_digest, config.data.resize, config.data.alpha_background)
 
 
-def missing(connection: Connection, workspace: Workspace, config: Config, model: ModelVersion) -> list[PoolImage]:
+def missing(
+    connection: Connection,
+    workspace: Workspace,
+    config: Config,
+    model: ModelVersion,
+    shards: Sequence[ScoreShard] | None = None,
+) -> list[PoolImage]:
     """Readable training samples that no complete shard of ``model`` holds, in the order of sample ids.
 
     Shards whose files were deleted or cannot be opened do not count: deleting ``scores/`` loses nothing but time.
+    With ``shards``, no others do either.
     """
     rows = connection.execute("SELECT sample_id FROM sample WHERE purpose = 'training' AND quarantine IS NULL")
     ids = [row["sample_id"] for row in rows]
-    done = _scored(connection, workspace, config, model).contains(digests(ids))
+    done = _scored(connection, workspace, config, model, shards).contains(digests(ids))
     if done.all():  # the usual case, and a light one however large the pool
         return []
     wanted = {ids[place] for place in np.flatnonzero(~done)}
@@ -51,11 +58,18 @@ def is_intact(path: Path, shard: ScoreShard, model: ModelVersion) -> bool:
         return False
 
 
-def _scored(connection: Connection, workspace: Workspace, config: Config, model: ModelVersion) -> SampleSet:
+def _scored(
+    connection: Connection,
+    workspace: Workspace,
+    config: Config,
+    model: ModelVersion,
+    shards: Sequence[ScoreShard] | None,
+) -> SampleSet:
     if scores.fingerprint(connection, model.key) != score_fingerprint(config, model):
         return SampleSet.EMPTY
     folder = workspace.score_folder(model.version)
-    found = list(_digests(folder / shard.file for shard in scores.shards(connection, model.key)))
+    counted = scores.shards(connection, model.key) if shards is None else shards
+    found = list(_digests(folder / shard.file for shard in counted))
     return SampleSet(np.concatenate(found)) if found else SampleSet.EMPTY
 
 

@@ -14,6 +14,7 @@ from dalcli.feedback import Feedback
 from dalcli.state import classes, meta
 from dalcli.state.database import Connection, Database
 from dalcli.state.workspace import Workspace, find
+from dalcli.strategies import registry
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def open_session(directory: Path | None, feedback: Feedback) -> Session:
             f"{workspace.config_path}: the workspace's configuration is gone",
             "restore it, or make an empty file of that name: every key has a default",
         )
-    config = load(workspace.config_path)
+    config = load_config(workspace.config_path)
     database = Database(workspace.database_path)
     try:
         with database.read() as connection:
@@ -62,6 +63,18 @@ def open_session(directory: Path | None, feedback: Feedback) -> Session:
         database.close()
         raise
     return Session(workspace, config, database, feedback)
+
+
+def load_config(path: Path) -> Config:
+    """Read a configuration file and check what its schema cannot know: the names of strategies.
+
+    Raises:
+        BadInputError: the file is wrong, or names an unknown strategy.
+    """
+    config = load(path)
+    for key, name in (("strategy", config.query.strategy), ("cold_start", config.query.cold_start)):
+        registry.create(name, config.query, f"{path}: query.{key}")
+    return config
 
 
 def check_against_database(config: Config, connection: Connection, path: Path) -> None:

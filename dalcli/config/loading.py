@@ -21,6 +21,7 @@ _MESSAGES = {
     "model_type": "should have keys of its own below it",
     "tuple_type": "should be a list",
     "invalid_key": "a key should be text",
+    "string_pattern_mismatch": "should be auto, cpu, cuda, cuda:1 or mps",  # device is the one key with a pattern
 }
 
 

@@ -20,8 +20,11 @@ from pydantic import (
 )
 
 from dalcli.config.class_names import problem_with
+from dalcli.config.sizes import parse_bytes
 
 ImageSize = tuple[int, int]
+
+MAX_BUDGET = 10**9
 
 
 class Section(BaseModel):
@@ -36,7 +39,10 @@ class Section(BaseModel):
         if not isinstance(value, bool) or info.field_name is None:
             return value
         word = "on" if value else "off"
-        if word in get_args(cls.model_fields[info.field_name].annotation):
+        annotation = cls.model_fields[info.field_name].annotation
+        if annotation is bool:
+            return value
+        if word in get_args(annotation):
             return word
         raise ValueError(f"{str(value).lower()} (or yes, no, on, off) means nothing here")
 
@@ -52,6 +58,18 @@ def _as_pair(value: object) -> object:
 def _as_gamma(value: object) -> object:
     """Accept ``inf`` written as text, since plain YAML reads it as a string."""
     return math.inf if isinstance(value, str) and value.lower() in {"inf", ".inf", "infinity"} else value
+
+
+def _as_batch_size(value: object) -> object:
+    """One message for everything that is neither ``auto`` nor a positive number."""
+    if value == "auto" or (isinstance(value, int) and value >= 1):
+        return value
+    raise ValueError("should be auto, or a number of images from 1 on")
+
+
+def _as_bytes(value: object) -> object:
+    """``2GiB`` is a number of bytes."""
+    return parse_bytes(value) if isinstance(value, str) else value
 
 
 Pixels = Annotated[int, Field(ge=1, le=4096)]
@@ -72,6 +90,11 @@ class DataConfig(Section):
         Annotated[int, Field(ge=0, le=255)], Annotated[int, Field(ge=0, le=255)], Annotated[int, Field(ge=0, le=255)]
     ] = Field((255, 255, 255), description="RGB colour that transparent pixels are composited on")
     workers: int | None = Field(None, ge=1, le=256, description="image decoding threads; default: processor cores")
+    cache: bool = Field(
+        True,
+        description="keep decoded pixels in `.dalcli/cache`, so that later rounds read no image file again; "
+        "the folder may be deleted at any time",
+    )
 
 
 class ModelConfig(Section):
@@ -134,7 +157,14 @@ class TrainingConfig(Section):
 class ScoringConfig(Section):
     """How the pool is scored."""
 
-    batch_size: int = Field(128, ge=1, description="images scored at once")
+    batch_size: Annotated[Annotated[int, Field(ge=1)] | Literal["auto"], BeforeValidator(_as_batch_size)] = Field(
+        "auto", description="images scored at once; auto: as many as pay off and fit memory_limit"
+    )
+    memory_limit: Annotated[Annotated[int, Field(ge=1_000_000)] | None, BeforeValidator(_as_bytes)] = Field(
+        None,
+        description="memory for activations, in bytes or with a unit (512MiB, 2GiB); "
+        "default: 2 GiB on a processor, 80% of what is free on a GPU",
+    )
     shard_size: int = Field(2048, ge=1, description="images per result file: what a killed `score` can lose at most")
 
 
@@ -149,7 +179,7 @@ class QueryConfig(Section):
         allow_inf_nan=True,
         description="weight of the interaction with the labeled set in Δ (Eq. 15); 0 to inf",
     )
-    budget: int | None = Field(None, ge=1, description="default of `query --budget`")
+    budget: int | None = Field(None, ge=1, le=MAX_BUDGET, description="default of `query --budget`")
     close_at: float = Field(
         1.0, gt=0, le=1, description="a batch closes once this fraction is answered; the rest is released"
     )

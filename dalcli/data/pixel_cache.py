@@ -70,7 +70,7 @@ class CachedPixels:
         self.writable = writable
         self._source = source
         self._digests = np.ascontiguousarray(digests)
-        self._folder = folder
+        self.folder = folder
         height, width, channels = source.shape
         self._segment_rows = max(1, segment_bytes // (height * width * channels))
         self._segments: list[Segment] = []
@@ -131,18 +131,13 @@ class CachedPixels:
     def _read_segment(
         self, number: int, rows: IntArray, places: IntArray, pixels: UInt8Array, targets: IntArray
     ) -> NDArray[np.bool_]:
-        """Copy ``places`` of one segment to ``pixels[targets]``; a segment that is damaged or gone is given up."""
-        segment = self._segments[number]
+        """Copy ``places`` of one segment to ``pixels[targets]``; which of them were there and intact."""
         try:
-            intact = segment.read_into(places, self._digests[rows], pixels, targets)
-        except (OSError, ValueError):
-            intact = np.zeros(len(rows), bool)
-        else:
-            if not intact.all():  # else every later run would find it damaged, and add the same images again
-                with suppress(OSError):
-                    segment.path.unlink(missing_ok=True)
-        if not intact.all():
+            intact = self._segments[number].read_into(places, self._digests[rows], pixels, targets)
+        except (OSError, ValueError):  # the file has gone
             self._where[self._where[:, 0] == number] = _ABSENT
+            return np.zeros(len(rows), bool)
+        self._where[rows[~intact]] = _ABSENT
         return intact
 
     def _remember(self, rows: IntArray, pixels: UInt8Array, wanted: IntArray) -> None:
@@ -165,9 +160,9 @@ class CachedPixels:
         pixels = self._pending[: len(rows)]
         self._pending, self._pending_rows = None, []
         self._where[rows] = _ABSENT
-        path = self._folder / f"segment-{uuid4().hex}{SUFFIX}"
+        path = self.folder / f"segment-{time.time_ns():020d}-{uuid4().hex[:8]}{SUFFIX}"
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(parents=True, exist_ok=True)
             write_segment(path, pixels, self._digests[rows])
             segment = Segment(path, self.shape)
         except (FileNotFoundError, DamagedSegmentError):  # somebody is deleting the cache: as if it had been written
@@ -181,7 +176,7 @@ class CachedPixels:
     def _open_segments(self) -> None:
         wanted = _keys(self._digests)
         order = np.argsort(wanted)
-        for path in sorted(self._folder.glob(f"segment-*{SUFFIX}")):
+        for path in sorted(self.folder.glob(f"segment-*{SUFFIX}")):  # of two copies the later one counts
             try:
                 segment = Segment(path, self.shape)
                 keys = _keys(segment.digests())

@@ -13,7 +13,8 @@ from dalcli.data.text import TextInput
 class LabelRow:
     """One answer of one labeler.
 
-    ``sample_ref`` is a sample id where the file has one, else the path or name as written. ``label`` is None for
+    ``sample_ref`` is a sample id where the file has one, else the path or name as written; ``path`` is the path
+    written beside a sample id, against which it can be checked ('' if there is none). ``label`` is None for
     "not labeled yet", and always for a skipped sample. ``annotator`` is '' if the file does not say. ``cost`` is in
     the user's currency, ``seconds`` the time taken. ``labeled_at`` is ISO 8601 in UTC with offset ``+00:00``: such
     texts sort by time.
@@ -27,6 +28,7 @@ class LabelRow:
     seconds: float | None = None
     labeled_at: str | None = None
     skipped: bool = False
+    path: str = ""
 
 
 class LabelFile(NamedTuple):

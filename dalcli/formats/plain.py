@@ -64,9 +64,12 @@ class _RowReader:
             raise BadCellError(record.problem)
         cells = record.cells
         skipped = flag("skipped", cells.get("skipped", ""))
+        sample_ref = self._sample_ref(cells)
+        path = cells[self.path_column] if self.path_column is not None else ""
         return LabelRow(
             line=record.line,
-            sample_ref=self._sample_ref(cells),
+            sample_ref=sample_ref,
+            path=path if is_sample_id(sample_ref) else "",
             label=None if skipped else cells["label"].strip() or None,
             annotator=cells.get("annotator", "").strip(),
             cost=amount("cost", cells.get("cost", ""), decimal_comma=self.decimal_comma),

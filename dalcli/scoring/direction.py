@@ -35,10 +35,15 @@ def normalised(direction: Mapping[str, Tensor], trainable: Mapping[str, nn.Param
     )
     scale = length if length > 0 else 1.0
     unit = {
-        name: (direction[name].detach().to(parameter.device, torch.float64) / scale).to(parameter.dtype)
+        name: _laid_out((direction[name].detach().to(parameter.device, torch.float64) / scale).to(parameter.dtype))
         for name, parameter in trainable.items()
     }
     return Direction(unit, length)
+
+
+def _laid_out(values: Tensor) -> Tensor:
+    """Kernels channels-last, as the images that they are applied to."""
+    return values.contiguous(memory_format=torch.channels_last) if values.dim() == 4 else values
 
 
 def random_direction(trainable: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:

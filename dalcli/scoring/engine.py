@@ -65,6 +65,7 @@ class GradientEngine:
         self._fallback = Fallback(model, self._note)
         self._admission = Admission(model, self._ownership, self._fallback, self._note)
         self._planar = any(isinstance(module, nn.Conv2d) for module in model.modules())
+        self._weight_bytes = sum(parameter.nbytes for parameter in model.parameters())
         self._sketcher: Sketcher | None = None
         self._direction_key: tuple[tuple[str, Tensor, int], ...] = ()
         self._direction: Direction | None = None
@@ -231,9 +232,12 @@ class GradientEngine:
             self._admission.admit(self._laid_out(inputs[: self._admission.samples]), self._run)
 
     def _pieces(self, inputs: Tensor) -> Iterable[slice]:
-        samples = inputs.shape[0]
-        step = 1 if self._admission.one_at_a_time else memory.samples_at_once(self._bytes_of(inputs), self._limit)
-        return [slice(start, min(start + step, samples)) for start in range(0, samples, step)]
+        if self._admission.one_at_a_time:
+            return memory.even_pieces(inputs.shape[0], 1)
+        per_sample = self._bytes_of(inputs)
+        most = memory.samples_at_once(per_sample, self._limit)
+        favourable = memory.favourable_samples(per_sample, self._weight_bytes, inputs.device)
+        return memory.even_pieces(inputs.shape[0], most if favourable is None else min(most, favourable))
 
     def _bytes_of(self, inputs: Tensor) -> int:
         """Activation bytes of one sample, measured once per shape."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 
@@ -9,6 +11,8 @@ from dalcli.scoring.passes import logits_of
 
 CACHE_BYTES = 4 * 2**20
 ACCELERATOR_CHUNK_BYTES = 256 * 2**20
+PIECE_BYTES = 16 * 2**20
+PIECE_PER_WEIGHT = 8
 
 
 def activation_bytes(model: nn.Module, sample: Tensor) -> int:
@@ -36,6 +40,24 @@ def activation_bytes(model: nn.Module, sample: Tensor) -> int:
 def samples_at_once(bytes_per_sample: int, limit_bytes: int) -> int:
     """Samples whose activations, with as much again for the layer at work, fit the limit; at least one."""
     return max(1, limit_bytes // max(1, 2 * bytes_per_sample))
+
+
+def favourable_samples(bytes_per_sample: int, weight_bytes: int, device: torch.device) -> int | None:
+    """Samples beyond which a pass gets no faster, or None where more are always better.
+
+    On a processor small activations stay in cache and in memory that is already mapped: a fresh page costs more to
+    map than to fill. Every pass also lays out all weights for the convolutions, so activations should outweigh them.
+    """
+    if device.type != "cpu":
+        return None
+    return max(1, max(PIECE_BYTES, PIECE_PER_WEIGHT * weight_bytes) // max(1, bytes_per_sample))
+
+
+def even_pieces(samples: int, most: int) -> list[slice]:
+    """As few slices over ``samples`` as hold at most ``most`` each, of nearly equal size."""
+    count = -(-samples // most)
+    edges = [samples * index // count for index in range(count + 1)]
+    return [slice(start, stop) for start, stop in itertools.pairwise(edges)]
 
 
 def chunk_bytes(device: torch.device, limit_bytes: int) -> int:

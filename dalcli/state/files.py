@@ -40,6 +40,7 @@ class Registration:
     moved_to_evaluation: int = 0
     already_trained: int = 0
     sample_keys: dict[str, int] = field(default_factory=dict)
+    test_paths: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,8 @@ def register(connection: Connection, records: Iterable[FileRecord], reserve: flo
             _without_bytes(connection, record)
             continue
         before = connection.execute("SELECT sample FROM file WHERE path = ?", (record.path,)).fetchone()
+        if record.purpose == "evaluation":
+            result.test_paths.add(record.path)
         key = _register_sample(connection, record, record.sample_id, reserve, result)
         result.sample_keys[record.path] = key
         connection.execute(
@@ -115,7 +118,9 @@ def _register_sample(
     if record.purpose == "evaluation" and known["purpose"] == "training":
         _serve_evaluation(connection, key, result)
     elif record.purpose != "evaluation" and known["purpose"] == "evaluation" and record.reserve_position >= reserve:
-        result.moved_to_evaluation += same_file is None
+        # Under the same name only if this very registration lists it in both: not when a test image is read again.
+        result.moved_to_evaluation += same_file is None or record.path in result.test_paths
+        result.test_paths.discard(record.path)
     return key
 
 

@@ -51,12 +51,13 @@ for labels in inbox/*.csv; do
   [[ -e $labels ]] || continue
   dal ingest-labels "$labels"
   if [[ $status -eq 3 ]]; then  # a bad file stays where it is; the others still count
+    [[ -e $labels ]] || continue  # none: another run has just taken it
     mail_it ingest-labels
     result=3
     continue
   fi
   go_on ingest-labels
-  mv -- "$labels" "inbox/done/$(date -u +%Y%m%dT%H%M%SZ)-${labels##*/}"
+  [[ ! -e $labels ]] || mv -- "$labels" "inbox/done/$(date -u +%Y%m%dT%H%M%SZ)-${labels##*/}"
 done
 
 dal train

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from dalcli_runner import environment, finish, message, ok, problems, run, run_process, start, write_labels
-from workspaces import add_model, dump, make
+from workspaces import add_model, dump, image, make
 
 
 @pytest.fixture
@@ -90,6 +90,7 @@ def test_1_when_standard_output_is_closed(root: Path) -> None:
         ("query", "--budget", "0"),
         ("query", "--budget", "-1"),
         ("query", "--budget", "x"),
+        ("query", "--budget", "99999999999999999999"),
         ("query", "--budget", "3", "--gamma", "-1"),
         ("query", "--budget", "3", "--gamma", "nan"),
         ("query", "--budget", "3", "--key", "k"),
@@ -163,6 +164,16 @@ def test_3_for_a_configuration_that_contradicts_the_workspace(root: Path, text: 
     refused = run(root, "query", "--budget", "1")
     assert refused.code == 3
     assert reason in refused.err
+    assert run(root, "train").err == refused.err  # not only once the night's training is done
+
+
+def test_3_for_an_unknown_strategy_before_a_workspace_is_made(tmp_path: Path) -> None:
+    (tmp_path / "dalcli.yaml").write_text("query: {strategy: margn}\n")
+    image(tmp_path / "photos" / "a.png", 1)
+    refused = run(tmp_path, "init", "photos", "--classes", "cat,dog")
+    assert refused.code == 3
+    assert message(refused)[0].endswith("dalcli.yaml: query.strategy: unknown strategy 'margn': did you mean 'margin'?")
+    assert not (tmp_path / ".dalcli").exists()
 
 
 def test_3_for_a_lost_configuration(root: Path) -> None:

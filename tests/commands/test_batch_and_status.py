@@ -123,6 +123,24 @@ def test_status_counts_what_there_is(root: Path) -> None:
     assert ok(root, "status", "--json").json["unscored"] == 0
 
 
+def test_status_is_readable_with_many_classes(tmp_path: Path) -> None:
+    root = make(tmp_path / "work", 3)
+    first, second, third = ok(root, "query", "--budget", "3").rows
+    labels = {first["sample_id"]: "cat", second["sample_id"]: "cat", third["sample_id"]: "c0"}
+    rows = "".join(f"{sample},{label}\n" for sample, label in labels.items())
+    (root / "l.csv").write_text(f"sample_id,label\n{rows}")
+    ok(root, "ingest-labels", "l.csv", "--allow-new-classes")
+    assert "labels per class    cat 2, dog 0, c0 1\n" in ok(root, "status").out.decode()
+    for number in range(1, 98):
+        image(root / "more" / f"c{number}" / "x.png", 200 + number)
+    names = "".join(f"more/c{number}/x.png,c{number}\n" for number in range(1, 98))
+    ok(root, "pool", "add", "more")
+    (root / "m.csv").write_text(f"path,label\n{names}")
+    ok(root, "ingest-labels", "m.csv", "--allow-new-classes")
+    assert "100 classes, from dog 0 to cat 2 (--json has all of them)\n" in ok(root, "status").out.decode()
+    assert len(ok(root, "status", "--json").json["labels_per_class"]) == 100
+
+
 def test_status_changes_nothing(root: Path) -> None:
     before = dump(root)
     first = ok(root, "status")

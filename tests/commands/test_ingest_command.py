@@ -290,6 +290,8 @@ def test_samples_never_issued_may_be_labeled(root: Path) -> None:
         "/data/local-files/?d=work/photos/0.png",
         "/data/local-files/?d=work%2Fphotos%2F0.png",
         "C:\\exports\\0.png",
+        " photos/0.png ",
+        "exports/0.png ",
         "{id}",
     ],
 )
@@ -320,3 +322,37 @@ def test_a_name_that_several_samples_have_is_ambiguous(root: Path) -> None:
     refused = run(root, "ingest-labels", "labels.csv")
     assert refused.code == 3
     assert problems(refused) == ["line 2: ambiguous path 'x.png': 2 samples have a file named 'x.png'"]
+
+
+def test_rows_torn_apart_by_sorting_one_column_are_refused(tmp_path: Path) -> None:
+    root = make(tmp_path / "work")
+    rows = ok(root, "query", "--budget", "3").rows
+    ids = sorted(row["sample_id"] for row in rows)
+    paths = sorted((row["path"] for row in rows), key=lambda path: path[::-1])
+    torn = [(sample, path) for sample, path in zip(ids, paths, strict=True)]
+    belong = {(row["sample_id"], row["path"]) for row in rows}
+    wrong = [number for number, pair in enumerate(torn, 2) if pair not in belong]
+    if not wrong:  # sorted into the right order by chance: tear by hand
+        torn = [(ids[0], paths[1]), (ids[1], paths[0]), (ids[2], paths[2])]
+        wrong = [2, 3]
+    (root / "l.csv").write_text("sample_id,path,label\n" + "".join(f"{s},{p},cat\n" for s, p in torn))
+    outcome = run(root, "ingest-labels", "l.csv")
+    assert outcome.code == 3
+    assert [f"line {number}:" in outcome.err for number in wrong] == [True] * len(wrong)
+    assert "name different images" in outcome.err
+    (root / "l.csv").write_text("sample_id,label\n" + "".join(f"{s},cat\n" for s, _ in torn))
+    ok(root, "ingest-labels", "l.csv")
+
+
+def test_a_path_unknown_today_beside_a_sample_id_does_no_harm(tmp_path: Path) -> None:
+    root = make(tmp_path / "work")
+    row = ok(root, "query", "--budget", "1").rows[0]
+    (root / "l.csv").write_text(f"sample_id,path,label\n{row['sample_id']},old/place.png,cat\n")
+    ok(root, "ingest-labels", "l.csv")
+
+
+def test_rows_matched_by_name_alone_are_counted(tmp_path: Path) -> None:
+    root = make(tmp_path / "work")
+    row = ok(root, "query", "--budget", "1").rows[0]
+    (root / "l.csv").write_text(f"path,label\nelsewhere/{Path(row['path']).name},cat\n")
+    assert "1 rows were matched by their file name alone" in ok(root, "ingest-labels", "l.csv").err

@@ -171,6 +171,15 @@ def test_an_image_in_pool_and_test_set_serves_evaluation(tmp_path: Path) -> None
     assert ask(tmp_path, "SELECT count(*) FROM sample WHERE purpose = 'evaluation'") == [(2,)]
 
 
+def test_a_test_list_of_images_that_are_in_the_pool_is_counted_too(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 5)
+    (tmp_path / "test.csv").write_text("path,label\nphotos/1.png,cat\nphotos/3.png,dog\n")
+    made = ok(tmp_path, "init", "photos", "--test", "test.csv", "--classes", "cat,dog")
+    assert "warning: 2 images are in the pool and in the test set: they serve evaluation only" in made.err
+    (tmp_path / "photos" / "1.png").touch()
+    assert "test set" not in ok(tmp_path, "pool", "add", "photos").err
+
+
 def test_an_existing_configuration_is_kept(tmp_path: Path) -> None:
     (tmp_path / "dalcli.yaml").write_text("# mine\nseed: 3\n")
     ok(tmp_path, "init", "--classes", "cat,dog")

@@ -229,6 +229,25 @@ def test_relocate_compares_bytes_first(root: Path) -> None:
     assert run(root, "pool", "relocate", "unknown", "pics").code == 3
 
 
+def test_relocate_is_not_held_up_by_images_that_were_missing_before(root: Path) -> None:
+    gone = root / "photos" / "2.png"
+    lost = sample_id(gone)
+    gone.unlink()
+    gone.symlink_to("nowhere")
+    ok(root, "pool", "add", "photos")
+    gone.unlink()
+    (root / "photos").rename(root / "pics")
+    moved = ok(root, "pool", "relocate", "photos", "pics")
+    assert moved.out == b"5 files are known at pics\n"
+    assert "1 files were missing before and are not at pics either" in moved.err
+    assert state_of(root, lost) == "quarantined"
+    assert ok(root, "pool", "relocate", "photos", "pics").out == moved.out
+    (root / "empty").mkdir()
+    before = dump(root)
+    assert run(root, "pool", "relocate", "photos", "empty").code == 3
+    assert dump(root) == before
+
+
 def test_relocate_brings_missing_images_back(root: Path) -> None:
     with_sample = ok(root, "pool", "list").rows[0]
     path = root / with_sample["path"]

@@ -295,6 +295,12 @@ def test_an_impossible_output_is_noticed_before_a_batch_is_issued(root: Path, ou
     assert ask(root, "SELECT * FROM batch") == []
 
 
+def test_output_to_standard_output_by_name(root: Path) -> None:
+    out = ok(root, "query", "--budget", "2").out
+    piped = finish(start(root, "query", "--budget", "2", "--output", "/dev/stdout"))
+    assert (piped.code, piped.out) == (0, out)
+
+
 def test_output_to_a_device_does_not_replace_it(root: Path, tmp_path: Path) -> None:
     link = tmp_path / "link.csv"
     link.symlink_to("/dev/null")

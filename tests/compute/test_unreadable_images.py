@@ -27,7 +27,7 @@ def edit(path: Path) -> None:
 
 
 def damage(path: Path) -> None:
-    """Break the bytes in a way that size and time do not show: decoding finds it."""
+    """Break the bytes in a way that size and time do not show: decoding finds it, if the pixels are not cached."""
     status = path.stat()
     path.write_bytes(path.read_bytes()[:60].ljust(status.st_size, b"\0"))
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
@@ -81,6 +81,7 @@ def test_scoring_goes_on_without_a_lost_image(
 def test_a_lost_labeled_image_leaves_the_labeled_gradient_of_the_others(
     trained: SmallPool, accident: Accident, reason: str
 ) -> None:
+    trained.configure(data={"cache": False})
     accident(trained.path(trained.pool("labeled")[0]))
     result = trained.json("score")
     assert result["labeled"] == 13
@@ -165,7 +166,8 @@ def test_a_disk_that_goes_while_scoring_sets_nothing_aside(trained: SmallPool, t
 def test_an_image_lost_while_training_is_set_aside_and_training_starts_over(
     labeled: SmallPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Sets too large to be kept decoded are read in every epoch.
+    # Without a cache, sets too large to be kept decoded are read in every epoch.
+    labeled.configure(data={"cache": False})
     monkeypatch.setattr(pixels, "KEPT_BYTES", 0)
     victim = labeled.path(labeled.pool("labeled")[5])
     original, calls = loop.train_epoch, []
@@ -194,6 +196,7 @@ def test_new_labels_whose_images_are_all_lost_do_not_make_a_new_version(trained:
 
 
 def test_an_image_lost_after_a_kill_makes_training_start_again_without_it(labeled: SmallPool) -> None:
+    labeled.configure(data={"cache": False})
     kill = SignalAtCall("dalcli.training.loop:train_epoch", 4)
     assert processes.run(labeled, ["train"], EveryEpoch(), kill).code == -signal.SIGKILL
     damage(labeled.path(labeled.pool("labeled")[2]))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from dalcli.data.pixel_cache import CachedPixels, cache_bytes
+from dalcli.data import pixel_cache
+from dalcli.data.pixel_cache import CachedPixels, cache_bytes, cache_name
 from dalcli.data.pixels import Failure, IntArray, UInt8Array, UnreadableImagesError
 
 SHAPE = (5, 4, 3)
@@ -156,3 +159,87 @@ def test_the_stated_size_is_the_size_on_disk(tmp_path: Path) -> None:
     pixels.flush()
     actual = sum(path.stat().st_size for path in (tmp_path / "c").iterdir())
     assert actual == pytest.approx(cache_bytes(40, SHAPE), abs=500)
+
+
+def test_an_image_that_was_damaged_is_added_once(tmp_path: Path) -> None:
+    first = cached(CountingSource([1, 2, 3, 4]), tmp_path / "c")
+    read_all(first)
+    (victim,) = (tmp_path / "c").iterdir()
+    data = bytearray(victim.read_bytes())
+    data[-7] ^= 1
+    victim.write_bytes(data)
+    decoded = []
+    for _ in range(3):
+        source = CountingSource([1, 2, 3, 4])
+        pixels = cached(source, tmp_path / "c")
+        read_all(pixels)
+        pixels.flush()
+        decoded.append(len(source.decoded))
+    assert decoded == [1, 0, 0]
+    assert len(list((tmp_path / "c").iterdir())) == 2
+
+
+def test_pixels_of_another_image_are_not_taken_for_it(tmp_path: Path) -> None:
+    first = cached(CountingSource([1, 2, 3, 4]), tmp_path / "c")
+    read_all(first)
+    (victim,) = (tmp_path / "c").iterdir()
+    data = victim.read_bytes()
+    one, two = (digests([number]).tobytes() for number in (1, 2))
+    swapped = data.replace(one, b"?" * 16).replace(two, one).replace(b"?" * 16, two)
+    assert swapped != data
+    victim.write_bytes(swapped)
+    source = CountingSource([1, 2, 3, 4])
+    read_all(cached(source, tmp_path / "c"))
+    assert sorted(source.decoded) == [1, 2]
+
+
+def test_what_cannot_be_written_is_read_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: object) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(pixel_cache, "write_segment", full)
+    source = CountingSource(list(range(9)))
+    pixels = cached(source, tmp_path / "c")
+    for _ in range(2):
+        read_all(pixels)
+    assert pixels.problem is not None
+    assert pixels.problem.errno == errno.ENOSPC
+    assert not list((tmp_path / "c").iterdir())
+
+
+def test_a_reader_that_must_not_write_adds_nothing(tmp_path: Path) -> None:
+    source = CountingSource(list(range(9)))
+    pixels = CachedPixels(source, digests(source.numbers), tmp_path / "c", 180, writable=False)
+    read_all(pixels)
+    pixels.flush()
+    assert not (tmp_path / "c").exists()
+
+
+def test_threads_share_one_object(tmp_path: Path) -> None:
+    numbers = list(range(60))
+    pixels = cached(CountingSource(numbers), tmp_path / "c", rows_per_segment=7)
+    wrong: list[int] = []
+
+    def work(seed: int) -> None:
+        rows = np.random.default_rng(seed).integers(0, 60, 300)
+        found = [pixels.read(np.array([row]))[0] for row in rows]
+        wrong.extend(int(row) for row, one in zip(rows, found, strict=True) if not np.array_equal(one, image(int(row))))
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    pixels.flush()
+    assert cached(CountingSource(numbers), tmp_path / "c").missing == 0
+
+
+def test_the_folder_is_named_after_everything_that_changes_pixels() -> None:
+    formats = [
+        ((8, 6), "pad", (0, 0, 0)),
+        ((6, 8), "pad", (0, 0, 0)),
+        ((8, 6), "crop", (0, 0, 0)),
+        ((8, 6), "pad", (0, 0, 1)),
+    ]
+    assert len({cache_name(*one) for one in formats}) == len(formats)

@@ -32,8 +32,8 @@ def test_all_columns() -> None:
         f"{TWO};b.png;dog;;;;;yes;blurred\n"
     )
     assert read(text).rows == [
-        LabelRow(2, ONE, "cat", "ann", 0.25, 3.5, "2030-01-31T11:00:00+00:00"),
-        LabelRow(3, TWO, None, skipped=True),
+        LabelRow(2, ONE, "cat", "ann", 0.25, 3.5, "2030-01-31T11:00:00+00:00", path="a.png"),
+        LabelRow(3, TWO, None, skipped=True, path="b.png"),
     ]
 
 
@@ -120,6 +120,7 @@ def test_our_own_batch_comes_back_as_not_labeled_yet_and_then_as_labels() -> Non
         BatchRow(TWO, "x.png", 2, None, None, None, "random", "active", "b-1"),
     ]
     sheet = render_batch(batch)
-    assert read(sheet) == LabelFile([LabelRow(2, ONE, None), LabelRow(4, TWO, None)], [])
+    rows = [LabelRow(2, ONE, None, path='odd, "name"\r.png'), LabelRow(4, TWO, None, path="x.png")]
+    assert read(sheet) == LabelFile(rows, [])
     filled = sheet.replace(b"b-1,\n", b"b-1,dog\n")
     assert [(row.sample_ref, row.label) for row in read(filled).rows] == [(ONE, "dog"), (TWO, "dog")]

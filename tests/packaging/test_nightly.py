@@ -152,6 +152,15 @@ def test_no_evaluation_labels_do_not_stop_the_night(scripted: Path) -> None:
     assert calls[-1] == "query"
 
 
+@pytest.mark.parametrize("status", [0, 3])
+def test_a_label_file_that_another_run_has_just_taken_is_no_trouble(scripted: Path, status: int) -> None:
+    program = scripted / "dalcli"
+    program.write_text(program.read_text().replace("shift\n", 'shift\n[ "$1" != ingest-labels ] || rm -- "$2"\n'))
+    result, calls = scripted_night(scripted, **{"ingest-labels": status})
+    assert (result.returncode, result.stderr) == (0, "")
+    assert calls == ["ingest-labels", "train", "evaluate", "score", "query"]
+
+
 def test_a_missing_workspace_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
     result = night(tmp_path / "nowhere", tmp_path / "bin")

@@ -54,13 +54,18 @@ class Convolution:
         return Outer(positions, self.channels_out, patch, self.groups, self.item)
 
 
-def _weight_gradient(layer: Convolution, inputs: Tensor, gradient: Tensor, samples: int) -> Tensor:
-    """torch's own weight gradient, with ``samples`` of them folded into the groups -> (samples·G·O, C, kh, kw)."""
+def _weight_gradient(
+    layer: Convolution, inputs: Tensor, gradient: Tensor, samples: int, like: Tensor | None = None
+) -> Tensor:
+    """torch's own weight gradient, with ``samples`` of them folded into the groups -> (samples·G·O, C, kh, kw).
+
+    ``like`` has that shape and lies as the inputs do: torch lays out the weight it is given, values it never reads.
+    """
     shape = (samples * layer.weight_shape[0], *layer.weight_shape[1:])
     result: Tensor = torch.ops.aten.convolution_backward(
         gradient,
         inputs,
-        inputs.new_empty(1).expand(shape),
+        inputs.new_empty(1).expand(shape) if like is None else like,
         None,
         layer.stride,
         layer.padding,
@@ -84,9 +89,12 @@ def one_by_one(layer: Convolution, inputs: Tensor, gradient: Tensor, wanted: Wan
 
     along, projection = wanted.along, wanted.projection
     norms, inners, sketches, ordered, places = [], [], [], None, None
+    last = inputs.is_contiguous(memory_format=torch.channels_last)
+    layout = torch.channels_last if last else torch.contiguous_format
+    like = torch.empty(layer.weight_shape, dtype=inputs.dtype, device=inputs.device, memory_format=layout)
     for index in range(inputs.shape[0]):
         one = slice(index, index + 1)
-        weight = _weight_gradient(layer, inputs[one], gradient[one], 1)
+        weight = _weight_gradient(layer, inputs[one], gradient[one], 1, like)
         norms.append(torch.linalg.vector_norm(weight))
         if along is not None:
             if ordered is None:

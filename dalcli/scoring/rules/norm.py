@@ -8,6 +8,7 @@ from torch.nn import functional
 from torchvision.models.convnext import LayerNorm2d
 
 from dalcli.scoring.rules.base import Contribution, LayerCall, UnsupportedCallError, of_gradients, register
+from dalcli.scoring.rules.sums import chunks
 
 
 def _per_channel(values: Tensor) -> Tensor:
@@ -42,8 +43,11 @@ class BatchNormRule:
         if "weight" in call.wanted:
             mean = module.running_mean.view(1, -1, *[1] * (call.inputs.dim() - 2))
             # The mean leaves before the product: Σ δx − μ Σ δ would cancel where |μ| is far above σ.
-            centred = (call.inputs - mean).mul_(call.gradient)
-            weight = _per_channel(centred) * torch.rsqrt(module.running_var + module.eps)
+            sums = [
+                _per_channel((call.inputs[piece] - mean).mul_(call.gradient[piece]))
+                for piece in chunks(call.inputs.shape[0], call.inputs[:1].nbytes, call.chunk_bytes // 2)
+            ]
+            weight = torch.cat(sums) * torch.rsqrt(module.running_var + module.eps)
         return _affine(call, weight, _per_channel(call.gradient) if "bias" in call.wanted else None)
 
 
