@@ -2,10 +2,9 @@
 
     python benchmarks/score_pass.py [--images N ...] [--size PIXELS] [--model NAME] [--repeats R]
 
-Every figure comes from a process of its own, engine and command in turns; times are medians, without the start of
-Python.
-"engine" is the same batches, ready in memory, through ``GradientEngine.score``, its self-check included; "cache" and
-"decode" are the whole command with and without cached pixels, from reading the database to the last shard's row.
+Every figure comes from a process of its own, engine and command in turns; times are medians, without
+Python's start. "engine" is the same batches, ready in memory, through ``GradientEngine.score``, self-check included;
+"cache" and "decode" are the whole command with and without cached pixels, from the database to the last shard's row.
 "foretold" is what ``score --dry-run`` said just before. Memory is the process's peak.
 """
 
