@@ -16,7 +16,7 @@ from typing import NoReturn
 
 import typer
 
-from dalcli.cli.streams import OutputClosed, say, silence_stdout
+from dalcli.cli.streams import OutputClosed, say, settle_stdout, silence_stdout
 from dalcli.errors import BadInputError, DalcliError, ExitCode
 
 # Typer's private copy of click has no public name for the base class of its command-line errors.
@@ -103,6 +103,7 @@ def _explain(error: DalcliError) -> None:
 
 
 def _system_failure(error: OSError) -> int:
+    settle_stdout()
     where = f"{error.filename}: " if error.filename else ""
     say(f"error: {where}{error.strerror or error}; nothing that was complete is lost")
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:

@@ -54,6 +54,15 @@ def write_data(data: bytes, remedy: str) -> None:
         raise DalcliError(f"cannot write to standard output: {error.strerror}", remedy) from None
 
 
+def settle_stdout() -> None:
+    """Get rid of what cannot be written: else the interpreter tries again on its way out and exits with 120."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        silence_stdout()
+
+
 def silence_stdout() -> None:
     """Point stdout at nothing, so that the interpreter's own last flush cannot fail."""
     try:
