@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from dalcli.commands import score_state
+from dalcli.commands.freshness import require_fresh
 from dalcli.commands.session import Session
 from dalcli.config.schema import QueryConfig
 from dalcli.config.seeding import derive_seed
 from dalcli.data.identity import digests, id_from_digest
-from dalcli.errors import NothingLeftError, NotReadyError
+from dalcli.errors import NothingLeftError
 from dalcli.formats import batch_csv
 from dalcli.scoring.table import ScoreTable
 from dalcli.state import batches, catalog, classes, scores, versions
@@ -88,7 +89,7 @@ def look(connection: Connection, session: Session, wish: Wish) -> Situation:
         raise _nothing_left(connection, wish.purpose)
     model = versions.newest(connection) if wish.purpose == "training" else None
     if model is not None and not wish.stale_ok:
-        _check_fresh(connection, model)
+        require_fresh(connection, model, "choose")
     name, strategy = _strategy(wish, model)
     unscored, table = 0, None
     if model is not None:
@@ -140,15 +141,6 @@ def _nothing_left(connection: Connection, purpose: Purpose) -> NothingLeftError:
     return NothingLeftError(
         f"no {purpose} sample is left to label: 0 unlabeled" + (f", {states}" if states else ""), remedy
     )
-
-
-def _check_fresh(connection: Connection, model: ModelVersion) -> None:
-    newer = versions.newer_labels(connection, model)
-    if newer:
-        raise NotReadyError(
-            f"{newer} labels are newer than model {model.version}",
-            "run `dalcli train` first, or pass --stale-ok to choose with the old model",
-        )
 
 
 def _strategy(wish: Wish, model: ModelVersion | None) -> tuple[str, Strategy]:

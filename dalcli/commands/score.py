@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dalcli.commands.freshness import require_fresh
 from dalcli.commands.labeled_gradient import LABELED_GRADIENT_NAME, LabeledGradient, labeled_gradient, stored
 from dalcli.commands.score_shards import ShardWriter
 from dalcli.commands.score_state import is_intact, missing, score_fingerprint
@@ -68,12 +69,8 @@ def newest(session: Session, stale_ok: bool) -> ModelVersion:
         model = versions.newest(connection)
         if model is None:
             raise NotReadyError("there is no model yet", "train one: dalcli train")
-        newer = versions.newer_labels(connection, model)
-    if newer and not stale_ok:
-        raise NotReadyError(
-            f"{newer} labels are newer than model {model.version}",
-            "run `dalcli train` first, or pass --stale-ok to score with the old model",
-        )
+        if not stale_ok:
+            require_fresh(connection, model, "score")
     return model
 
 
