@@ -1,6 +1,6 @@
 """Accuracy by number of labels for every strategy, on scikit-learn's digits, through the real commands.
 
-    python benchmarks/digits_strategies.py [--seeds 3] [--rounds 6] [--budget 40]
+    python benchmarks/digits_strategies.py [--seeds 3] [--rounds 6] [--budget 40] [--device cuda]
 
 Prints mean and standard deviation of test accuracy over seeds. All strategies of a seed share the first batch, the
 test set and the training settings (sample_configs/digits/dalcli.yaml). A small honest check, not a study: three
@@ -49,13 +49,13 @@ def label(workspace: Path, truth: dict[str, str], query: bytes) -> None:
     command(workspace, "ingest-labels", str(workspace / "labels.csv"))
 
 
-def curve(strategy: str, seed: int, rounds: int, budget: int) -> dict[int, float]:
+def curve(strategy: str, seed: int, rounds: int, budget: int, device: str) -> dict[int, float]:
     """Test accuracy by number of labels for one strategy and seed."""
     with tempfile.TemporaryDirectory() as folder:
         workspace = Path(folder)
         subprocess.run([sys.executable, str(DIGITS / "prepare.py"), folder], check=True)
         settings = yaml.safe_load((DIGITS / "dalcli.yaml").read_text())
-        settings["seed"] = seed
+        settings |= {"seed": seed, "device": device}
         settings["query"]["strategy"] = strategy
         (workspace / "dalcli.yaml").write_text(yaml.safe_dump(settings))
         with (workspace / "truth.csv").open(newline="") as file:
@@ -76,11 +76,14 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--budget", type=int, default=40)
+    parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     sizes = [options.budget * (number + 1) for number in range(options.rounds + 1)]
     print("labels      " + "".join(f"{size:>14d}" for size in sizes), flush=True)
     for strategy in STRATEGIES:
-        curves = [curve(strategy, seed, options.rounds, options.budget) for seed in range(options.seeds)]
+        curves = [
+            curve(strategy, seed, options.rounds, options.budget, options.device) for seed in range(options.seeds)
+        ]
         cells = []
         for size in sizes:
             values = [100 * found[size] for found in curves]

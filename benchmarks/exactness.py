@@ -1,6 +1,6 @@
 """Every torchvision family, as it ships, against one-sample-at-a-time float64 autograd.
 
-    python benchmarks/exactness.py [MODEL...]
+    python benchmarks/exactness.py [MODEL...] [--device cuda]
 
 Random weights, two images of the smallest size the family takes. Errors are in units of the tolerance's scale: of
 ‖g‖² for the norm and of ‖g‖·‖V‖ for the inner product, V being a sum of gradients for random labels. The last columns
@@ -9,11 +9,12 @@ say how many parameters (tensors) rules and the fallback account for; the rest h
 
 from __future__ import annotations
 
-import argparse
 import math
 import time
+from collections.abc import Sequence
 
 import torch
+from measuring import machine, parser
 from torch import nn
 from torchvision import models
 
@@ -57,12 +58,12 @@ def build(name: str, options: dict[str, object]) -> nn.Module:
     return model
 
 
-def check(name: str) -> float:
+def check(name: str, device: str) -> float:
     """Print one row; returns the larger error."""
     size, options = FAMILIES[name]
-    model = build(name, options)
-    inputs = torch.randn(2, 3, size, size, dtype=torch.float64)
-    direction = reference_labeled_gradient(model, [(inputs, torch.tensor([0, 1]))])
+    model = build(name, options).to(device)
+    inputs = torch.randn(2, 3, size, size, dtype=torch.float64).to(device)
+    direction = reference_labeled_gradient(model, [(inputs, torch.tensor([0, 1], device=device))])
     engine = GradientEngine(model, head=None, memory_limit_bytes=8 * 2**30)
     start = time.perf_counter()
     scores = engine.score(inputs, direction)
@@ -84,14 +85,16 @@ def check(name: str) -> float:
     return max(norm_error, inner_error)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="*", metavar="MODEL", help="default: all")
-    parser.add_argument("--threads", type=int, default=2)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+def main(arguments: Sequence[str] | None = None) -> int:
+    found = parser(__doc__)
+    found.add_argument("models", nargs="*", metavar="MODEL", help=f"of {', '.join(FAMILIES)}; default: all")
+    options = found.parse_args(arguments)
+    unknown = set(options.models) - FAMILIES.keys()
+    if unknown:
+        found.error(f"no such model: {', '.join(sorted(unknown))}")
+    print(machine(options))
     print("model                size  norm err  inner err seconds  rules  fallback")
-    worst = max(check(name) for name in options.models or FAMILIES)
+    worst = max(check(name, options.device) for name in options.models or FAMILIES)
     print(f"worst {worst:.1e}")
     return 0 if worst < 1e-9 else 1
 

@@ -1,5 +1,7 @@
 """What others do for ‖g_u‖² and ⟨g_u, V⟩ of every sample: vmap(grad), Opacus, BackPACK, and a loop over samples.
 
+Not a benchmark itself: ``engine.py`` lets them compete.
+
 All run in eval mode where they can, on copies without in-place activations, in chunks: each holds the gradients of a
 whole chunk. Opacus and BackPACK are optional; install them beside the project, not into it:
 
@@ -11,7 +13,8 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -85,7 +88,15 @@ def _plain_copy(model: nn.Module) -> nn.Module:
     return twin
 
 
-def _first_line(refusal: Exception) -> str:
+@contextmanager
+def _hooks_unremarked() -> Iterator[None]:
+    """Without torch's warning that images need no gradients, which is so for all contestants."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Full backward hook is firing")
+        yield
+
+
+def first_line(refusal: Exception) -> str:
     return (str(refusal) or type(refusal).__name__).splitlines()[0][:100]
 
 
@@ -98,11 +109,12 @@ def opacus(model: nn.Module, direction: Mapping[str, Tensor]) -> Method:
     try:
         wrapped = GradSampleModule(_plain_copy(model), loss_reduction="sum", strict=True)
     except NotImplementedError as refusal:
-        raise UnavailableError(f"Opacus refuses this model: {_first_line(refusal)}") from None
+        raise UnavailableError(f"Opacus refuses this model: {first_line(refusal)}") from None
 
     def method(inputs: Tensor, labels: Tensor) -> Totals:
         wrapped.train()
-        functional.cross_entropy(wrapped(inputs), labels, reduction="sum").backward()
+        with _hooks_unremarked():
+            functional.cross_entropy(wrapped(inputs), labels, reduction="sum").backward()
         named = wrapped._module.named_parameters()
         found = _summed(((name, parameter.grad_sample) for name, parameter in named), direction)
         wrapped.zero_grad(set_to_none=True)
@@ -124,13 +136,13 @@ def backpack(model: nn.Module, direction: Mapping[str, Tensor]) -> Method:
             warnings.simplefilter("ignore")
             extended = extend(_plain_copy(model).eval(), use_converter=True)
     except Exception as refusal:  # the converter gives up in many ways
-        raise UnavailableError(f"BackPACK cannot convert this model: {_first_line(refusal)}") from None
+        raise UnavailableError(f"BackPACK cannot convert this model: {first_line(refusal)}") from None
     loss = extend(nn.CrossEntropyLoss(reduction="sum"))
     names = {id(parameter): name for name, parameter in extended.named_parameters()}
     known = _matched(extended, model)
 
     def method(inputs: Tensor, labels: Tensor) -> Totals:
-        with recording(BatchGrad()):
+        with recording(BatchGrad()), _hooks_unremarked():
             loss(extended(inputs), labels).backward()
         found = _summed(
             ((known[names[id(parameter)]], parameter.grad_batch) for parameter in extended.parameters()), direction

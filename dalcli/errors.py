@@ -72,3 +72,25 @@ class NothingLeftError(DalcliError):
     """No sample is left to hand out."""
 
     exit_code = ExitCode.NOTHING_LEFT
+
+
+class PeerError(DalcliError):
+    """Another process of the same ``torchrun`` failed; it ended with ``exit_code``."""
+
+    def __init__(self, message: str, remedy: str | None, exit_code: ExitCode) -> None:
+        super().__init__(message, remedy)
+        self.exit_code = exit_code
+
+
+class ToldError(DalcliError):
+    """The end of a process of a ``torchrun`` because of a failure that another one tells: it prints nothing, exit 0.
+
+    A process that failed first would have torchrun end the one that is about to speak. ``bug``: it was one of dalcli,
+    here, and is the exception's cause.
+    """
+
+    exit_code = ExitCode.DONE
+
+    def __init__(self, bug: bool = False) -> None:
+        super().__init__("another process of this torchrun says what happened")
+        self.bug = bug

@@ -35,7 +35,9 @@ class Feedback(Protocol):
         ...
 
 
-class _SilentTask:
+class SilentTask:
+    """Counts nothing."""
+
     def advance(self, amount: int = 1, info: str | None = None) -> None:
         pass
 
@@ -51,4 +53,4 @@ class SilentFeedback:
 
     @contextmanager
     def task(self, label: str, total: int | None, unit: str = "images") -> Iterator[Task]:
-        yield _SilentTask()
+        yield SilentTask()

@@ -175,9 +175,18 @@ def config_page() -> str:
     plain = {name: key for name, key in schema["properties"].items() if name not in sections}
     parts += ["## Top level", _keys("", plain)]
     for name, key in sections.items():
-        definition = schema["$defs"][_section(key)]
-        parts += [f"## `{name}`", definition["description"], _keys(f"{name}.", definition["properties"])]
+        parts += _described(name, schema["$defs"][_section(key)], schema["$defs"])
     return "\n\n".join(parts) + "\n"
+
+
+def _described(name: str, definition: Mapping[str, Any], definitions: Mapping[str, Any]) -> list[str]:
+    """A section with its keys, then the sections inside it."""
+    plain = {key: value for key, value in definition["properties"].items() if not _section(value)}
+    parts = [f"## `{name}`", definition["description"], _keys(f"{name}.", plain)]
+    for key, value in definition["properties"].items():
+        if _section(value):
+            parts += _described(f"{name}.{key}", definitions[_section(value)], definitions)
+    return parts
 
 
 def _section(key: Mapping[str, Any]) -> str:

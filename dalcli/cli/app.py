@@ -27,6 +27,9 @@ from dalcli.cli.options import (
     session_of,
 )
 from dalcli.cli.pool_app import pool_app
+from dalcli.cli.simulate_app import EXAMPLE as SIMULATE_EXAMPLE
+from dalcli.cli.simulate_app import simulate
+from dalcli.cli.torchrun import refuse_others, speaks
 
 app = typer.Typer(
     name="dalcli",
@@ -67,6 +70,7 @@ def _version(value: bool) -> None:
 
 @app.callback(epilog=EXIT_CODES)
 def root(
+    context: typer.Context,
     directory: RootDirectory = None,
     quiet: Quiet = False,
     version: Annotated[
@@ -74,6 +78,7 @@ def root(
     ] = False,
 ) -> None:
     """Spend a labeling budget well: hand out the images worth labeling next, round after round."""
+    refuse_others(context.invoked_subcommand)
     remember(directory, quiet)
 
 
@@ -105,17 +110,29 @@ def init(
     render.show(result, json)
 
 
-@app.command(epilog="Example: dalcli train && dalcli score && dalcli evaluate")
+@app.command(
+    epilog="Examples: dalcli train && dalcli score && dalcli evaluate; "
+    "torchrun --nproc-per-node 4 -m dalcli train splits every batch among processes."
+)
 def train(wait: Wait = 0.0, directory: Directory = None, json: Json = False, quiet: Quiet = False) -> None:
     """Train on the labels there are, to convergence, starting from the previous model."""
     from dalcli.cli import render
     from dalcli.commands import train as command
+    from dalcli.training.ranks import joined
 
-    with session_of(directory, quiet) as session:
-        render.show(command.run(session, wait=wait), json)
+    with joined() as ranks:
+        if not ranks.main:
+            from dalcli.commands.train_team import serve
+
+            serve(directory_of(directory), ranks)
+            return
+        with session_of(directory, quiet) as session:
+            render.show(command.run(session, wait=wait, ranks=ranks), json)
 
 
-@app.command(epilog="Example: dalcli score")
+@app.command(
+    epilog="Examples: dalcli score; torchrun --nproc-per-node 4 -m dalcli score shares the work among processes."
+)
 def score(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what time, memory and disk it would take; change nothing.")
@@ -128,15 +145,24 @@ def score(
 ) -> None:
     """Score the pool with the newest model; a killed run continues."""
     from dalcli.cli import render
+
+    if dry_run:
+        from dalcli.commands import score_estimate
+
+        if speaks():
+            with session_of(directory, quiet) as session:
+                render.show(score_estimate.run(session, stale_ok=stale_ok), json)
+        return
     from dalcli.commands import score as command
+    from dalcli.commands.score_team import serve
+    from dalcli.training.ranks import joined
 
-    with session_of(directory, quiet) as session:
-        if dry_run:
-            from dalcli.commands import score_estimate
-
-            render.show(score_estimate.run(session, stale_ok=stale_ok), json)
-        else:
-            render.show(command.run(session, stale_ok=stale_ok, wait=wait), json)
+    with joined() as ranks:
+        if not ranks.main:
+            serve(directory_of(directory), ranks)
+            return
+        with session_of(directory, quiet) as session:
+            render.show(command.run(session, stale_ok=stale_ok, wait=wait, ranks=ranks), json)
 
 
 @app.command(epilog="Example: dalcli query --budget 250 > to_label.csv")
@@ -219,6 +245,55 @@ def evaluate(
         render.show(command.run(session, model), json)
 
 
+@app.command(epilog="Example: dalcli diagnose --budget 100")
+def diagnose(
+    budget: Annotated[
+        int | None,
+        typer.Option(
+            help="Size of the batches; default: the batch issued with the model, query.budget, or the last batch's.",
+            metavar="N",
+        ),
+    ] = None,
+    samples: Annotated[
+        int, typer.Option(help="Images of each set in the tangent kernel, at most.", metavar="N")
+    ] = 256,
+    random_batches: Annotated[
+        int, typer.Option(help="Random batches for the approximation ratio and Kendall's tau.", metavar="N")
+    ] = 100,
+    ridge: Annotated[
+        float, typer.Option(help="Added to the kernel's diagonal, in units of its mean.", metavar="λ")
+    ] = 1e-3,
+    sketch: Annotated[
+        int | None,
+        typer.Option(
+            help="Sketch the kernel in N numbers per class gradient; 0: exact; default: exact while affordable.",
+            metavar="N",
+        ),
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(help="True labels of pool images, for Kendall's tau only; nothing is recorded.", metavar="FILE"),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Diagnose this version; default: the newest.", metavar="VERSION")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Of every random draw; default: the configuration's.", metavar="N")
+    ] = None,
+    directory: Directory = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Check the theory behind the scores: batch size, convergence, drift of the labeled set. Changes nothing."""
+    from dalcli.cli import render
+    from dalcli.commands import diagnose as command
+
+    options = command.Options(budget, samples, random_batches, ridge, sketch, labels, model, seed)
+    command.check(options)
+    with session_of(directory, quiet) as session:
+        render.show(command.run(session, options), json)
+
+
 @app.command(epilog="Example: dalcli status")
 def status(directory: Directory = None, json: Json = False, quiet: Quiet = False) -> None:
     """Show where the loop stands and what to do next."""
@@ -227,3 +302,6 @@ def status(directory: Directory = None, json: Json = False, quiet: Quiet = False
 
     with session_of(directory, quiet) as session:
         render.show(command.run(session), json)
+
+
+app.command(epilog=SIMULATE_EXAMPLE)(simulate)

@@ -17,7 +17,8 @@ from typing import NoReturn
 import typer
 
 from dalcli.cli.streams import OutputClosed, say, settle_stdout, silence_stdout
-from dalcli.errors import BadInputError, DalcliError, ExitCode
+from dalcli.cli.torchrun import report, speaks
+from dalcli.errors import BadInputError, DalcliError, ExitCode, ToldError
 
 # Typer's private copy of click has no public name for the base class of its command-line errors.
 _CommandLineError: type[Exception] = next(
@@ -39,19 +40,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         except (OutputClosed, BrokenPipeError):
             silence_stdout()
             return ExitCode.DONE
+        except ToldError as error:
+            if error.bug:
+                _log(arguments, traceback.format_exc())
+            return error.exit_code
         except DalcliError as error:
             _explain(error)
             return error.exit_code
         except (KeyboardInterrupt, typer.Abort):
-            say("interrupted; progress is kept: run the same command again to continue")
+            _ended("interrupted")
             return ExitCode.INTERRUPTED
         except Terminated:
-            say("terminated; progress is kept: run the same command again to continue")
+            _ended("terminated")
             return ExitCode.TERMINATED
         except OSError as error:
             return _system_failure(error)
         except MemoryError:
-            say("error: out of memory")
+            _error("out of memory")
             say("lower training.batch_size, scoring.batch_size or data.image_size")
             return ExitCode.FAILED
         except Exception:
@@ -79,20 +84,32 @@ def _run(argv: Sequence[str]) -> int:
     return status if isinstance(status, int) else ExitCode.DONE
 
 
+def _error(text: str, remedy: str = "") -> None:
+    say(f"error: {text}")
+    report(f"{text}\n{remedy}".strip())
+
+
+def _ended(how: str) -> None:
+    if speaks():
+        say(f"{how}; progress is kept: run the same command again to continue")
+
+
 def _usage(error: Exception) -> int:
+    if not speaks():  # the first process finds the same
+        return ExitCode.DONE
     context = getattr(error, "ctx", None)
     if type(error).__name__ == "NoArgsIsHelpError":  # its message is the whole help text
         for line in error.format_message().splitlines():  # type: ignore[attr-defined]
             say(line)
         return ExitCode.USAGE
-    say(f"error: {error.format_message()}")  # type: ignore[attr-defined]
+    _error(error.format_message())  # type: ignore[attr-defined]
     if context is not None:
         say(f"try: {context.command_path} --help")
     return ExitCode.USAGE
 
 
 def _explain(error: DalcliError) -> None:
-    say(f"error: {error.message}")
+    _error(error.message, error.remedy or "")
     if isinstance(error, BadInputError):
         for problem in error.problems[:PROBLEMS_SHOWN]:
             say(f"  {problem}")
@@ -105,7 +122,7 @@ def _explain(error: DalcliError) -> None:
 def _system_failure(error: OSError) -> int:
     settle_stdout()
     where = f"{error.filename}: " if error.filename else ""
-    say(f"error: {where}{error.strerror or error}; nothing that was complete is lost")
+    _error(f"{where}{error.strerror or error}; nothing that was complete is lost")
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         say("free some disk space and run the same command again")
     return ExitCode.FAILED
@@ -113,7 +130,7 @@ def _system_failure(error: OSError) -> int:
 
 def _bug(arguments: Sequence[str]) -> int:
     text = traceback.format_exc()
-    say(f"error: a bug in dalcli: {text.splitlines()[-1]}; the traceback is in {_log(arguments, text)}")
+    _error(f"a bug in dalcli: {text.splitlines()[-1]}; the traceback is in {_log(arguments, text)}")
     return ExitCode.BUG
 
 

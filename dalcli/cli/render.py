@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dalcli.cli import render_loop, render_model, render_pool
+from dalcli.cli import render_diagnose, render_loop, render_model, render_pool, render_simulation
 from dalcli.cli.streams import write_data
 from dalcli.errors import BadInputError
 from dalcli.state.atomic import write_bytes
@@ -30,6 +30,9 @@ _RENDERERS: dict[str, Callable[[Any], str]] = {
     "ScoreResult": render_model.score,
     "ScoreEstimate": render_model.score_estimate,
     "EvaluateResult": render_model.evaluate,
+    "SimulateResult": render_simulation.simulation,
+    "SimulateEstimate": render_simulation.estimate,
+    "DiagnoseResult": render_diagnose.diagnose,
 }
 
 

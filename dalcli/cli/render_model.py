@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from dalcli.commands.score import ScoreResult
     from dalcli.commands.score_estimate import ScoreEstimate
     from dalcli.commands.train import TrainResult
+    from dalcli.scoring.labeled_sketch import SketchReport
+    from dalcli.scoring.recall import PrescreenRecall
 
 
 def train(result: TrainResult) -> str:
@@ -42,8 +44,25 @@ def score(result: ScoreResult) -> str:
                 ("scored samples", result.samples),
                 ("shards", result.shards),
                 ("labeled set", f"{result.labeled} samples, ‖G_S‖ = {result.labeled_gradient_norm:.6g}"),
+                *([] if result.sketch is None else [("sketches", _sketch(result.sketch))]),
+                *([] if result.prescreen is None else [("prescreen", _prescreen(result.prescreen))]),
             ]
         )
+    )
+
+
+def _sketch(report: SketchReport) -> str:
+    if report.inner_rms is None:
+        return f"{report.dimension} numbers, error unknown"
+    return f"{report.dimension} numbers, inner products off by {report.inner_rms:.3f} (expected {report.expected:.3f})"
+
+
+def _prescreen(found: PrescreenRecall) -> str:
+    scored = f"{found.scored} of {found.samples} samples scored exactly"
+    if found.recall is None or found.recall_at_least is None:
+        return f"{scored}, recall unknown"
+    return (
+        f"{scored}, recall of the top {found.budget} {percent(found.recall)}, at least {percent(found.recall_at_least)}"
     )
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from dalcli.commands import score_state
 from dalcli.commands.freshness import require_fresh
+from dalcli.commands.prescreened import other_gamma, select_exact
 from dalcli.commands.session import Session
 from dalcli.config.schema import QueryConfig
 from dalcli.config.seeding import derive_seed
@@ -56,6 +57,9 @@ class Situation:
     model: ModelVersion | None
     unscored: int
     table: ScoreTable | None
+    labeled: Sequence[str] = ()
+    in_flight: Sequence[str] = ()
+    prescreen_gamma: float | None = None
 
     @property
     def needs_scores(self) -> bool:
@@ -74,6 +78,8 @@ class Choice:
     strategy: str
     model: ModelVersion | None
     non_finite: int
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def look(connection: Connection, session: Session, wish: Wish) -> Situation:
@@ -91,8 +97,9 @@ def look(connection: Connection, session: Session, wish: Wish) -> Situation:
     if model is not None and not wish.stale_ok:
         require_fresh(connection, model, "choose")
     name, strategy = _strategy(wish, model)
-    unscored, table = 0, None
+    unscored, table, settings = 0, None, None
     if model is not None:
+        settings = score_state.recorded(connection, model)
         unscored = len(score_state.missing(connection, session.workspace, session.config, model))
         folder = session.workspace.score_folder(model.version)
         shards = [folder / shard.file for shard in scores.shards(connection, model.key)]
@@ -106,6 +113,9 @@ def look(connection: Connection, session: Session, wish: Wish) -> Situation:
         model=model,
         unscored=unscored,
         table=table,
+        labeled=catalog.sample_ids(connection, "training", "labeled") if table is not None else (),
+        in_flight=catalog.sample_ids(connection, "training", "in flight") if table is not None else (),
+        prescreen_gamma=settings.gamma if settings is not None and settings.prescreened else None,
     )
 
 
@@ -115,19 +125,23 @@ def choose(session: Session, wish: Wish, situation: Situation) -> Choice:
         images = situation.eligible[: wish.budget]
         rows = [_row(rank, image, EVALUATION_STRATEGY, "evaluation") for rank, image in enumerate(images, 1)]
         return _choice(session.workspace, situation, images, rows, non_finite=0)
-    selection = situation.strategy.select(
-        Request(
-            budget=wish.budget,
-            eligible=SampleSet(digests([image.sample_id for image in situation.eligible])),
-            seed=derive_seed(session.config.seed, "query", situation.batch_id),
-            table=situation.table,
-        )
+    request = Request(
+        budget=wish.budget,
+        eligible=SampleSet(digests([image.sample_id for image in situation.eligible])),
+        seed=derive_seed(session.config.seed, "query", situation.batch_id),
+        table=situation.table,
+        labeled=SampleSet(digests(situation.labeled)),
+        in_flight=SampleSet(digests(situation.in_flight)),
+        memory_limit=wish.query.memory_limit,
     )
+    selection = select_exact(situation.strategy, request)
     by_id = {image.sample_id: image for image in situation.eligible}
     images = [by_id[id_from_digest(bytes(digest))] for digest in selection.digests]
     rows = [_row(rank, image, situation.strategy_name, "active") for rank, image in enumerate(images, 1)]
     rows = _with_predictions(_with_values(rows, selection), selection, situation.table)
-    return _choice(session.workspace, situation, images, rows, selection.non_finite)
+    choice = _choice(session.workspace, situation, images, rows, selection.non_finite)
+    warning = other_gamma(situation.strategy.columns, wish.query.gamma, situation.prescreen_gamma)
+    return replace(choice, notes=selection.notes, warnings=() if warning is None else (warning,))
 
 
 def _nothing_left(connection: Connection, purpose: Purpose) -> NothingLeftError:

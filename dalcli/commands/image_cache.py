@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 
-from dalcli.commands.session import Session
+from dalcli.commands.session import Surroundings
 from dalcli.config.schema import ImageSize
 from dalcli.config.sizes import bytes_text
 from dalcli.data.identity import digests
@@ -18,7 +18,7 @@ SPARED_BYTES = 256 << 20  # of the disk are left for models and scores
 
 
 def behind_cache(
-    session: Session, images: Sequence[PoolImage], pixels: PixelSource, size: ImageSize, *, look_only: bool = False
+    session: Surroundings, images: Sequence[PoolImage], pixels: PixelSource, size: ImageSize, *, look_only: bool = False
 ) -> CachedPixels | None:
     """``pixels`` of ``images`` behind the workspace's cache; None if that is turned off.
 
@@ -41,7 +41,7 @@ def bytes_to_add(cache: CachedPixels | None) -> int:
     return 0 if cache is None else cache_bytes(cache.missing, cache.shape)
 
 
-def finish(session: Session, cache: CachedPixels | None) -> None:
+def finish(session: Surroundings, cache: CachedPixels | None) -> None:
     """Write what was decoded and not written yet; say so if that failed."""
     if cache is None:
         return
@@ -51,12 +51,12 @@ def finish(session: Session, cache: CachedPixels | None) -> None:
         cache.problem = None  # said once
 
 
-def has_room(session: Session, needed: int) -> bool:
+def has_room(session: Surroundings, needed: int) -> bool:
     """Whether the disk would not be full with ``needed`` more bytes."""
     return shutil.disk_usage(session.workspace.state).free >= needed + SPARED_BYTES
 
 
-def _announce(session: Session, cache: CachedPixels) -> bool:
+def _announce(session: Surroundings, cache: CachedPixels) -> bool:
     """Whether there is room for what is missing; says so, or how much it is."""
     needed = bytes_to_add(cache)
     if not has_room(session, needed):

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from dalcli.commands.pixels import ReadableImages, row_chunks, with_readable_images
 from dalcli.commands.scorer import Batches, Scorer
 from dalcli.commands.session import Session
+from dalcli.data.pixels import IntArray
 from dalcli.errors import NotReadyError
 from dalcli.models.tensorfile import DamagedFileError, read_tensors, write_tensors
 from dalcli.state import catalog, versions
 from dalcli.state.versions import ModelVersion
 from dalcli.training.prefetch import prefetch
+
+if TYPE_CHECKING:
+    from dalcli.commands.score_team import Team
 
 LABELED_GRADIENT_NAME = "labeled_gradient.safetensors"
 
@@ -48,9 +55,7 @@ def stored(path: Path, settings: str) -> LabeledGradient | None:
         return None
 
 
-def labeled_gradient(
-    session: Session, model: ModelVersion, scorer: Scorer, micro_batch: int, settings: str
-) -> LabeledGradient:
+def labeled_gradient(session: Session, model: ModelVersion, team: Team, settings: str) -> LabeledGradient:
     """Compute and keep G_S = Σ_{(x,y)∈S} ∇ℓ over what ``model`` was trained on, with the labels it saw (Eq. 15).
 
     Raises:
@@ -65,18 +70,31 @@ def labeled_gradient(
             raise NotReadyError(
                 f"none of the images that {model.version} was trained on can be read", "see `dalcli pool quarantine`"
             )
-        found = scorer.labeled_gradient(lambda size: _batches(opened, labels, scorer, size), micro_batch)
-        return LabeledGradient({name: value.cpu() for name, value in found.items()}, len(opened.images))
+        found = team.labeled_gradient(opened, [labels[image.key] for image in opened.images])
+        return LabeledGradient(found, len(opened.images))
 
-    gradient = with_readable_images(session, images, scorer.loaded.meta.spec.image_size, total)
+    gradient = with_readable_images(session, images, team.image_size, total)
     path = session.workspace.score_folder(model.version) / LABELED_GRADIENT_NAME
     write_tensors(path, gradient.tensors, {"settings": settings, "samples": gradient.samples})
     return gradient
 
 
-def _batches(opened: ReadableImages, labels: dict[int, int], scorer: Scorer, size: int) -> Batches:
-    truth = torch.tensor([labels[image.key] for image in opened.images], device=scorer.loaded.device)
-    chunks = list(row_chunks(len(opened.images), size))
-    with prefetch(opened.pixels.read(rows) for rows in chunks) as blocks:
-        for rows, block in zip(chunks, blocks, strict=True):
-            yield scorer.inputs(block), truth[rows[0] : rows[-1] + 1]
+def part_of_labeled_gradient(
+    scorer: Scorer, opened: ReadableImages, rows: IntArray, labels: Sequence[int], micro_batch: int
+) -> dict[str, Tensor]:
+    """Σ ∇ℓ over consecutive ``rows`` of ``opened``, by parameter name, in float64 on the model's device.
+
+    ``labels`` are those of all rows of ``opened``.
+
+    Raises:
+        UnreadableImagesError: some of the images.
+    """
+    return scorer.labeled_gradient(lambda size: _batches(scorer, opened, rows, labels, size), micro_batch)
+
+
+def _batches(scorer: Scorer, opened: ReadableImages, rows: IntArray, labels: Sequence[int], size: int) -> Batches:
+    truth = np.array(labels, dtype=np.int64)
+    chunks = [rows[chunk] for chunk in row_chunks(len(rows), size)]
+    with prefetch(opened.pixels.read(chunk) for chunk in chunks) as blocks:
+        for chunk, block in zip(chunks, blocks, strict=True):
+            yield scorer.inputs(block), torch.from_numpy(truth[chunk]).to(scorer.loaded.device)

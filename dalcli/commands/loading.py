@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from dalcli.commands.session import Session
+from dalcli.commands.session import Surroundings
 from dalcli.commands.version_files import META_NAME, WEIGHTS_NAME
 from dalcli.models import zoo
 from dalcli.models.checkpoint import load_model
@@ -30,7 +30,7 @@ class LoadedModel:
         return find_head(self.model, self.meta.spec.num_classes)
 
 
-def load_version(session: Session, version: ModelVersion, device: torch.device) -> LoadedModel:
+def load_version(session: Surroundings, version: ModelVersion, device: torch.device) -> LoadedModel:
     """Read a version's files.
 
     Raises:

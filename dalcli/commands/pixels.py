@@ -10,13 +10,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
 from dalcli.commands import image_cache
-from dalcli.commands.session import Session
+from dalcli.commands.session import Session, Surroundings
 from dalcli.config.schema import ImageSize
 from dalcli.data.identity import sample_id
 from dalcli.data.images import DecodedImages
@@ -41,10 +40,12 @@ T = TypeVar("T")
 class ReadableImages:
     """Samples in order, with pixels that were readable a moment ago: row i belongs to ``images[i]``.
 
-    ``cache`` is what remembers them, also for the images that were left out since.
+    ``paths`` are the files that hold them today, as stored in the workspace. ``cache`` is what remembers them, also
+    for the images that were left out since.
     """
 
     images: tuple[PoolImage, ...]
+    paths: tuple[str, ...]
     pixels: PixelSource
     cache: CachedPixels | None = None
 
@@ -53,17 +54,18 @@ class ReadableImages:
         rows = [row for row, image in enumerate(self.images) if image.key not in keys]
         return ReadableImages(
             tuple(self.images[row] for row in rows),
+            tuple(self.paths[row] for row in rows),
             _PickedPixels(self.pixels, np.array(rows, dtype=np.int64)),
             self.cache,
         )
 
     @contextmanager
-    def remembered(self, session: Session) -> Iterator[None]:
+    def remembered(self, surroundings: Surroundings) -> Iterator[None]:
         """What is decoded meanwhile is in the cache afterwards, also if the work is interrupted."""
         try:
             yield
         finally:
-            image_cache.finish(session, self.cache)
+            image_cache.finish(surroundings, self.cache)
 
 
 def open_images(
@@ -79,19 +81,35 @@ def open_images(
     places = _find_files(session, images)
     gone = {i.key: p.problem for i, p in zip(images, places, strict=True) if p.problem is not None}
     _set_aside(session, images, gone, missing=len(gone))
-    found = tuple(image for image in images if image.key not in gone)
-    pixels = _decoded(session, [place.path for place in places if place.problem is None], size, keep)
-    cache = image_cache.behind_cache(session, found, pixels, size)
-    return ReadableImages(found, pixels if cache is None else cache, cache)
+    return _readable(session, *_found(images, places), size, keep=keep)
 
 
 def peek_images(session: Session, images: Sequence[PoolImage], size: ImageSize) -> ReadableImages:
     """Like :func:`open_images`, but whatever is found out about files and pixels is recorded nowhere."""
     places = [_find_file(session.workspace, image) for image in images]
-    found = tuple(image for image, place in zip(images, places, strict=True) if place.problem is None)
-    pixels = _decoded(session, [place.path for place in places if place.problem is None], size, keep=False)
-    cache = image_cache.behind_cache(session, found, pixels, size, look_only=True)
-    return ReadableImages(found, pixels if cache is None else cache, cache)
+    return _readable(session, *_found(images, places), size, look_only=True)
+
+
+def listed(opened: ReadableImages) -> list[tuple[int, str, str]]:
+    """What another process needs to open the same images (JSON): key, sample id and stored path of each."""
+    return [(i.key, i.sample_id, path) for i, path in zip(opened.images, opened.paths, strict=True)]
+
+
+def reopen_images(
+    surroundings: Surroundings,
+    listing: Sequence[tuple[int, str, str]],
+    size: ImageSize,
+    *,
+    look_only: bool,
+    keep: bool = False,
+) -> ReadableImages:
+    """The images that another process :func:`listed`, row by row; nothing is looked for or recorded.
+
+    ``look_only``: what is decoded is not cached. ``keep``: as for :func:`open_images`.
+    """
+    images = tuple(PoolImage(key, sample_id, ()) for key, sample_id, _ in listing)
+    paths = tuple(path for _, _, path in listing)
+    return _readable(surroundings, images, paths, size, keep=keep, look_only=look_only)
 
 
 def open_decodable_images(session: Session, images: Sequence[PoolImage], size: ImageSize) -> ReadableImages:
@@ -155,12 +173,24 @@ def row_chunks(count: int, size: int) -> Iterator[IntArray]:
         yield np.arange(start, min(start + size, count), dtype=np.int64)
 
 
-def _decoded(session: Session, paths: list[Path], size: ImageSize, keep: bool) -> DecodedImages:
-    data = session.config.data
+def _readable(
+    surroundings: Surroundings,
+    images: tuple[PoolImage, ...],
+    paths: tuple[str, ...],
+    size: ImageSize,
+    *,
+    keep: bool = False,
+    look_only: bool = False,
+) -> ReadableImages:
+    """``images`` whose bytes are at ``paths``, behind the cache."""
+    data = surroundings.config.data
+    files = [surroundings.workspace.absolute_path(path) for path in paths]
     limit = KEPT_BYTES if keep else 0
-    return DecodedImages(
-        paths, size, data.resize, data.alpha_background, workers=data.workers, memory_limit_bytes=limit
+    pixels = DecodedImages(
+        files, size, data.resize, data.alpha_background, workers=data.workers, memory_limit_bytes=limit
     )
+    cache = image_cache.behind_cache(surroundings, images, pixels, size, look_only=look_only)
+    return ReadableImages(images, paths, pixels if cache is None else cache, cache)
 
 
 class _PickedPixels:
@@ -188,11 +218,17 @@ class _PickedPixels:
 
 @dataclass(frozen=True)
 class _Place:
-    """The file that holds a sample's bytes today, or why there is none; ``touched`` files hold them as before."""
+    """The file (as stored) that holds a sample's bytes today, or why there is none; ``touched`` ones still do."""
 
-    path: Path
+    path: str
     problem: str | None = None
     touched: SeenFile | None = None
+
+
+def _found(images: Sequence[PoolImage], places: Sequence[_Place]) -> tuple[tuple[PoolImage, ...], tuple[str, ...]]:
+    """The images that have a file, and those files."""
+    pairs = [(image, place.path) for image, place in zip(images, places, strict=True) if place.problem is None]
+    return tuple(image for image, _ in pairs), tuple(path for _, path in pairs)
 
 
 def _find_files(session: Session, images: Sequence[PoolImage]) -> list[_Place]:
@@ -214,21 +250,21 @@ def _find_some(workspace: Workspace, images: Sequence[PoolImage]) -> list[_Place
 
 
 def _find_file(workspace: Workspace, image: PoolImage) -> _Place:
-    path, problem = workspace.root, "no file is known to hold it"
+    problem = "no file is known to hold it"
     for seen in image.files:
         path = workspace.absolute_path(seen.path)
         try:
             status = path.stat()
             if (status.st_size, status.st_mtime_ns) == (seen.size, seen.mtime_ns):
-                return _Place(path)
+                return _Place(seen.path)
             if sample_id(path) == image.sample_id:
-                return _Place(path, touched=SeenFile(seen.path, status.st_size, status.st_mtime_ns))
+                return _Place(seen.path, touched=SeenFile(seen.path, status.st_size, status.st_mtime_ns))
             problem = "the content changed since registration"
         except FileNotFoundError:
             problem = "the file is missing"
         except OSError as error:
             problem = str(error.strerror or error).lower()
-    return _Place(path, problem)
+    return _Place(image.path, problem)
 
 
 def _set_aside(session: Session, images: Sequence[PoolImage], reasons: dict[int, str], *, missing: int) -> None:

@@ -145,6 +145,8 @@ def _options_text(options: Options, wish: Wish) -> str:
     effective: dict[str, object] = {"budget": wish.budget}
     if wish.purpose == "training":
         effective |= {"strategy": wish.query.strategy, "gamma": wish.query.gamma}
+        if wish.query.strategy == "composed":
+            effective["compose"] = wish.query.compose.model_dump()
     return "\n".join(batches.canonical({"purpose": wish.purpose, **part}) for part in (typed, effective))
 
 
@@ -196,5 +198,9 @@ def _tell(session: Session, wish: Wish, situation: Situation, choice: Choice) ->
         session.feedback.warn(f"only {len(choice.rows)} of the {wish.budget} samples asked for are left")
     if choice.non_finite:
         session.feedback.warn(f"{choice.non_finite} samples have no finite score; they were asked last")
+    for warning in choice.warnings:
+        session.feedback.warn(warning)
+    for note in choice.notes:
+        session.feedback.note(note)
     model = f", model {choice.model.version}" if choice.model is not None else ""
     session.feedback.note(f"issued batch {choice.batch_id}: {len(choice.rows)} samples ({choice.strategy}{model})")

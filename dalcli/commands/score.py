@@ -8,17 +8,24 @@ from dataclasses import dataclass
 
 from dalcli.commands.freshness import require_fresh
 from dalcli.commands.labeled_gradient import LABELED_GRADIENT_NAME, LabeledGradient, labeled_gradient, stored
-from dalcli.commands.score_shards import ShardWriter
-from dalcli.commands.score_state import is_intact, missing, score_fingerprint
+from dalcli.commands.score_extras import decided, kept_names, settle, sketched
+from dalcli.commands.score_report import recall, tell
+from dalcli.commands.score_settings import TableSettings, wanted_settings
+from dalcli.commands.score_state import is_intact, missing, recorded, table_settings
+from dalcli.commands.score_team import Team
+from dalcli.commands.score_waves import ShardWriter
 from dalcli.commands.scorer import Scorer
 from dalcli.commands.session import Session
 from dalcli.errors import NotReadyError
+from dalcli.scoring.labeled_sketch import SketchReport
+from dalcli.scoring.recall import PrescreenRecall
 from dalcli.state import scores, versions
 from dalcli.state.catalog import PoolImage
 from dalcli.state.lock import compute_lock
 from dalcli.state.scores import ScoreShard
 from dalcli.state.versions import ModelVersion
-from dalcli.training.device import reproducible, resolve_device
+from dalcli.training.device import reproducible
+from dalcli.training.ranks import SOLO, Ranks
 
 
 @dataclass(frozen=True)
@@ -30,33 +37,51 @@ class ScoreResult:
     shards: int
     labeled: int
     labeled_gradient_norm: float
+    sketch: SketchReport | None
+    prescreen: PrescreenRecall | None
 
 
-def run(session: Session, stale_ok: bool = False, wait: float = 0.0) -> ScoreResult:
+def run(session: Session, stale_ok: bool = False, wait: float = 0.0, ranks: Ranks = SOLO) -> ScoreResult:
     """Score what the newest version has not scored yet; shards that were damaged since are made again.
+
+    Of several ``ranks`` this is the first; the others ``serve`` it (see ``score_team``).
 
     Raises:
         NotReadyError: there is no model, or labels are newer than it.
         LockedError: another ``train`` or ``score`` is running.
         DalcliError: most of the images are missing, or the model's files are damaged.
     """
-    device = resolve_device(session.config.device)
+    device = ranks.device(session.config.device)
     newest(session, stale_ok)
     with compute_lock(session.workspace.lock_path, "score", wait):
         model = newest(session, stale_ok)  # another process may have trained while this one waited
         scorer = Scorer(session, model, device)
-        gradient, micro_batch = _open_table(session, model, scorer)
+        settings, gradient, micro_batch = _open_table(session, model, scorer)
         with session.database.read() as connection:
             images = missing(connection, session.workspace, session.config, model)
-        if gradient is None or images:
+        folder = session.workspace.score_folder(model.version)
+        unsettled = settings.sketch and sketched(folder, settings) is None
+        if gradient is None or images or unsettled:
             with reproducible(device, session.config.threads):
-                gradient = _score(session, model, scorer, images, gradient, micro_batch)
+                team = Team(session, ranks, model, scorer, micro_batch)
+                gradient = _score(session, model, team, scorer, images, gradient, settings, micro_batch)
         else:
             session.feedback.note(f"up to date: the pool is scored with {model.version}")
+        ranks.broadcast(None)  # the others may go
         with session.database.read() as connection:
             shards = scores.shards(connection, model.key)
-    samples = sum(shard.samples for shard in shards)
-    return ScoreResult(model.version, samples, len(shards), gradient.samples, gradient.norm)
+        kept = sketched(folder, settings)
+        result = ScoreResult(
+            version=model.version,
+            samples=sum(shard.samples for shard in shards),
+            shards=len(shards),
+            labeled=gradient.samples,
+            labeled_gradient_norm=gradient.norm,
+            sketch=None if kept is None else kept.report,
+            prescreen=recall(session, model, settings, shards),
+        )
+    tell(session, result.sketch, result.prescreen)
+    return result
 
 
 def newest(session: Session, stale_ok: bool) -> ModelVersion:
@@ -80,24 +105,28 @@ def kept_table(session: Session, model: ModelVersion) -> tuple[LabeledGradient |
     All shards of a table were made with one G_S: without it none of them can be gone on with.
     """
     folder = session.workspace.score_folder(model.version)
-    settings = score_fingerprint(session.config, model)
-    gradient = stored(folder / LABELED_GRADIENT_NAME, settings)
     with session.database.read() as connection:
-        begun = scores.fingerprint(connection, model.key) == settings
-        shards = scores.shards(connection, model.key) if begun and gradient is not None else []
+        settings = table_settings(connection, session.config, model)
+        gradient = stored(folder / LABELED_GRADIENT_NAME, settings.pixels)
+        whole = recorded(connection, model) == settings and gradient is not None and decided(folder, settings)
+        shards = scores.shards(connection, model.key) if whole else []
     return gradient, [shard for shard in shards if is_intact(folder / shard.file, shard, model)]
 
 
-def _open_table(session: Session, model: ModelVersion, scorer: Scorer) -> tuple[LabeledGradient | None, int]:
-    """What is kept of an earlier run: G_S and the table's micro-batch; the rest is forgotten and deleted."""
+def _open_table(
+    session: Session, model: ModelVersion, scorer: Scorer
+) -> tuple[TableSettings, LabeledGradient | None, int]:
+    """What is kept of an earlier run: settings, G_S and the micro-batch; the rest is forgotten and deleted."""
     folder = session.workspace.score_folder(model.version)
     folder.mkdir(parents=True, exist_ok=True)
-    settings = score_fingerprint(session.config, model)
     with session.database.read() as connection:
-        begun = scores.fingerprint(connection, model.key) == settings
-    proposed = 1 if begun else scorer.micro_batch()  # what an earlier run recorded counts
+        before, settings = recorded(connection, model), table_settings(connection, session.config, model)
+    shortcoming = None if before is None else before.shortcoming(wanted_settings(session.config, model))
+    if shortcoming is not None:
+        session.feedback.note(f"{shortcoming}: scoring all samples again")
+    proposed = 1 if before == settings else scorer.micro_batch()  # what an earlier run recorded counts
     with session.database.write() as connection:
-        micro_batch = scores.begin(connection, model.key, proposed, settings)
+        micro_batch = scores.begin(connection, model.key, proposed, settings.text())
         shards = scores.shards(connection, model.key)
     gradient, kept = kept_table(session, model)
     lost = [shard for shard in shards if shard not in kept]
@@ -106,9 +135,9 @@ def _open_table(session: Session, model: ModelVersion, scorer: Scorer) -> tuple[
             scores.forget(connection, model.key, [shard.ordinal for shard in lost])
         session.feedback.warn(_lost(lost))
     for path in folder.iterdir():
-        if path.name not in {LABELED_GRADIENT_NAME, *(shard.file for shard in kept)}:
+        if path.name not in {LABELED_GRADIENT_NAME, *kept_names(settings), *(shard.file for shard in kept)}:
             path.unlink()
-    return gradient, micro_batch
+    return settings, gradient, micro_batch
 
 
 def _lost(shards: Sequence[ScoreShard]) -> str:
@@ -121,19 +150,23 @@ def _lost(shards: Sequence[ScoreShard]) -> str:
 def _score(
     session: Session,
     model: ModelVersion,
+    team: Team,
     scorer: Scorer,
     images: Sequence[PoolImage],
     gradient: LabeledGradient | None,
+    settings: TableSettings,
     micro_batch: int,
 ) -> LabeledGradient:
     if gradient is None:
-        settings = score_fingerprint(session.config, model)
-        gradient = labeled_gradient(session, model, scorer, micro_batch, settings)
+        gradient = labeled_gradient(session, model, team, settings.pixels)
     started = time.monotonic()
-    direction = gradient.to(scorer.loaded.device)
-    written = ShardWriter(session, model, scorer, direction, micro_batch).write(images)
+    direction = gradient.to(team.device)
+    settle(session, model, scorer, settings, direction, micro_batch)
+    team.use(direction, settings.text())
+    written = ShardWriter(session, model, team).write(images)
     seconds = max(time.monotonic() - started, 1e-9)
-    for note in scorer.engine.notes:
+    for note in team.engine_notes:
         session.feedback.note(note)
-    session.feedback.note(f"scored {written} samples in {seconds:.1f} s: {written / seconds:.0f} samples/s")
+    processes = f" in {team.size} processes" if team.size > 1 else ""
+    session.feedback.note(f"scored {written} samples in {seconds:.1f} s{processes}: {written / seconds:.0f} samples/s")
     return gradient

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,13 +15,17 @@ from dalcli.commands.labeled_gradient import LabeledGradient
 from dalcli.commands.peak_memory import peak_bytes
 from dalcli.commands.pixels import ReadableImages, peek_images, row_chunks
 from dalcli.commands.score import kept_table, newest
-from dalcli.commands.score_shards import columns_of
-from dalcli.commands.score_state import missing, score_fingerprint
+from dalcli.commands.score_columns import Extras, Scoring, columns_of, seen_by_proxy
+from dalcli.commands.score_extras import compared, decided, sketched
+from dalcli.commands.score_settings import TableSettings
+from dalcli.commands.score_state import missing, recorded, table_settings
 from dalcli.commands.scorer import Scorer
 from dalcli.commands.session import Session
 from dalcli.data.pixel_cache import SEGMENT_BYTES
 from dalcli.data.pixels import IntArray, UInt8Array, UnreadableImagesError
-from dalcli.state import scores
+from dalcli.scoring.prescreen import CONTROL_SHARE, calibration_size
+from dalcli.scoring.projection import SketchSpec
+from dalcli.state import catalog
 from dalcli.state.catalog import PoolImage
 from dalcli.state.versions import ModelVersion
 from dalcli.training.device import reproducible, resolve_device
@@ -51,12 +55,23 @@ class ScoreEstimate:
 
 @dataclass(frozen=True)
 class _Calibration:
-    """Seconds until the first sample counts, seconds per sample and per labeled sample, bytes per row of the table."""
+    """Seconds until the first sample counts, seconds of reading, of exact scores and of a forward pass (0 where none
+    is made) per sample, seconds per labeled sample, bytes per row of the table.
+    """
 
     start: float
-    per_sample: float
+    reading: float
+    exact: float
+    forward: float
     per_labeled: float
     row_bytes: int
+    decision_bytes: int  # per sample that a prescreen learns from
+    beside: bool  # whether reading goes on beside computing
+
+    def per_sample(self, exact_share: float) -> float:
+        """Seconds per sample of the pool, if ``exact_share`` of them get exact scores."""
+        computing = self.forward + exact_share * self.exact
+        return max(self.reading, computing) if self.beside else self.reading + computing
 
 
 def run(session: Session, stale_ok: bool = False) -> ScoreEstimate:
@@ -88,8 +103,17 @@ def _estimate(
         session.feedback.note(f"up to date: the pool is scored with {model.version}")
         return ScoreEstimate(model.version, 0, micro_batch, 0.0, None, peak_bytes(), None, 0, 0)
     direction = _direction(scorer, gradient)
-    found = _calibrate(session, scorer, direction, started, first, blocks, with_labeled=gradient is None)
+    with session.database.read() as connection:
+        settings = table_settings(connection, session.config, model)
+        pool = len(catalog.images(connection, "training"))
+    spec = SketchSpec(settings.seed, settings.sketch) if settings.sketch else None
+    scoring = Scoring(scorer, direction, micro_batch, Extras(spec))
+    found = _calibrate(session, scoring, settings, started, first, blocks, with_labeled=gradient is None)
     count, labeled = len(opened.images), model.labels if gradient is None else 0
+    per_sample = found.per_sample(_exact_share(settings, pool))
+    compared_pairs, learnt_from = _settling(session, model, settings, pool)
+    extra = (compared_pairs + learnt_from) * (found.exact + found.forward)
+    settled = learnt_from * found.decision_bytes + (8 * settings.sketch if compared_pairs else 0)
     parameters = sum(value.nbytes for value in direction.values())
     cache = image_cache.bytes_to_add(opened.cache)
     cache = cache if image_cache.has_room(session, cache) else 0
@@ -102,11 +126,11 @@ def _estimate(
         version=model.version,
         samples=count,
         micro_batch=micro_batch,
-        seconds=found.start + count * found.per_sample + labeled * found.per_labeled,
-        samples_per_second=1 / found.per_sample,
+        seconds=found.start + extra + count * per_sample + labeled * found.per_labeled,
+        samples_per_second=1 / per_sample,
         memory=None if memory is None else memory + unseen,
         device_memory=torch.cuda.max_memory_reserved(scorer.loaded.device) if on_gpu else None,
-        score_bytes=count * found.row_bytes + (parameters if gradient is None else 0),
+        score_bytes=count * found.row_bytes + (parameters if gradient is None else 0) + settled,
         cache_bytes=cache,
     )
 
@@ -114,8 +138,7 @@ def _estimate(
 def _micro_batch(session: Session, model: ModelVersion, scorer: Scorer) -> int:
     """What a table begun earlier recorded, or what a new one would."""
     with session.database.read() as connection:
-        settings = score_fingerprint(session.config, model)
-        if scores.fingerprint(connection, model.key) == settings:
+        if recorded(connection, model) == table_settings(connection, session.config, model):
             row = connection.execute("SELECT micro_batch FROM score_table WHERE model = ?", (model.key,)).fetchone()
             return int(row["micro_batch"])
     return scorer.micro_batch()
@@ -131,8 +154,8 @@ def _direction(scorer: Scorer, gradient: LabeledGradient | None) -> dict[str, Te
 
 def _calibrate(
     session: Session,
-    scorer: Scorer,
-    direction: Mapping[str, Tensor],
+    scoring: Scoring,
+    settings: TableSettings,
     started: float,
     first: UInt8Array,
     blocks: Iterator[UInt8Array],
@@ -140,11 +163,12 @@ def _calibrate(
 ) -> _Calibration:
     """Score the first block, which pays for checks, then others, timing reading and computing apart."""
     with session.feedback.task("calibrating", None, "batches") as task:
-        columns = columns_of(scorer.score(first, direction))
+        columns = columns_of(scoring.exact(first))
+        _forward(scoring, settings, first)
         task.advance()
         start = time.monotonic() - started
-        reading, computing, samples, turns = 0.0, 0.0, 0, 0
-        while turns < MOST_BATCHES and (turns == 0 or reading + computing < MOST_SECONDS):
+        reading, exact, forward, samples, turns = 0.0, 0.0, 0.0, 0, 0
+        while turns < MOST_BATCHES and (turns == 0 or reading + exact + forward < MOST_SECONDS):
             before = time.monotonic()
             block = next(blocks, None)
             between = time.monotonic()
@@ -152,14 +176,43 @@ def _calibrate(
                 if turns:
                     break
                 block = first
-            columns_of(scorer.score(block, direction))
-            reading, computing = reading + between - before, computing + time.monotonic() - between
+            columns_of(scoring.exact(block))
+            done = time.monotonic()
+            forward += _forward(scoring, settings, block)
+            reading, exact = reading + between - before, exact + done - between
             samples, turns = samples + len(block), turns + 1
             task.advance()
-        labeled = _seconds_of_labeled(scorer, first) if with_labeled else 0.0
+        labeled = _seconds_of_labeled(scoring.scorer, first) if with_labeled else 0.0
+    row_bytes = sum(value[:1].nbytes for value in columns.values()) + 16 + int(settings.prescreened)
     # Reading goes on beside computing: on a GPU for nothing, on processor cores it takes its share of them.
-    both = reading + computing if scorer.loaded.device.type == "cpu" else max(reading, computing)
-    return _Calibration(start, both / samples, labeled, sum(value[:1].nbytes for value in columns.values()) + 16)
+    beside = scoring.scorer.loaded.device.type != "cpu"
+    decision = 8 * (columns["probabilities"].shape[1] + columns["features"].shape[1] + 5) + 4 * settings.sketch
+    return _Calibration(
+        start, reading / samples, exact / samples, forward / samples, labeled, row_bytes, decision, beside
+    )
+
+
+def _forward(scoring: Scoring, settings: TableSettings, block: UInt8Array) -> float:
+    """Seconds of the forward pass that a prescreen needs."""
+    if not settings.prescreened:
+        return 0.0
+    before = time.monotonic()
+    seen_by_proxy(scoring.scorer.predict(block))
+    return time.monotonic() - before
+
+
+def _exact_share(settings: TableSettings, pool: int) -> float:
+    """The share of samples that get exact scores."""
+    if not settings.prescreened or calibration_size(pool) == 0:
+        return 1.0
+    return min(1.0, settings.prescreen + (1 - settings.prescreen) * CONTROL_SHARE)
+
+
+def _settling(session: Session, model: ModelVersion, settings: TableSettings, pool: int) -> tuple[int, int]:
+    """How many scores are made before the first shard: for the error of sketches, and for a prescreen to learn from."""
+    folder = session.workspace.score_folder(model.version)
+    pairs = compared(pool) ** 2 if settings.sketch and sketched(folder, settings) is None else 0
+    return pairs, 0 if decided(folder, settings) else calibration_size(pool)
 
 
 def _seconds_of_labeled(scorer: Scorer, block: UInt8Array) -> float:

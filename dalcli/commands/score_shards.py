@@ -1,98 +1,73 @@
-"""Scoring in shards: fixed lists of samples, each written complete before the row that names it.
+"""One shard of a score table: a fixed list of samples, scored and written as one file. Any process may make it.
 
-A killed run loses at most one shard, and its repetition cuts the remaining samples into exactly the same ones.
+No database here: a file counts once rank 0 has recorded it (see ``score_waves``).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-from torch import Tensor
-
-from dalcli.commands.pixels import ReadableImages, open_images, row_chunks, set_aside_unreadable
-from dalcli.commands.scorer import Scorer
-from dalcli.commands.session import Session
+from dalcli.commands.pixels import ReadableImages, row_chunks
+from dalcli.commands.score_columns import Scoring
 from dalcli.data.identity import digests
-from dalcli.data.pixels import IntArray, UnreadableImagesError
+from dalcli.data.pixels import Failure, IntArray, UInt8Array, UnreadableImagesError
 from dalcli.feedback import Task
-from dalcli.scoring.engine import GradientScores
 from dalcli.scoring.table import ShardMetadata, write_shard
-from dalcli.state import scores
-from dalcli.state.catalog import PoolImage
-from dalcli.state.scores import ScoreShard
-from dalcli.state.versions import ModelVersion
 from dalcli.training.prefetch import prefetch
-
-Columns = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
-class ShardWriter:
-    """Scores images against ``direction`` (G_S) and appends shards to the score table of ``model``."""
+class Target:
+    """What all shards of one table share: how they are scored, and ``folder``, the table's."""
 
-    session: Session
-    model: ModelVersion
-    scorer: Scorer
-    direction: Mapping[str, Tensor]
-    micro_batch: int
-
-    def write(self, images: Sequence[PoolImage]) -> int:
-        """Score ``images`` in their order, ``scoring.shard_size`` at a time; how many were readable.
-
-        Images found unreadable on the way are set aside and the next ones take their places, so that the shards
-        are those of a pool that never had them.
-        """
-        opened = open_images(self.session, images, self.scorer.loaded.meta.spec.image_size)
-        with self.session.database.read() as connection:
-            known = scores.shards(connection, self.model.key)
-        ordinal = known[-1].ordinal + 1 if known else 0
-        rows = np.arange(len(opened.images), dtype=np.int64)
-        written = 0
-        label = f"scoring with {self.model.version}"
-        with opened.remembered(self.session), self.session.feedback.task(label, len(rows)) as task:
-            while len(rows):
-                part = rows[: self.session.config.scoring.shard_size]
-                try:
-                    self._write_shard(opened, part, ordinal, task)
-                except UnreadableImagesError as error:
-                    gone = set_aside_unreadable(self.session, opened.images, error.failures)
-                    rows = rows[[opened.images[row].key not in gone for row in rows]]
-                    continue
-                rows = rows[len(part) :]
-                written += len(part)
-                ordinal += 1
-        return written
-
-    def _write_shard(self, opened: ReadableImages, rows: IntArray, ordinal: int, task: Task) -> None:
-        started = time.monotonic()
-        parts: list[Columns] = []
-        # Pixels are read ahead while the previous ones are scored.
-        chunks = row_chunks(len(rows), self.micro_batch)
-        with prefetch(opened.pixels.read(rows[chunk]) for chunk in chunks) as blocks:
-            for block in blocks:
-                parts.append(columns_of(self.scorer.score(block, self.direction)))
-                task.advance(len(block))
-        columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        columns["digest"] = digests([opened.images[row].sample_id for row in rows])
-        file = f"shard-{ordinal:05d}.safetensors"
-        folder = self.session.workspace.score_folder(self.model.version)
-        write_shard(folder / file, columns, ShardMetadata(self.model.version, self.micro_batch))
-        shard = ScoreShard(ordinal, file, len(rows), time.monotonic() - started)
-        with self.session.database.write() as connection:
-            scores.add_shard(connection, self.model.key, shard)
+    scoring: Scoring
+    version: str
+    folder: Path
 
 
-def columns_of(found: GradientScores) -> Columns:
-    """What a shard keeps of scores."""
-    assert found.inner is not None  # there always is a direction
-    return {
-        "grad_sq_norm": found.sq_norm.double().cpu().numpy(),
-        "grad_inner": found.inner.double().cpu().numpy(),
-        "probabilities": found.probabilities.cpu().numpy(),
-        "features": found.features.float().cpu().numpy(),
-    }
+@dataclass(frozen=True)
+class ShardPlan:
+    """A file to be made: its place in the table, and which rows of the opened images it holds."""
+
+    ordinal: int
+    rows: IntArray
+
+    @property
+    def file(self) -> str:
+        return f"shard-{self.ordinal:05d}.safetensors"
+
+
+@dataclass(frozen=True)
+class ShardOutcome:
+    """What became of a plan: the seconds it took, or the images that could not be read."""
+
+    seconds: float = 0.0
+    failures: tuple[Failure, ...] = ()
+
+
+def make_shard(target: Target, opened: ReadableImages, plan: ShardPlan, task: Task) -> ShardOutcome:
+    """Score the samples of ``plan`` and write their file; nothing is written if one of them cannot be read."""
+    started = time.monotonic()
+    scoring, done = target.scoring, 0
+
+    def counted(blocks: Iterable[UInt8Array]) -> Iterator[UInt8Array]:
+        nonlocal done
+        for block in blocks:
+            yield block
+            done += len(block)
+            task.advance(len(block))
+
+    ids = digests([opened.images[row].sample_id for row in plan.rows])
+    # Pixels are read ahead while the previous ones are scored.
+    chunks = row_chunks(len(plan.rows), scoring.micro_batch)
+    try:
+        with prefetch(opened.pixels.read(plan.rows[chunk]) for chunk in chunks) as blocks:
+            columns = scoring.columns(ids, counted(blocks))
+    except UnreadableImagesError as error:
+        task.advance(-done)
+        return ShardOutcome(failures=error.failures)
+    write_shard(target.folder / plan.file, columns, ShardMetadata(target.version, scoring.micro_batch))
+    return ShardOutcome(time.monotonic() - started)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dalcli.config.fingerprint import fingerprint
+from dalcli.commands.score_settings import TableSettings, pixels_fingerprint, wanted_settings
 from dalcli.config.schema import Config
 from dalcli.data.identity import digests
 from dalcli.errors import DalcliError
@@ -22,8 +22,20 @@ from dalcli.strategies.samples import SampleSet
 
 
 def score_fingerprint(config: Config, model: ModelVersion) -> str:
-    """Changes when the model is another one, or would see other pixels (always at the size it was trained with)."""
-    return fingerprint(model.fingerprint, model.labels_digest, config.data.resize, config.data.alpha_background)
+    """Changes when exact scores and G_S do: with the model, or with the pixels that it would see."""
+    return pixels_fingerprint(config, model)
+
+
+def recorded(connection: Connection, model: ModelVersion) -> TableSettings | None:
+    """What the score table of ``model`` was begun with, if there is one."""
+    text = scores.fingerprint(connection, model.key)
+    return None if text is None else TableSettings.parse(text)
+
+
+def table_settings(connection: Connection, config: Config, model: ModelVersion) -> TableSettings:
+    """What to score with: what a table that serves was begun with, even if less would do by now; else as configured."""
+    before, wanted = recorded(connection, model), wanted_settings(config, model)
+    return before if before is not None and before.serves(wanted) else wanted
 
 
 def missing(
@@ -65,7 +77,7 @@ def _scored(
     model: ModelVersion,
     shards: Sequence[ScoreShard] | None,
 ) -> SampleSet:
-    if scores.fingerprint(connection, model.key) != score_fingerprint(config, model):
+    if recorded(connection, model) != table_settings(connection, config, model):
         return SampleSet.EMPTY
     folder = workspace.score_folder(model.version)
     counted = scores.shards(connection, model.key) if shards is None else shards

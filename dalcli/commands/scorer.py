@@ -12,12 +12,14 @@ import torch
 from torch import Tensor
 
 from dalcli.commands.loading import LoadedModel, load_version
-from dalcli.commands.session import Session
+from dalcli.commands.session import Surroundings
 from dalcli.data.pixels import UInt8Array
 from dalcli.errors import DalcliError
 from dalcli.models.preprocess import to_input
 from dalcli.scoring.engine import GradientEngine, GradientScores
+from dalcli.scoring.forward import Prediction
 from dalcli.scoring.memory import activation_bytes, samples_at_once
+from dalcli.scoring.sketch import SketchError, SketchSpec, sketch_error
 from dalcli.state.versions import ModelVersion
 
 PROCESSOR_LIMIT_BYTES = 2 << 30
@@ -27,6 +29,7 @@ PROCESSOR_BATCH, GPU_BATCH = 128, 1024
 
 Batches = Generator[tuple[Tensor, Tensor], None, None]
 T = TypeVar("T")
+Record = TypeVar("Record", GradientScores, Prediction)
 
 
 class Scorer:
@@ -35,7 +38,7 @@ class Scorer:
     Raises DalcliError where memory does not even suffice for one image.
     """
 
-    def __init__(self, session: Session, model: ModelVersion, device: torch.device) -> None:
+    def __init__(self, session: Surroundings, model: ModelVersion, device: torch.device) -> None:
         self._session, self._model, self._device = session, model, device
         self._at_once: int | None = None  # known once memory ran out
 
@@ -69,24 +72,33 @@ class Scorer:
         most = PROCESSOR_BATCH if self._device.type == "cpu" else GPU_BATCH
         return 1 << (min(fitting, most).bit_length() - 1)
 
-    def score(self, pixels: UInt8Array, direction: Mapping[str, Tensor]) -> GradientScores:
+    def score(
+        self, pixels: UInt8Array, direction: Mapping[str, Tensor], sketch: SketchSpec | None = None
+    ) -> GradientScores:
         """Scores of (n, H, W, 3) uint8 against ``direction``; n is halved as often as memory demands."""
-        parts: list[GradientScores] = []
-        done = 0
-        while done < len(pixels):
-            piece = pixels[done : done + self._size(len(pixels))]
-            part = self._within_memory(lambda: self.engine.score(self.inputs(piece), direction), len(piece))  # noqa: B023
-            if part is not None:
-                parts.append(part)
-                done += len(piece)
-        return parts[0] if len(parts) == 1 else _joined(parts)
+        return self._in_pieces(pixels, lambda piece: self.engine.score(self.inputs(piece), direction, sketch))
+
+    def predict(self, pixels: UInt8Array) -> Prediction:
+        """What a forward pass tells of (n, H, W, 3) uint8."""
+        return self._in_pieces(pixels, lambda piece: self.engine.predict(self.inputs(piece)))
+
+    def sketch_error(self, pixels: UInt8Array, sketch: SketchSpec, direction: Mapping[str, Tensor]) -> SketchError:
+        """Error of sketches of (n, H, W, 3) uint8, n ≥ 2, or of as many as memory allows."""
+        while True:
+            piece = pixels[: max(2, self._size(len(pixels)))]
+            found = self._within_memory(
+                lambda: sketch_error(self.engine, self.inputs(piece), sketch, direction),  # noqa: B023
+                len(piece) if len(piece) > 2 else 1,  # pairs cannot be halved
+            )
+            if found is not None:
+                return found
 
     def labeled_gradient(self, batches: Callable[[int], Batches], micro_batch: int) -> dict[str, Tensor]:
-        """G_S over what ``batches(n)`` yields, n at a time."""
+        """Σ ∇ℓ over what ``batches(n)`` yields, n at a time, in float64: a part of G_S, or all of it."""
 
         def total() -> dict[str, Tensor]:
             with closing(batches(self._size(micro_batch))) as opened:
-                return self.engine.labeled_gradient(opened)
+                return self.engine.labeled_gradient(opened, double=True)
 
         while (found := self._within_memory(total, self._size(micro_batch))) is None:
             pass
@@ -95,6 +107,17 @@ class Scorer:
     def inputs(self, pixels: UInt8Array) -> Tensor:
         """What the model sees: normalised, on the device."""
         return to_input(pixels, self.loaded.meta.pixel_stats, self._device)
+
+    def _in_pieces(self, pixels: UInt8Array, work: Callable[[UInt8Array], Record]) -> Record:
+        parts: list[Record] = []
+        done = 0
+        while done < len(pixels):
+            piece = pixels[done : done + self._size(len(pixels))]
+            part = self._within_memory(lambda: work(piece), len(piece))  # noqa: B023
+            if part is not None:
+                parts.append(part)
+                done += len(piece)
+        return parts[0] if len(parts) == 1 else _joined(parts)
 
     def _size(self, wanted: int) -> int:
         return wanted if self._at_once is None else min(wanted, self._at_once)
@@ -125,9 +148,9 @@ def _is_out_of_memory(error: Exception) -> bool:
     return "can't allocate memory" in str(error) or "not enough memory" in str(error)  # the processor's allocator
 
 
-def _joined(parts: list[GradientScores]) -> GradientScores:
+def _joined(parts: list[Record]) -> Record:
     columns: dict[str, Any] = {}
-    for field in dataclasses.fields(GradientScores):
+    for field in dataclasses.fields(parts[0]):
         values = [getattr(part, field.name) for part in parts]
         columns[field.name] = None if values[0] is None else torch.cat(values)
-    return GradientScores(**columns)
+    return type(parts[0])(**columns)

@@ -26,13 +26,19 @@ class ModelChoice:
 
 
 @dataclass(frozen=True)
-class Session:
-    """One command's view of a workspace; use as a context manager."""
+class Surroundings:
+    """What computing needs of a workspace; every process of a ``torchrun`` has it."""
 
     workspace: Workspace
     config: Config
-    database: Database
     feedback: Feedback
+
+
+@dataclass(frozen=True)
+class Session(Surroundings):
+    """One command's view of a workspace, with the database, which one process alone opens; a context manager."""
+
+    database: Database
 
     def __enter__(self) -> Session:
         return self
@@ -62,7 +68,7 @@ def open_session(directory: Path | None, feedback: Feedback) -> Session:
     except BaseException:
         database.close()
         raise
-    return Session(workspace, config, database, feedback)
+    return Session(workspace, config, feedback, database)
 
 
 def load_config(path: Path) -> Config:

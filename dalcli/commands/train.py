@@ -9,6 +9,7 @@ from dalcli.commands.train_plan import TrainPlan, make_plan
 from dalcli.models.spec import ModelSpec
 from dalcli.state.lock import compute_lock
 from dalcli.state.versions import ModelVersion
+from dalcli.training.ranks import SOLO, Ranks
 
 
 @dataclass(frozen=True)
@@ -19,8 +20,10 @@ class TrainResult:
     architecture: str
 
 
-def run(session: Session, wait: float = 0.0) -> TrainResult:
+def run(session: Session, wait: float = 0.0, ranks: Ranks = SOLO) -> TrainResult:
     """Train to convergence, or say that the newest version is up to date.
+
+    Under torchrun this is rank 0's part; the others run ``train_team.serve``, which ends when this has.
 
     Raises:
         NotReadyError: there are no labels.
@@ -28,19 +31,25 @@ def run(session: Session, wait: float = 0.0) -> TrainResult:
         BadInputError: the model cannot be built, or the device is not there.
         DalcliError: training diverged, or most of the labeled images are missing.
     """
+    result = _run(session, wait, ranks)
+    ranks.broadcast(None)  # nothing more to train
+    return result
+
+
+def _run(session: Session, wait: float, ranks: Ranks) -> TrainResult:
     plan = make_plan(session)
     if plan.done is not None:
         return _up_to_date(session, plan, plan.done)
     from dalcli.commands.train_version import LabeledSetChanged, check, train_version
 
-    device = check(session, plan)
+    device = check(session, plan, ranks)
     with compute_lock(session.workspace.lock_path, "train", wait):
         while True:
             plan = make_plan(session)  # another process may have trained while this one waited
             if plan.done is not None:
                 return _up_to_date(session, plan, plan.done)
             try:
-                return _result(train_version(session, plan, device), plan.spec)
+                return _result(train_version(session, plan, device, ranks), plan.spec)
             except LabeledSetChanged:
                 continue
 

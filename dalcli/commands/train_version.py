@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
-from dalcli.commands import version_files
+from dalcli.commands import train_team, version_files
 from dalcli.commands.pixels import ReadableImages, open_decodable_images, set_aside_unreadable
 from dalcli.commands.session import Session
 from dalcli.commands.train_plan import TrainPlan
@@ -29,28 +30,30 @@ from dalcli.models.spec import ModelSpec
 from dalcli.models.tensorfile import read_tensors
 from dalcli.state import catalog, ledger, versions
 from dalcli.state.versions import ModelVersion
-from dalcli.training.batches import TrainingData
-from dalcli.training.device import resolve_device
-from dalcli.training.loop import FitResult, fit
+from dalcli.training.loop import FitResult
+from dalcli.training.ranks import SOLO, Ranks
+from dalcli.training.resume import saved_place
 
 
 class LabeledSetChanged(Exception):
     """The plan cannot be carried out any more: images were set aside, or serve evaluation now. Make another one."""
 
 
-def check(session: Session, plan: TrainPlan) -> torch.device:
-    """Find what is wrong with the settings before anything is waited for; the device to train on.
+def check(session: Session, plan: TrainPlan, ranks: Ranks = SOLO) -> torch.device:
+    """Find what is wrong with the settings before anything is waited for; the device to train on, here.
 
     Raises:
         BadInputError: naming the key of the configuration.
     """
     zoo.check(plan.spec, session.workspace.root)
     pretrained.check(plan.spec, session.workspace.root)
-    return resolve_device(session.config.device)
+    return ranks.device(session.config.device)
 
 
-def train_version(session: Session, plan: TrainPlan, device: torch.device) -> ModelVersion:
+def train_version(session: Session, plan: TrainPlan, device: torch.device, ranks: Ranks = SOLO) -> ModelVersion:
     """Train the version that ``plan`` asks for, or finish the one a killed ``train`` left; holds the compute lock.
+
+    On rank 0 alone; the others serve it (see ``train_team``).
 
     Raises:
         LabeledSetChanged: nothing was trained.
@@ -61,25 +64,22 @@ def train_version(session: Session, plan: TrainPlan, device: torch.device) -> Mo
     folder.mkdir(parents=True, exist_ok=True)
     version_files.remove_leftovers(folder)
     model, stats = _start(session, plan, version, opened)
-    truth = np.array([plan.labels[image.key] for image in opened.images], dtype=np.int64)
+    checkpoint = folder / CHECKPOINT_NAME
+    job = train_team.Job(
+        config=session.config,
+        spec=plan.spec,
+        stats=stats,
+        version=version.version,
+        threads=_threads(session, version, checkpoint, ranks),
+        fingerprint=fingerprint(version.fingerprint, version.labels_digest, version.parent),
+        truth=np.array([plan.labels[image.key] for image in opened.images], dtype=np.int64),
+    )
     try:
-        result = fit(
-            model,
-            TrainingData(opened.pixels, truth),
-            session.config.training,
-            stats=stats,
-            seed=session.config.seed,
-            version=version.version,
-            device=device,
-            threads=version.threads,
-            checkpoint=folder / CHECKPOINT_NAME,
-            feedback=session.feedback,
-            fingerprint=fingerprint(version.fingerprint, version.labels_digest, version.parent),
-        )
+        result = train_team.train(session, ranks, job, opened, model, device, checkpoint)
     except UnreadableImagesError as error:
         set_aside_unreadable(session, opened.images, error.failures)
         raise LabeledSetChanged from None
-    finished = _finish(session, version, model, _meta(plan, version, stats, device, result))
+    finished = _finish(session, version, model, _meta(plan, version, stats, device, result, ranks))
     if not result.converged:
         session.feedback.warn(
             f"{version.version} has not converged ({result.stopped} after {result.epochs} epochs, train accuracy "
@@ -131,6 +131,17 @@ def _begin(session: Session, plan: TrainPlan, device: torch.device) -> ModelVers
     return begun
 
 
+def _threads(session: Session, version: ModelVersion, checkpoint: Path, ranks: Ranks) -> int:
+    """As many as the version was begun with: the weights depend on it, in their last digits.
+
+    Where the number of processes has changed since, they do so anyway; then as many as suit a process now.
+    """
+    place = saved_place(checkpoint)
+    if place is None:
+        return version.threads
+    return place.threads if place.ranks == ranks.size else session.config.threads or torch.get_num_threads()
+
+
 def _start(
     session: Session, plan: TrainPlan, version: ModelVersion, opened: ReadableImages
 ) -> tuple[nn.Module, PixelStats]:
@@ -171,7 +182,7 @@ def _parent_meta(session: Session, version: ModelVersion) -> ModelMeta | None:
 
 
 def _meta(
-    plan: TrainPlan, version: ModelVersion, stats: PixelStats, device: torch.device, result: FitResult
+    plan: TrainPlan, version: ModelVersion, stats: PixelStats, device: torch.device, result: FitResult, ranks: Ranks
 ) -> ModelMeta:
     return ModelMeta(
         version=version.version,
@@ -192,6 +203,7 @@ def _meta(
         train_accuracy=result.train_accuracy,
         train_loss=result.train_loss,
         history=result.history,
+        ranks=ranks.size,
     )
 
 

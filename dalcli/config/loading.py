@@ -1,9 +1,12 @@
-"""Reading ``dalcli.yaml``: every problem at once, each with its line, its key and a suggestion."""
+"""Reading YAML of a known shape (``dalcli.yaml``, a simulation): every problem at once, each with its line, its key and
+a suggestion."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -14,6 +17,7 @@ from dalcli.config.suggest import suggestion
 from dalcli.errors import BadInputError
 
 KeyPath = tuple[str | int, ...]
+Model = TypeVar("Model", bound=BaseModel)
 
 _KINDS: dict[type, str] = {list: "a list", int: "a number", float: "a number", bool: "a truth value"}
 # Where pydantic would name Python's types.
@@ -31,17 +35,27 @@ def load(path: Path) -> Config:
     Raises:
         BadInputError: the file is missing, is not YAML, or has unknown, duplicate or invalid keys.
     """
+    return load_as(Config, path)[0]
+
+
+def load_as(model: type[Model], path: Path) -> tuple[Model, dict[KeyPath, int]]:
+    """Like :func:`load`, for any shape; with the (1-based) line of every key path, for checks that come later."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise BadInputError(f"{path}: no such configuration file", "name an existing YAML file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise BadInputError(f"{path}: cannot be read: {error}", "save it as UTF-8 text") from None
-    return parse(text, str(path))
+    return parse_as(model, text, str(path))
 
 
 def parse(text: str, name: str = "dalcli.yaml") -> Config:
     """Check configuration text; ``name`` is what error messages call it."""
+    return parse_as(Config, text, name)[0]
+
+
+def parse_as(model: type[Model], text: str, name: str) -> tuple[Model, dict[KeyPath, int]]:
+    """Like :func:`parse`, for any shape; with the line of every key path."""
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         values = yaml.safe_load(text)
@@ -55,14 +69,15 @@ def parse(text: str, name: str = "dalcli.yaml") -> Config:
     if not isinstance(values, dict):
         raise BadInputError(f"{name}: line 1: expected 'key: value' lines, found {_KINDS.get(type(values), 'text')}")
     problems = [(line, f"line {line}: {key}: listed twice") for line, key in _duplicates(root)]
+    config = None
     try:
-        config = Config.model_validate(values)
+        config = model.model_validate(values)
     except ValidationError as error:
-        problems += [_problem(details, lines) for details in _most_specific(error.errors())]
-    if problems:
+        problems += [_problem(model, details, lines) for details in _most_specific(error.errors())]
+    if problems or config is None:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise BadInputError(f"{name}: {count}", problems=[text for _, text in sorted(problems)])
-    return config
+    return config, lines
 
 
 def _most_specific(errors: Sequence[ErrorDetails]) -> Iterator[ErrorDetails]:
@@ -77,7 +92,7 @@ def _location(details: ErrorDetails) -> KeyPath:
     return tuple(part for part in details["loc"] if not _is_union_branch(part))
 
 
-def _problem(details: ErrorDetails, lines: dict[KeyPath, int]) -> tuple[int, str]:
+def _problem(model: type[BaseModel], details: ErrorDetails, lines: dict[KeyPath, int]) -> tuple[int, str]:
     location = _location(details)
     line = next(
         (lines[location[:end]] for end in range(len(location), -1, -1) if location[:end] in lines),
@@ -85,7 +100,7 @@ def _problem(details: ErrorDetails, lines: dict[KeyPath, int]) -> tuple[int, str
     )
     key = ".".join(str(part) for part in location) or "(file)"
     if details["type"] == "extra_forbidden":
-        known = _known_keys(location[:-1])
+        known = _known_keys(model, location[:-1])
         message = "unknown key" + (suggestion(str(location[-1]), known) or f" (known here: {', '.join(known)})")
     else:
         message = _MESSAGES.get(details["type"], details["msg"])
@@ -93,6 +108,8 @@ def _problem(details: ErrorDetails, lines: dict[KeyPath, int]) -> tuple[int, str
         given = details["input"]
         if isinstance(given, str | int | float) and not isinstance(given, bool) and repr(given) not in message:
             message += f", got {given!r}"
+        if details["type"] == "literal_error" and isinstance(given, str):
+            message += suggestion(given, re.findall(r"'([^']*)'", str(details["ctx"]["expected"])))
     return line, f"line {line}: {key}: {message}"
 
 
@@ -101,14 +118,26 @@ def _is_union_branch(part: str | int) -> bool:
     return isinstance(part, str) and ("[" in part or part == "tuple")
 
 
-def _known_keys(section: KeyPath) -> list[str]:
-    model: type[BaseModel] = Config
+def _known_keys(model: type[BaseModel], section: KeyPath) -> list[str]:
+    """The keys of a section; a list's sections are found under their numbers, a mapping's under any name."""
+    annotation: Any = model
     for part in section:
-        annotation = model.model_fields[str(part)].annotation
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+        annotation = _plain(annotation)
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            field = annotation.model_fields.get(str(part))
+            annotation = None if field is None else field.annotation
+        elif get_origin(annotation) in {tuple, list, dict, Mapping}:
+            members = [_plain(member) for member in get_args(annotation)]
+            annotation = next((m for m in members if isinstance(m, type) and issubclass(m, BaseModel)), None)
+        else:
             return []
-        model = annotation
-    return list(model.model_fields)
+    annotation = _plain(annotation)
+    return list(annotation.model_fields) if isinstance(annotation, type) and issubclass(annotation, BaseModel) else []
+
+
+def _plain(annotation: Any) -> Any:
+    """Without ``Annotated``'s metadata."""
+    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
 
 
 def _lines(node: yaml.Node, path: KeyPath = ()) -> Iterator[tuple[KeyPath, int]]:

@@ -166,6 +166,70 @@ class ScoringConfig(Section):
         "default: 2 GiB on a processor, 80% of what is free on a GPU",
     )
     shard_size: int = Field(2048, ge=1, description="images per result file: what a killed `score` can lose at most")
+    sketch: int = Field(
+        0,
+        ge=0,
+        le=65536,
+        description="numbers per image kept as a sketch of its gradient, whose inner products estimate those of the "
+        "full gradients with an error of about √(2 / sketch); 0: none",
+    )
+    prescreen: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="the fraction of the pool that gets exact scores: what a forward pass finds most promising for "
+        "Δ with query.gamma; `score` says what that may have missed; 1: all",
+    )
+
+
+class ComposeConfig(Section):
+    """A strategy of your own, put together from parts: `query.strategy: composed`."""
+
+    score: Literal["uniform", "dynamical", "margin", "entropy", "confidence"] = Field(
+        "dynamical", description="what makes a sample worth a label; uniform: nothing, only where it lies counts"
+    )
+    power: float | None = Field(
+        None,
+        ge=0,
+        le=1000,
+        description="draw in proportion to score^power instead of taking the highest; not set: take the highest",
+    )
+    class_balance: bool = Field(
+        False, description="take the highest of every predicted class in turn, the rarest among the labeled first"
+    )
+    selection: Literal["top", "kmeans++", "k-center", "lcmd", "clusters"] = Field(
+        "top",
+        description="top: the highest scores; else the batch is spread over `space`: by draws in proportion to squared "
+        "distances, farthest first, largest cluster first, or in turn from clusters",
+    )
+    candidates: float | None = Field(
+        10.0,
+        ge=1,
+        le=1e9,
+        description="spread over the highest scores, this many times the budget; null: over the whole pool",
+    )
+    space: Literal["features", "probabilities", "last-layer", "sketch"] = Field(
+        "features",
+        description="where samples are near each other: the last layer's inputs, predictions, the last layer's "
+        "gradients (BADGE), or sketches of all gradients (needs `scoring.sketch`)",
+    )
+    weight: float = Field(
+        0.0, ge=0, le=1000, description="kmeans++: draws are in proportion to distance² · score^weight"
+    )
+    relative: bool = Field(
+        False, description="kmeans++: distances relative to the length; with weight 1, the first draw is by score alone"
+    )
+    apart_from_labeled: bool = Field(
+        False, description="keep away from labeled samples too, not only from the batch and from what is in flight"
+    )
+
+    @model_validator(mode="after")
+    def _parts_that_fit(self) -> ComposeConfig:
+        if self.selection != "kmeans++" and (self.weight > 0 or self.relative):
+            raise ValueError(f"weight and relative belong to selection: kmeans++, not {self.selection}")
+        if self.selection == "clusters" and self.space == "last-layer":
+            raise ValueError("selection: clusters needs means, which last-layer gradients have none of: use sketch")
+        return self
 
 
 class QueryConfig(Section):
@@ -180,9 +244,21 @@ class QueryConfig(Section):
         description="weight of the interaction with the labeled set in Δ (Eq. 15); 0 to inf",
     )
     budget: int | None = Field(None, ge=1, le=MAX_BUDGET, description="default of `query --budget`")
+    memory_limit: Annotated[int, Field(ge=1_000_000), BeforeValidator(_as_bytes)] = Field(
+        1536 << 20,
+        description="memory for the columns of samples that a strategy compares, in bytes or with a unit; if the pool "
+        "needs more, a random part of it is compared",
+    )
     close_at: float = Field(
         1.0, gt=0, le=1, description="a batch closes once this fraction is answered; the rest is released"
     )
+    compose: ComposeConfig = ComposeConfig()
+
+    @field_validator("compose", mode="before")
+    @classmethod
+    def _empty_section(cls, value: object) -> object:
+        """``compose:`` with nothing below it means the defaults."""
+        return {} if value is None else value
 
 
 class EvaluationConfig(Section):

@@ -54,6 +54,7 @@ class ModelMeta:
         torch_version: that trained it.
         labels_digest: of the effective labels it was trained on; ``labels`` their number.
         epochs, converged, stopped, train_accuracy, train_loss, history: how training went.
+        ranks: processes it was trained by, each with ``threads``.
     """
 
     version: str
@@ -74,6 +75,7 @@ class ModelMeta:
     train_accuracy: float
     train_loss: float
     history: tuple[EpochRecord, ...]
+    ranks: int = 1
 
 
 def to_json(meta: ModelMeta) -> str:

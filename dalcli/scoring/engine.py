@@ -6,19 +6,22 @@ terms of Δ(u | S) (Eq. 12, 15), and G_S, the V of the method. Pure torch: it kn
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from dalcli.scoring import memory
+from dalcli.scoring import memory, selfcheck
 from dalcli.scoring.admission import Admission, Outcome, shape_of
 from dalcli.scoring.direction import Direction, normalised
 from dalcli.scoring.fallback import Fallback
+from dalcli.scoring.forward import Prediction, joined, predicted
 from dalcli.scoring.functional.intercept import Interception
 from dalcli.scoring.labeled import add_gradient
+from dalcli.scoring.lanes import Lane, Lanes, UnsettledError, lane_count, spread
 from dalcli.scoring.ownership import FALLBACK, SITE, Owner, Ownership
 from dalcli.scoring.passes import Pass, evaluating, frozen, influential, pooled
 from dalcli.scoring.projection import Sketcher, SketchSpec
@@ -26,6 +29,8 @@ from dalcli.scoring.residuals import residuals, unit_rows
 from dalcli.scoring.rules import Contribution
 from dalcli.scoring.targets import Targets
 from dalcli.scoring.uses import Use, on_forward
+
+Part = TypeVar("Part")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +64,8 @@ class GradientEngine:
         if memory_limit_bytes < 1:
             raise ValueError("memory_limit_bytes must be positive")
         self._model = model
-        self._head = None if head is None else model.get_submodule(head)
+        self._own = Lane.of(model, head)
+        self._lanes = Lanes(model, head)
         self._limit = memory_limit_bytes
         self._ownership = Ownership(model)
         self._fallback = Fallback(model, self._note)
@@ -88,10 +94,11 @@ class GradientEngine:
         """The modules whose layer rules are in force."""
         return self._ownership.owners
 
-    def labeled_gradient(self, batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
+    def labeled_gradient(self, batches: Iterable[tuple[Tensor, Tensor]], *, double: bool = False) -> dict[str, Tensor]:
         """G_S = Σ_{(x,y)∈S} ∇_θ ℓ(f(x; θ), y) in eval mode, by parameter name, in each parameter's dtype.
 
-        ``batches`` yields inputs (n, ...) and true labels (n,) int64. Summed in float64 across chunks.
+        ``batches`` yields inputs (n, ...) and true labels (n,) int64. Summed in float64 across chunks; with ``double``
+        it stays float64, so that sums over parts of S can be added without loss.
         """
         trainable = self._ownership.trainable
         total = {
@@ -105,7 +112,7 @@ class GradientEngine:
                 self._check(inputs)
                 for piece in self._pieces(inputs):
                     add_gradient(self._model, trainable, self._laid_out(inputs[piece]), labels[piece], total)
-        return {name: value.to(trainable[name].dtype) for name, value in total.items()}
+        return total if double else {name: value.to(trainable[name].dtype) for name, value in total.items()}
 
     def score(
         self, inputs: Tensor, direction: Mapping[str, Tensor] | None, sketch: SketchSpec | None = None
@@ -124,7 +131,9 @@ class GradientEngine:
         sketcher = None if sketch is None else self._sketcher
         with evaluating(self._model):
             self._check(inputs)
-            parts = [self._scores(self._laid_out(inputs[piece]), prepared, sketcher) for piece in self._pieces(inputs)]
+            parts = self._spread(
+                inputs, lambda lane, piece: self._scores(self._laid_out(inputs[piece]), prepared, sketcher, lane)
+            )
         if len(parts) == 1:
             return parts[0]
         inner = [part.inner for part in parts if part.inner is not None]
@@ -138,12 +147,41 @@ class GradientEngine:
             torch.cat(sketches) if sketches else None,
         )
 
+    def predict(self, inputs: Tensor) -> Prediction:
+        """Probabilities, pseudo-labels and features of inputs (n, ...) by a forward pass alone, as :meth:`score` has.
+
+        Raises ValueError for no inputs.
+        """
+        if inputs.shape[0] == 0:
+            raise ValueError("there is nothing to predict")
+        with evaluating(self._model):
+            self._check(inputs)
+            return joined(
+                self._spread(
+                    inputs, lambda lane, piece: predicted(lane.model, lane.head, self._laid_out(inputs[piece]))
+                )
+            )
+
     def _note(self, message: str) -> None:
         if message not in self.notes:
             self.notes.append(message)
 
-    def _scores(self, inputs: Tensor, direction: Direction | None, sketcher: Sketcher | None) -> GradientScores:
-        result = self._run(inputs, Targets(None if direction is None else direction.unit, sketcher))
+    def _spread(self, inputs: Tensor, work: Callable[[Lane, slice], Part]) -> list[Part]:
+        """``work`` on every piece of the inputs: by copies of the model where possible, else by the model itself."""
+        count = 1 if self._admission.one_at_a_time else lane_count(inputs.device, inputs.shape[0])
+        # The fallback has the model to itself.
+        lanes = [] if self._ownership.fallback_names() else self._lanes.copies(count)
+        if lanes:
+            try:
+                return spread(lanes, self._pieces(inputs, len(lanes)), work)
+            except UnsettledError:
+                self._lanes.refuse()
+        return [work(self._own, piece) for piece in self._pieces(inputs)]
+
+    def _scores(
+        self, inputs: Tensor, direction: Direction | None, sketcher: Sketcher | None, lane: Lane
+    ) -> GradientScores:
+        result = self._run(inputs, Targets(None if direction is None else direction.unit, sketcher), lane)
         total = Contribution.zeros(inputs.shape[0], inputs.device, direction is not None)
         for contribution in result.contributions.values():
             total += contribution
@@ -164,21 +202,26 @@ class GradientEngine:
             sketch,
         )
 
-    def _run(self, inputs: Tensor, targets: Targets) -> Outcome:
-        """One pass over inputs, rules first, then the fallback for what is left."""
-        ownership = self._ownership
-        uses = {owner.path: Use() for owner in ownership.owners}
+    def _run(self, inputs: Tensor, targets: Targets, lane: Lane) -> Outcome:
+        """One pass over inputs, rules first, then the fallback for what is left.
+
+        Only the model itself settles what its modules turn out to do, and has a fallback; raises UnsettledError where
+        a copy of it would have to.
+        """
+        ownership, parameters = self._ownership, lane.parameters
+        owners = [replace(owner, module=lane.modules[owner.path]) for owner in ownership.owners]
+        uses = {owner.path: Use() for owner in owners}
         chunk = memory.chunk_bytes(inputs.device, self._limit)
         watched = {
             owner.module: partial(on_forward, owner, uses[owner.path], inputs.shape[0], targets, chunk)
-            for owner in ownership.owners
+            for owner in owners
         }
-        owned = [ownership.trainable[name] for owner in ownership.owners for name in owner.names.values()]
-        left = {name: ownership.trainable[name] for name in ownership.fallback_names()}
+        owned = [parameters[name] for owner in owners for name in owner.names.values()]
+        left = {name: parameters[name] for name in ownership.fallback_names()}
         with frozen(owned):
-            this_pass = Pass(self._model, watched, inputs.device)
-            sited = ownership.sites.interception(shape_of(inputs), inputs.shape[0], this_pass.leaf)
-            logits, features = this_pass.forward(inputs, self._head, sited)
+            this_pass = Pass(lane.model, watched, inputs.device)
+            sited = ownership.sites.interception(shape_of(inputs), inputs.shape[0], this_pass.leaf, parameters)
+            logits, features = this_pass.forward(inputs, lane.head, sited)
             if logits.dim() != 2 or logits.shape[0] != inputs.shape[0]:
                 raise ValueError(f"the model returned logits of shape {tuple(logits.shape)} for {len(inputs)} inputs")
             needed = influential(logits, left)
@@ -188,6 +231,8 @@ class GradientEngine:
             this_pass.backward(logits, seeds)
             of_sites = {} if sited is None else sited.contributions(targets, chunk, inputs.device)
         logits = logits.detach()
+        if lane is not self._own and (left or not all(use.clean for use in uses.values()) or _missing(sited, of_sites)):
+            raise UnsettledError
         ownership.mark_idle(left.keys() - needed)
         result = Outcome(
             logits, probabilities, labels, seeds, lengths, pooled(logits) if features is None else features
@@ -214,7 +259,7 @@ class GradientEngine:
 
     def _settle_sites(self, sited: Interception, found: Mapping[str, Contribution], result: Outcome) -> list[str]:
         """Keep what the calls with parameters yielded; return the names of those that the fallback must take."""
-        missing = sited.names if sited.failure is not None else sited.names - found.keys()
+        missing = _missing(sited, found)
         for name in missing:
             self._ownership.sites.refuse(name, sited.failure or "torch cannot vectorise what is computed from it")
         result.contributions.update({SITE + name: value for name, value in found.items() if name not in missing})
@@ -229,15 +274,29 @@ class GradientEngine:
     def _check(self, inputs: Tensor) -> None:
         """Hold the first samples of a new shape against ordinary backward."""
         if self._admission.needs(inputs):
-            self._admission.admit(self._laid_out(inputs[: self._admission.samples]), self._run)
+            sample = self._laid_out(inputs[: self._admission.samples])
+            self._admission.admit(sample, partial(self._run, lane=self._own))
+            self._compare_copy(sample)
 
-    def _pieces(self, inputs: Tensor) -> Iterable[slice]:
+    def _compare_copy(self, sample: Tensor) -> None:
+        """Give up copies of a model that do not do what it does."""
+        if self._ownership.fallback_names():
+            return
+        for lane in self._lanes.copies(1):
+            try:
+                found, expected = (self._scores(sample, None, None, each).sq_norm.sum() for each in (lane, self._own))
+            except UnsettledError:
+                found = expected = sample.new_full((), torch.nan)
+            if not torch.allclose(found, expected, rtol=selfcheck.RELATIVE):
+                self._lanes.refuse()
+
+    def _pieces(self, inputs: Tensor, lanes: int = 1) -> list[slice]:
         if self._admission.one_at_a_time:
             return memory.even_pieces(inputs.shape[0], 1)
         per_sample = self._bytes_of(inputs)
-        most = memory.samples_at_once(per_sample, self._limit)
+        most = memory.samples_at_once(per_sample, self._limit // lanes)
         favourable = memory.favourable_samples(per_sample, self._weight_bytes, inputs.device)
-        return memory.even_pieces(inputs.shape[0], most if favourable is None else min(most, favourable))
+        return memory.even_pieces(inputs.shape[0], most if favourable is None else min(most, favourable), lanes)
 
     def _bytes_of(self, inputs: Tensor) -> int:
         """Activation bytes of one sample, measured once per shape."""
@@ -264,3 +323,10 @@ class GradientEngine:
             self._direction = normalised(direction, self._ownership.trainable)
             self._direction_key = key
         return self._direction
+
+
+def _missing(sited: Interception | None, found: Mapping[str, Contribution]) -> frozenset[str]:
+    """The parameters whose calls did not yield what was planned."""
+    if sited is None:
+        return frozenset()
+    return sited.names if sited.failure is not None else sited.names - found.keys()

@@ -53,9 +53,9 @@ def favourable_samples(bytes_per_sample: int, weight_bytes: int, device: torch.d
     return max(1, max(PIECE_BYTES, PIECE_PER_WEIGHT * weight_bytes) // max(1, bytes_per_sample))
 
 
-def even_pieces(samples: int, most: int) -> list[slice]:
-    """As few slices over ``samples`` as hold at most ``most`` each, of nearly equal size."""
-    count = -(-samples // most)
+def even_pieces(samples: int, most: int, lanes: int = 1) -> list[slice]:
+    """As few slices over ``samples`` as hold at most ``most`` each, of nearly equal size, as many for every lane."""
+    count = min(samples, -(-samples // (most * lanes)) * lanes)
     edges = [samples * index // count for index in range(count + 1)]
     return [slice(start, stop) for start, stop in itertools.pairwise(edges)]
 

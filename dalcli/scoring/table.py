@@ -22,33 +22,31 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from dalcli.data.identity import DIGEST_BYTES, id_from_digest
+from dalcli.data.identity import id_from_digest
 from dalcli.errors import DalcliError, NotReadyError
+from dalcli.scoring.columns import COLUMNS, Array, Digests, Layout, Screened, as_keys, check_columns, find_keys
 from dalcli.state import atomic
 
 FORMAT_VERSION = 1
 METADATA_KEY = "dalcli"
 BLOCK_BYTES = 1 << 26
 
-Array = NDArray[Any]
-Digests = NDArray[np.uint8]
-"""Samples as (n, 16) uint8: the bytes behind their ``sample_id``."""
-
-
-COLUMNS: Mapping[str, tuple[int, tuple[str, ...]]] = {
-    "digest": (2, ("uint8",)),
-    "grad_sq_norm": (1, ("float64",)),
-    "grad_inner": (1, ("float64",)),
-    "probabilities": (2, ("float32",)),
-    "features": (2, ("float32",)),
-    "sketch": (2, ("float16", "float32")),
-}
-"""Column name → number of dimensions, possible dtypes."""
-_OPTIONAL = {"sketch"}
 _SAFETENSORS_NAMES = {"U8": "uint8", "F16": "float16", "F32": "float32", "F64": "float64"}
 
-Layout = Mapping[str, tuple[str, tuple[int, ...]]]
-"""Column name → dtype name, shape of one row."""
+__all__ = [
+    "COLUMNS",
+    "Array",
+    "Digests",
+    "Header",
+    "ScoreBlock",
+    "ScoreTable",
+    "Screened",
+    "Shard",
+    "ShardMetadata",
+    "as_keys",
+    "find_keys",
+    "write_shard",
+]
 
 
 @dataclass(frozen=True)
@@ -87,36 +85,21 @@ class ScoreBlock:
         return ScoreBlock(self.digests[rows], {name: array[rows] for name, array in self.columns.items()})
 
 
-def as_keys(digests: Digests) -> NDArray[np.bytes_]:
-    """One sortable 16-byte key per row of ``digests`` (n, 16) uint8, in the order of the bytes."""
-    if digests.ndim != 2 or digests.shape[1] != DIGEST_BYTES or digests.dtype != np.uint8:
-        raise ValueError(f"digests must be (n, 16) uint8, got {digests.shape} {digests.dtype}")
-    return np.ascontiguousarray(digests).view(f"S{DIGEST_BYTES}").reshape(-1)
-
-
-def find_keys(keys: NDArray[np.bytes_], among: NDArray[np.bytes_]) -> NDArray[np.int64]:
-    """Where each of ``keys`` is in ``among`` (sorted, unique); −1 where it is not."""
-    if not len(among):
-        return np.full(len(keys), -1, np.int64)
-    places = np.searchsorted(among, keys)
-    places[places == len(among)] = 0
-    return np.where(among[places] == keys, places, -1)
-
-
 def write_shard(path: Path, columns: Mapping[str, Array], metadata: ShardMetadata) -> None:
     """Write one shard, atomically and durably; its folder must exist.
 
     Args:
         path: the file to make, named ``shard-*.safetensors`` by convention.
         columns: ``digest`` (n, 16) uint8, ``grad_sq_norm`` (n,) float64, ``grad_inner`` (n,) float64,
-            ``probabilities`` (n, K) float32, ``features`` (n, d) float32, optionally ``sketch`` (n, m) float16/32.
+            ``probabilities`` (n, K) float32, ``features`` (n, d) float32, optionally ``sketch`` (n, m) float16/32
+            and ``prescreen`` (n,) uint8.
         metadata: stored beside the format version.
 
     Raises:
         ValueError: a column is missing, unknown, or of the wrong shape or dtype, or a sample is listed twice.
     """
     shapes = {name: array.shape for name, array in columns.items()}
-    _check_columns(shapes, {name: str(array.dtype) for name, array in columns.items()})
+    check_columns(shapes, {name: str(array.dtype) for name, array in columns.items()})
     if len(np.unique(as_keys(columns["digest"]))) != len(columns["digest"]):
         raise ValueError("a sample is listed twice in one shard")
     arrays = {name: np.ascontiguousarray(array) for name, array in columns.items()}
@@ -243,6 +226,11 @@ class ScoreTable:
             raise ValueError("a score table has at least one shard")
         self._shards = tuple(Shard(path) for path in shards)
 
+    @property
+    def layout(self) -> Layout:
+        """The columns there are (optional ones only if they were scored): name → dtype name, shape of one row."""
+        return self._shards[0].header.layout
+
     def __len__(self) -> int:
         """Number of samples (reads every shard's header)."""
         return sum(self._checked(shard).rows for shard in self._shards)
@@ -294,19 +282,6 @@ def _unusable(path: Path, reason: str) -> DalcliError:
     return DalcliError(f"{path}: cannot use this score file: {reason}", remedy)
 
 
-def _check_columns(shapes: Mapping[str, tuple[int, ...]], dtypes: Mapping[str, str]) -> None:
-    unknown, absent = shapes.keys() - COLUMNS.keys(), COLUMNS.keys() - _OPTIONAL - shapes.keys()
-    if unknown or absent:
-        raise ValueError(f"columns missing: {sorted(absent)}, unknown: {sorted(unknown)}")
-    for name, shape in shapes.items():
-        (dimensions, allowed), rows = COLUMNS[name], shapes["digest"][0]
-        if dtypes[name] not in allowed or len(shape) != dimensions or shape[0] != rows:
-            wanted = f"{dimensions} dimensions, {rows} rows, {' or '.join(allowed)}"
-            raise ValueError(f"column {name!r} is {shape} {dtypes[name]}, not {wanted}")
-    if shapes["digest"][1] != DIGEST_BYTES or shapes["probabilities"][1] < 1:
-        raise ValueError(f"digest {shapes['digest']}, probabilities {shapes['probabilities']}: not (n, 16) and (n, K)")
-
-
 def _parse_header(path: Path, file: Any) -> Header:
     try:
         document = dict(json.loads((file.metadata() or {}).get(METADATA_KEY, "{}")))
@@ -315,7 +290,7 @@ def _parse_header(path: Path, file: Any) -> Header:
         slices = {name: file.get_slice(name) for name in list(file.keys())}
         shapes = {name: tuple(part.get_shape()) for name, part in slices.items()}
         dtypes = {name: _SAFETENSORS_NAMES.get(part.get_dtype(), "?") for name, part in slices.items()}
-        _check_columns(shapes, dtypes)
+        check_columns(shapes, dtypes)
         metadata = ShardMetadata(str(document["model_version"]), int(document["micro_batch"]))
         checksums = {name: int(document["checksums"][name]) for name in shapes}
     except (KeyError, ValueError, TypeError, SafetensorError) as error:

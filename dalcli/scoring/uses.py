@@ -20,6 +20,11 @@ class Use:
     contribution: Contribution | None = None
     failure: str | None = None
 
+    @property
+    def clean(self) -> bool:
+        """Whether the module ran once and the rule's assumptions held."""
+        return self.calls == 1 and self.failure is None
+
 
 def on_forward(
     owner: Owner,

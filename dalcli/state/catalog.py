@@ -99,6 +99,20 @@ def eligible(connection: Connection, purpose: Purpose) -> list[PoolImage]:
     )
 
 
+def sample_ids(connection: Connection, purpose: Purpose, state: Literal["labeled", "in flight"]) -> list[str]:
+    """Readable samples of one purpose that have a label, or that an open batch holds, in the order of sample ids."""
+    condition = {
+        "labeled": "s.id IN (SELECT sample FROM answer WHERE state = 'labeled')",
+        "in flight": "s.id IN (SELECT sample FROM in_flight)",
+    }[state]
+    rows = connection.execute(
+        f"SELECT s.sample_id FROM sample AS s WHERE s.purpose = ? AND s.quarantine IS NULL AND {condition}"
+        " ORDER BY s.sample_id",
+        (purpose,),
+    )
+    return [row["sample_id"] for row in rows]
+
+
 def still_eligible(connection: Connection, purpose: Purpose, images: Sequence[PoolImage]) -> bool:
     """Whether nobody has answered, issued, moved or forgotten any of ``images`` since :func:`eligible` listed them."""
     found = connection.execute(

@@ -3,14 +3,15 @@
 - A :class:`Score` gives every sample a value by itself (confidence, Δ, ...). A transform of values (noise, powers) is a
   score that wraps another score.
 - A :class:`Strategy` turns a :class:`Request` into a :class:`Selection`: the best values of a score
-  (:class:`~dalcli.strategies.selection.TopValues`), a random draw, or a set chosen jointly.
+  (:class:`~dalcli.strategies.selection.TopValues`), a random draw, or a set chosen jointly, which itself is a space
+  and a way to spread picks over it (:class:`~dalcli.strategies.diverse.Diverse`).
 
 Strategies see arrays only: never models, files or the database.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -20,10 +21,14 @@ from numpy.typing import NDArray
 from dalcli.config.seeding import derive_seed, generator
 from dalcli.data.identity import tie_keys
 from dalcli.errors import DalcliError, NotReadyError
-from dalcli.scoring.table import Digests, ScoreBlock
+from dalcli.scoring.columns import Array, Digests, Layout
+from dalcli.scoring.table import ScoreBlock
 from dalcli.strategies.samples import SampleSet
 
 Values = NDArray[np.float64]
+
+MEMORY_LIMIT = 1536 << 20
+_OPTIONAL_COLUMNS = {"sketch": ("gradient sketches", "scoring.sketch"), "mc_probabilities": ("dropout samples", "")}
 
 
 class Table(Protocol):
@@ -31,6 +36,15 @@ class Table(Protocol):
 
     def blocks(self, columns: Sequence[str]) -> Iterator[ScoreBlock]:
         """All rows, some at a time, with the named columns; may be called again for another pass."""
+        ...
+
+    def lookup(self, digests: Digests, columns: Sequence[str]) -> Mapping[str, Array]:
+        """The named columns at ``digests`` (n, 16), in that order, without a pass over all columns."""
+        ...
+
+    @property
+    def layout(self) -> Layout:
+        """The columns there are: name → dtype name, shape of one row."""
         ...
 
 
@@ -44,6 +58,9 @@ class Request:
         seed: 63 bits, derived from (config seed, purpose, round).
         table: scores of the current model; None at a cold start.
         labeled: the labeled set S, for strategies that keep away from what is known.
+        in_flight: samples that were handed out and not answered yet: as good as labeled where a batch is to differ
+            from what is known.
+        memory_limit: bytes of score columns that a strategy may hold at once.
     """
 
     budget: int
@@ -51,6 +68,8 @@ class Request:
     seed: int
     table: Table | None = None
     labeled: SampleSet = SampleSet.EMPTY
+    in_flight: SampleSet = SampleSet.EMPTY
+    memory_limit: int = MEMORY_LIMIT
 
     def __post_init__(self) -> None:
         if self.budget < 1:
@@ -72,14 +91,25 @@ class Request:
         """A seeded generator of its own for each purpose."""
         return generator(self.seed, *purpose)
 
-    def blocks(self, columns: Sequence[str]) -> Iterator[ScoreBlock]:
-        """All scored samples, eligible or not, some at a time."""
+    def scores(self, columns: Sequence[str]) -> Table:
+        """The score table, which has the named columns.
+
+        Raises:
+            NotReadyError: there is none, or it was made without an optional column.
+        """
         if self.table is None:
             raise NotReadyError(
                 "this strategy chooses by scores, and there is no trained model yet",
                 "choose one that needs none, such as random, or label some images and run: dalcli train",
             )
-        return self.table.blocks(columns)
+        for column in columns:
+            if column in _OPTIONAL_COLUMNS and column not in self.table.layout:
+                raise _not_scored(column)
+        return self.table
+
+    def blocks(self, columns: Sequence[str]) -> Iterator[ScoreBlock]:
+        """All scored samples, eligible or not, some at a time."""
+        return self.scores(columns).blocks(columns)
 
     def eligible_blocks(self, columns: Sequence[str]) -> Iterator[ScoreBlock]:
         """The eligible samples in table order, some at a time; blocks without any are left out.
@@ -88,11 +118,16 @@ class Request:
             NotReadyError: an eligible sample has not been scored.
             DalcliError: the table lists a sample twice.
         """
-        return _members(self.blocks(columns), self.eligible, complete=True)
+        return members(self.blocks(columns), self.eligible, complete=True)
 
     def labeled_blocks(self, columns: Sequence[str]) -> Iterator[ScoreBlock]:
         """The labeled samples that have been scored, like :meth:`eligible_blocks`."""
-        return _members(self.blocks(columns), self.labeled, complete=False)
+        return members(self.blocks(columns), self.labeled, complete=False)
+
+    @property
+    def known(self) -> SampleSet:
+        """The labeled and the in-flight samples."""
+        return self.labeled | self.in_flight
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,11 +138,13 @@ class Selection:
         digests: (n, 16) uint8, n = min(budget, eligible), no sample twice.
         values: (n,) float64, higher was asked first; None for strategies without a value per sample.
         non_finite: how many eligible samples had NaN as their value (they rank last; ±inf are legal values).
+        notes: what the user should know about this choice, one sentence each.
     """
 
     digests: Digests
     values: Values | None = None
     non_finite: int = 0
+    notes: tuple[str, ...] = ()
 
 
 class Score(Protocol):
@@ -136,7 +173,37 @@ class Strategy(Protocol):
         ...
 
 
-def _members(blocks: Iterator[ScoreBlock], samples: SampleSet, complete: bool) -> Iterator[ScoreBlock]:
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """Effective labels: ``digests`` (n, 16) uint8 and class positions ``labels`` (n,) int64."""
+
+    digests: Digests
+    labels: NDArray[np.int64]
+
+
+Memory = Mapping[str, Any]
+"""What a strategy remembers from round to round: a JSON object."""
+
+
+class Remembering(Protocol):
+    """A strategy whose choice depends on how its earlier choices turned out.
+
+    Whoever calls it keeps what it returns, and hands it back in the next round. Nothing else is kept: the same
+    request, memory and answers give the same selection and memory.
+    """
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The score-table columns it reads."""
+        ...
+
+    def select(self, request: Request, memory: Memory | None, answers: Answers) -> tuple[Selection, Memory]:
+        """A selection as a :class:`Strategy` makes it, and the memory for the next round; None: the first round."""
+        ...
+
+
+def members(blocks: Iterator[ScoreBlock], samples: SampleSet, complete: bool) -> Iterator[ScoreBlock]:
+    """The rows of ``blocks`` that belong to ``samples``; ``complete``: all of them must be there."""
     seen = np.zeros(len(samples), bool)
     rows_seen = 0
     for block in blocks:
@@ -159,3 +226,11 @@ def _members(blocks: Iterator[ScoreBlock], samples: SampleSet, complete: bool) -
 def unscored(missing: int, eligible: int) -> NotReadyError:
     """The error for eligible samples that the score table does not hold."""
     return NotReadyError(f"{missing} of {eligible} eligible samples have no scores", "run: dalcli score")
+
+
+def _not_scored(column: str) -> NotReadyError:
+    what, key = _OPTIONAL_COLUMNS[column]
+    return NotReadyError(
+        f"this strategy chooses by {what}, and the scores of this model hold none",
+        f"set {key} in dalcli.yaml and run: dalcli score" if key else "choose another strategy",
+    )

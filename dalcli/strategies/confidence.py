@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dalcli.scoring.table import ScoreBlock
 from dalcli.strategies.base import Request
-from dalcli.strategies.softmax import split_top
+from dalcli.strategies.softmax import doubt_and_second
 
 
 @dataclass(frozen=True)
@@ -22,5 +22,5 @@ class LeastConfidence:
     columns: tuple[str, ...] = ("probabilities",)
 
     def values(self, block: ScoreBlock, request: Request) -> NDArray[np.float64]:
-        doubt, _ = split_top(block["probabilities"])
+        doubt, _ = doubt_and_second(block["probabilities"])
         return doubt

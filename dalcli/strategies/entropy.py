@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dalcli.scoring.table import ScoreBlock
 from dalcli.strategies.base import Request
-from dalcli.strategies.softmax import split_top
+from dalcli.strategies.softmax import doubt_and_entropy
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,7 @@ class Entropy:
     columns: tuple[str, ...] = ("probabilities",)
 
     def values(self, block: ScoreBlock, request: Request) -> NDArray[np.float64]:
-        doubt, rest = split_top(block["probabilities"])
-        logs = np.log(rest, out=np.zeros_like(rest), where=rest > 0)
+        doubt, others = doubt_and_entropy(block["probabilities"])
         # The largest p is 1 − doubt, whose own rounding in float32 would drown the entropy of confident samples.
         largest = 1.0 - doubt
-        others: NDArray[np.float64] = -(rest * logs).sum(axis=1)
         return others - largest * np.log1p(-np.minimum(doubt, 1.0 - 2.0**-53))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dalcli.scoring.table import ScoreBlock
 from dalcli.strategies.base import Request
-from dalcli.strategies.softmax import split_top
+from dalcli.strategies.softmax import doubt_and_second
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,5 @@ class Margin:
     columns: tuple[str, ...] = ("probabilities",)
 
     def values(self, block: ScoreBlock, request: Request) -> NDArray[np.float64]:
-        doubt, rest = split_top(block["probabilities"])
-        second: NDArray[np.float64] = rest.max(axis=1)
+        doubt, second = doubt_and_second(block["probabilities"])
         return doubt + second

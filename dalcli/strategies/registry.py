@@ -2,7 +2,7 @@
 
 A strategy is one file with a :class:`~dalcli.strategies.base.Score` or :class:`~dalcli.strategies.base.Strategy`, one
 line here, one test against a reference, one paragraph of docs. A line composes: score source, transforms around it,
-and the way to select from it.
+and the way to select from it. ``composed`` does so from the configuration.
 """
 
 from __future__ import annotations
@@ -12,13 +12,25 @@ from collections.abc import Callable, Mapping
 from dalcli.config.schema import QueryConfig
 from dalcli.config.suggest import suggestion
 from dalcli.errors import BadInputError
+from dalcli.strategies.badge import badge
+from dalcli.strategies.bait import bait
+from dalcli.strategies.balanced import Balanced
 from dalcli.strategies.base import Strategy
+from dalcli.strategies.cluster_margin import cluster_margin
+from dalcli.strategies.composed import composed
 from dalcli.strategies.confidence import LeastConfidence
+from dalcli.strategies.coreset import coreset
+from dalcli.strategies.diverse_dynamical import diverse_dynamical
 from dalcli.strategies.dynamical import Dynamical
 from dalcli.strategies.entropy import Entropy
+from dalcli.strategies.gradient_space import gradient_kmeans, lcmd
+from dalcli.strategies.joint_dynamical import joint_dynamical
 from dalcli.strategies.margin import Margin
+from dalcli.strategies.maxherding import maxherding
+from dalcli.strategies.power import Power
 from dalcli.strategies.random import Random
 from dalcli.strategies.selection import TopValues
+from dalcli.strategies.typiclust import typiclust
 
 STRATEGIES: Mapping[str, Callable[[QueryConfig], Strategy]] = {
     "dynamical": lambda query: TopValues(Dynamical(query.gamma)),
@@ -26,6 +38,21 @@ STRATEGIES: Mapping[str, Callable[[QueryConfig], Strategy]] = {
     "confidence": lambda query: TopValues(LeastConfidence()),
     "margin": lambda query: TopValues(Margin()),
     "entropy": lambda query: TopValues(Entropy()),
+    "power-dynamical": lambda query: TopValues(Power(Dynamical(query.gamma))),
+    "power-margin": lambda query: TopValues(Power(Margin())),
+    "balanced-dynamical": lambda query: Balanced(Dynamical(query.gamma)),
+    "balanced-margin": lambda query: Balanced(Margin()),
+    "diverse-dynamical": lambda query: diverse_dynamical(query.gamma),
+    "joint-dynamical": lambda query: joint_dynamical(query.gamma),
+    "badge": lambda query: badge(),
+    "coreset": lambda query: coreset(),
+    "cluster-margin": lambda query: cluster_margin(),
+    "typiclust": lambda query: typiclust(),
+    "maxherding": lambda query: maxherding(),
+    "bait": lambda query: bait(),
+    "gradient-kmeans": lambda query: gradient_kmeans(),
+    "lcmd": lambda query: lcmd(),
+    "composed": composed,
 }
 
 

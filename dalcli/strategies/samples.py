@@ -32,6 +32,12 @@ class SampleSet:
         """(len, 16) uint8, sorted."""
         return self._keys.view(np.uint8).reshape(-1, 16)
 
+    def __or__(self, other: SampleSet) -> SampleSet:
+        """The samples of either set."""
+        if not len(other):
+            return self
+        return SampleSet(np.concatenate([self.digests, other.digests])) if len(self) else other
+
     def find(self, digests: Digests) -> NDArray[np.int64]:
         """Position of each of ``digests`` (n, 16) in :attr:`digests`, −1 where it is not a member."""
         return find_keys(as_keys(digests), self._keys)

@@ -105,7 +105,7 @@ class Best:
             return
         digests, values = (np.concatenate(part) for part in zip(*self._pending, strict=True))
         self._pending, self._waiting = [], 0
-        eligible = self._request.eligible.contains(digests)
+        eligible = self._best_eligible(digests, values)
         digests = np.concatenate([self._digests, digests[eligible]])
         values = np.concatenate([self._values, values[eligible]])
         keys = self._request.keys(digests)
@@ -113,6 +113,31 @@ class Best:
         self._digests, self._values = digests[best], values[best]
         if len(best) == self._request.size > 0:
             self._bar = values[best[-1]], keys[best[-1]]
+
+    def _best_eligible(self, digests: Digests, values: NDArray[np.float64]) -> NDArray[np.intp]:
+        """Eligible rows among which are the ``size`` best: a look-up costs more than a comparison, so best rows first.
+
+        What ties with the last one needed is looked up too: their order is not decided here.
+        """
+        size, found = self._request.size, 0
+        order = np.argsort(-values)  # NaN last
+        kept, start = [order[:0]], 0
+        while start < len(order) and found < size:
+            rows = order[start : start + 2 * size]
+            rows = np.concatenate([rows, _ties(values, order, start + len(rows))])
+            start += len(rows)
+            kept.append(rows[self._request.eligible.contains(digests[rows])])
+            found = len(np.unique(self._request.keys(digests[np.concatenate(kept)])))  # listed twice counts once
+        return np.concatenate(kept)
+
+
+def _ties(values: NDArray[np.float64], order: NDArray[np.intp], stop: int) -> NDArray[np.intp]:
+    """What follows in ``order`` from ``stop`` on with the value of the row before ``stop``."""
+    if stop >= len(order):
+        return order[:0]
+    last, rest = values[order[stop - 1]], values[order[stop:]]
+    level = np.isnan(rest) if np.isnan(last) else rest == last
+    return order[stop : stop + int(np.count_nonzero(level))]
 
 
 def _ranking(digests: Digests, values: NDArray[np.float64], keys: NDArray[np.uint64]) -> NDArray[np.intp]:

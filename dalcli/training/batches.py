@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from dalcli.config.schema import TrainingConfig
 from dalcli.config.seeding import generator
 from dalcli.data.pixels import IntArray, PixelSource, UInt8Array
 from dalcli.training import augment
+from dalcli.training.ranks import SOLO, Ranks
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,22 @@ class TrainingData:
     def __post_init__(self) -> None:
         if self.labels.shape != (len(self.pixels),):
             raise ValueError(f"{len(self.pixels)} images, but labels of shape {self.labels.shape}")
+
+
+class Batch(NamedTuple):
+    """This rank's part of the images of one step.
+
+    Attributes:
+        pixels: ``(b, H, W, 3)`` uint8, and their ``labels`` ``(b,)``. Never empty: a rank whose part is shows the
+            model a black image instead, as models need not bear batches of none.
+        total: images of the step on all ranks.
+        share: the fraction of them that are here: 1 with one rank, 0 for a stand-in.
+    """
+
+    pixels: UInt8Array
+    labels: IntArray
+    total: int
+    share: float
 
 
 def order(count: int, seed: int, version: str, epoch: int) -> IntArray:
@@ -39,16 +57,22 @@ def split(rows: IntArray, batch_size: int) -> list[IntArray]:
 
 
 def training_batches(
-    data: TrainingData, settings: TrainingConfig, *, seed: int, version: str, epoch: int
-) -> Iterator[tuple[UInt8Array, IntArray]]:
-    """Pixels ``(b, H, W, 3)`` uint8 and labels ``(b,)`` of one epoch, shuffled and augmented.
+    data: TrainingData, settings: TrainingConfig, *, seed: int, version: str, epoch: int, ranks: Ranks = SOLO
+) -> Iterator[Batch]:
+    """The batches of one epoch, shuffled and augmented; of each, this rank's part.
 
-    An image's augmentation does not depend on the batch it falls into.
+    An image's augmentation depends neither on the batch nor on the rank it falls to.
     """
     count = len(data.labels)
     height, width, _ = data.pixels.shape
     rng = generator(seed, "augmentation", version, epoch)
     augmentation = augment.draw(settings.augmentation, count, (height, width), rng)
-    for rows in split(order(count, seed, version, epoch), settings.batch_size):
+    for batch in split(order(count, seed, version, epoch), settings.batch_size):
+        part = ranks.part(len(batch))
+        rows = batch[part.start : part.stop]
+        if len(rows) == 0:
+            yield Batch(np.zeros((1, height, width, 3), np.uint8), np.zeros(1, np.int64), len(batch), 0.0)
+            continue
         pixels = data.pixels.read(rows)
-        yield (pixels if augmentation is None else augmentation.apply(pixels, rows)), data.labels[rows]
+        pixels = pixels if augmentation is None else augmentation.apply(pixels, rows)
+        yield Batch(pixels, data.labels[rows], len(batch), len(rows) / len(batch))

@@ -13,7 +13,7 @@ from torch import nn, optim
 
 from dalcli.config.schema import TrainingConfig
 from dalcli.config.seeding import derive_seed
-from dalcli.errors import DalcliError, NotReadyError
+from dalcli.errors import DalcliError, NotReadyError, ToldError
 from dalcli.feedback import Feedback
 from dalcli.models.meta import EpochRecord, StopReason
 from dalcli.models.preprocess import PixelStats
@@ -22,8 +22,11 @@ from dalcli.training.device import reproducible
 from dalcli.training.epoch import measure, train_epoch
 from dalcli.training.optimizers import learning_rate, make_optimizer, set_learning_rate
 from dalcli.training.precision import Precision, choose_precision
-from dalcli.training.resume import Place, WriteBudget, resume_run, save_run
+from dalcli.training.ranks import SOLO, Ranks
+from dalcli.training.resume import Place, WriteBudget, resume_run, save_run, share_run
+from dalcli.training.sharing import copy_from_main
 from dalcli.training.stopping import stop_reason
+from dalcli.training.unreadable import PatientPixels
 
 MEASURE_AT_LEAST = 64  # images at once: a small training batch need not make measuring slow
 
@@ -62,33 +65,44 @@ def fit(
     checkpoint: Path | None,
     feedback: Feedback,
     fingerprint: str,
+    ranks: Ranks = SOLO,
 ) -> FitResult:
     """Train ``model`` in place on ``device`` with cross-entropy until it has converged (see ``stopping``).
 
     Every random choice of an epoch derives from (seed, version, epoch). So a run that was interrupted and is
     started again, with the same starting weights and ``checkpoint``, ends in the same weights: bit for bit on a
-    processor with the same number of threads.
+    processor with the same number of threads and ranks.
+
+    With several ranks, each of which calls this with the same arguments but ``device``, ``checkpoint`` and
+    ``feedback``, every batch is split over them and all end with the same weights and result: one process's but for
+    the order of sums (dropout: but for its masks). It starts from rank 0's weights.
 
     Args:
         checkpoint: the file to continue from and to write at epoch ends; None: not resumable. It is left there.
+            Rank 0's counts; the others pass None.
         fingerprint: of everything that shapes the run: settings, labels, starting weights, pixel statistics. A
             checkpoint with another one is not continued.
 
     Raises:
         NotReadyError: there are no labels.
-        DalcliError: the loss is not finite any more, or memory ran out. The checkpoint is that of a sound epoch.
-        UnreadableImagesError: from ``data.pixels``.
+        DalcliError: the loss is not finite any more, memory ran out or another rank has gone. The checkpoint is that
+            of a sound epoch.
+        UnreadableImagesError: from ``data.pixels``; on all ranks.
     """
     if len(data.labels) == 0:
         raise NotReadyError("there are no labels to train on", "Run `dalcli ingest-labels` first.")
     model.to(device)
     precision = choose_precision(settings.mixed_precision, device, feedback)
-    run = _Run(model, make_optimizer(model, settings), precision, data, settings, stats, seed, version, device)
+    optimizer = make_optimizer(model, settings)
+    pixels = PatientPixels(data.pixels, ranks)
+    patient = TrainingData(pixels, data.labels)
+    run = _Run(model, optimizer, precision, patient, pixels, settings, stats, seed, version, device, ranks)
     with reproducible(device, threads) as used, _own_generator(device), _memory_errors(settings, device):
-        place = Place(fingerprint, used, str(device))
+        place = Place(fingerprint, used, str(device), ranks.size)
         history: list[EpochRecord] = []
         if checkpoint is not None:
-            history = resume_run(checkpoint, model, run.optimizer, precision, place, feedback)
+            history = resume_run(checkpoint, model, optimizer, precision, place, feedback)
+        history = share_run(model, optimizer, precision, history, place, ranks)
         resumed_from = len(history)
         stopped = _until_stopped(run, history, checkpoint, place, feedback)
     last = history[-1]
@@ -112,28 +126,39 @@ class _Run:
     optimizer: optim.Optimizer
     precision: Precision
     data: TrainingData
+    pixels: PatientPixels
     settings: TrainingConfig
     stats: PixelStats
     seed: int
     version: str
     device: torch.device
+    ranks: Ranks
 
     def epoch(self, number: int) -> EpochRecord:
         """Train and measure once; a function of the weights, the optimizer's state and ``number``."""
-        torch.manual_seed(derive_seed(self.seed, "dropout", self.version, number))
+        own = (self.ranks.rank,) if self.ranks.rank else ()  # no two ranks drop the same units
+        torch.manual_seed(derive_seed(self.seed, "dropout", self.version, number, *own))
         rate = learning_rate(self.settings, number)
         set_learning_rate(self.optimizer, rate)
-        batches = training_batches(self.data, self.settings, seed=self.seed, version=self.version, epoch=number)
-        batch_loss = train_epoch(self.model, self.optimizer, batches, self.stats, self.device, self.precision)
+        batches = training_batches(
+            self.data, self.settings, seed=self.seed, version=self.version, epoch=number, ranks=self.ranks
+        )
+        where = self.stats, self.device
+        batch_loss = train_epoch(self.model, self.optimizer, batches, *where, self.precision, self.ranks)
+        self.pixels.complain()
         self._require_finite(batch_loss, number)
+        copy_from_main(list(self.model.buffers()), self.ranks)  # what a model of the user's keeps may differ by rank
         at_once = max(self.settings.batch_size, MEASURE_AT_LEAST)
-        train_loss, accuracy = measure(self.model, self.data, self.stats, self.device, at_once)
+        train_loss, accuracy = measure(self.model, self.data, *where, at_once, self.ranks)
+        self.pixels.complain()
         self._require_finite(train_loss, number)
         return EpochRecord(number, rate, batch_loss, train_loss, accuracy)
 
     def _require_finite(self, loss: float, number: int) -> None:
         if not math.isfinite(loss):
             rate = self.settings.learning_rate
+            if not self.ranks.main:
+                raise ToldError
             raise DalcliError(
                 f"training diverged: the loss is {loss} in epoch {number}; nothing was changed",
                 f"Lower training.learning_rate (now {rate:g}, try {rate / 10:g}) and run `dalcli train` again.",

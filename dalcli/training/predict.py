@@ -42,10 +42,16 @@ def predict(
 
 
 def logit_blocks(
-    model: nn.Module, pixels: PixelSource, stats: PixelStats, device: torch.device, batch_size: int
+    model: nn.Module,
+    pixels: PixelSource,
+    stats: PixelStats,
+    device: torch.device,
+    batch_size: int,
+    part: range | None = None,
 ) -> Iterator[Tensor]:
-    """What :func:`predict` yields, as tensors on the processor and without progress."""
-    rows = np.arange(len(pixels), dtype=np.int64)
+    """What :func:`predict` yields, as tensors on the processor and without progress; of ``part`` of the images only."""
+    part = range(len(pixels)) if part is None else part
+    rows = np.arange(part.start, part.stop, dtype=np.int64)
     blocks = (rows[start : start + batch_size] for start in range(0, len(rows), batch_size))
     with eval_mode(model), prefetch(pixels.read(block) for block in blocks) as batches:
         for batch in batches:

@@ -1,4 +1,7 @@
-"""What a killed training run continues from: one file with weights, optimizer state and history."""
+"""What a killed training run continues from: one file with weights, optimizer state and history.
+
+The same content puts the other ranks of a run where rank 0 is.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,8 @@ from dalcli.models.checkpoint import load_state, tensor_state
 from dalcli.models.meta import EpochRecord
 from dalcli.models.tensorfile import DamagedFileError, read_tensors, write_tensors
 from dalcli.training.precision import Precision
+from dalcli.training.ranks import Ranks
+from dalcli.training.sharing import share
 
 WRITING_SHARE = 0.05  # of the time may go into writing checkpoints
 
@@ -27,11 +32,16 @@ _OPTIMIZER = "optimizer/"
 
 @dataclass(frozen=True)
 class Place:
-    """Which run a checkpoint belongs to (``fingerprint``) and where it was computed."""
+    """Which run a checkpoint belongs to (``fingerprint``) and where it was computed, ``threads`` in each rank."""
 
     fingerprint: str
     threads: int
     device: str
+    ranks: int = 1
+
+    def __str__(self) -> str:
+        each = f" in each of {self.ranks} processes" if self.ranks > 1 else ""
+        return f"{self.device} with {self.threads} threads{each}"
 
 
 @dataclass(frozen=True)
@@ -50,13 +60,8 @@ def save_run(
     place: Place,
 ) -> None:
     """Write everything that epoch ``len(history) + 1`` depends on, atomically."""
-    tensors = {f"{_WEIGHTS}{name}": tensor for name, tensor in tensor_state(model).items()}
-    for index, values in optimizer.state_dict()["state"].items():
-        for key, tensor in values.items():
-            if tensor is not None:  # SGD without momentum
-                tensors[f"{_OPTIMIZER}{index}/{key}"] = tensor
     saved = _Saved(place, tuple(history), precision.scaler.state_dict())
-    write_tensors(path, tensors, dataclasses.asdict(saved))
+    write_tensors(path, _tensors(model, optimizer), dataclasses.asdict(saved))
 
 
 def resume_run(
@@ -87,15 +92,33 @@ def resume_run(
         feedback.warn("the model changed since training was interrupted: it starts again from epoch 1")
         return []
     if saved.place != place:
-        feedback.note(
-            f"training began on {saved.place.device} with {saved.place.threads} threads and continues on "
-            f"{place.device} with {place.threads}: the last digits may differ"
-        )
-    load_state(model, weights)
-    _load_optimizer(optimizer, _under(_OPTIMIZER, tensors))
-    if saved.scaler:
-        precision.scaler.load_state_dict(saved.scaler)
-    return list(saved.history)
+        feedback.note(f"training began on {saved.place} and continues on {place}: the last digits may differ")
+    return _restore(tensors, saved, model, optimizer, precision)
+
+
+def share_run(
+    model: nn.Module,
+    optimizer: optim.Optimizer,
+    precision: Precision,
+    history: list[EpochRecord],
+    place: Place,
+    ranks: Ranks,
+) -> list[EpochRecord]:
+    """Put every rank where rank 0 is, fresh or resumed: its weights, optimizer state, loss scale and history."""
+    if ranks.size == 1:
+        return history
+    own = _Saved(place, tuple(history), precision.scaler.state_dict())
+    saved = _ADAPTER.validate_python(ranks.broadcast(dataclasses.asdict(own)))
+    tensors = share(_tensors(model, optimizer), ranks)
+    return history if ranks.main else _restore(tensors, saved, model, optimizer, precision)
+
+
+def saved_place(path: Path) -> Place | None:
+    """Where the checkpoint ``path`` was computed; None if there is none that can be read."""
+    try:
+        return _ADAPTER.validate_python(read_tensors(path)[1]).place
+    except (DamagedFileError, ValidationError):
+        return None
 
 
 class WriteBudget:
@@ -121,6 +144,25 @@ class WriteBudget:
 
 
 _ADAPTER: TypeAdapter[_Saved] = TypeAdapter(_Saved)
+
+
+def _tensors(model: nn.Module, optimizer: optim.Optimizer) -> dict[str, Tensor]:
+    tensors = {f"{_WEIGHTS}{name}": tensor for name, tensor in tensor_state(model).items()}
+    for index, values in optimizer.state_dict()["state"].items():
+        for key, tensor in values.items():
+            if tensor is not None:  # SGD without momentum
+                tensors[f"{_OPTIMIZER}{index}/{key}"] = tensor
+    return tensors
+
+
+def _restore(
+    tensors: dict[str, Tensor], saved: _Saved, model: nn.Module, optimizer: optim.Optimizer, precision: Precision
+) -> list[EpochRecord]:
+    load_state(model, _under(_WEIGHTS, tensors))
+    _load_optimizer(optimizer, _under(_OPTIMIZER, tensors))
+    if saved.scaler:
+        precision.scaler.load_state_dict(saved.scaler)
+    return list(saved.history)
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -40,7 +40,15 @@ def test_values_arrive() -> None:
     [
         ("sed: 1\n", ["line 1: sed: unknown key: did you mean 'seed'?"]),
         ("\n\nquery:\n  zzz: 1\n", [
-            "line 4: query.zzz: unknown key (known here: strategy, cold_start, gamma, budget, close_at)"
+            "line 4: query.zzz: unknown key"
+            " (known here: strategy, cold_start, gamma, budget, memory_limit, close_at, compose)"
+        ]),
+        ("query: {compose: {selection: kmean++}}\n", [
+            "line 1: query.compose.selection: should be 'top', 'kmeans++', 'k-center', 'lcmd' or 'clusters',"
+            " got 'kmean++': did you mean 'kmeans++'?"
+        ]),
+        ("query: {compose: {weight: 1}}\n", [
+            "line 1: query.compose: weight and relative belong to selection: kmeans++, not top"
         ]),
         ("seed: 1\nseed: 2\n", ["line 2: seed: listed twice"]),
         ("query:\n  gamma: 1\n  gamma: 2\n", ["line 3: query.gamma: listed twice"]),

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from dalcli.data.identity import tie_keys
 from dalcli.scoring.table import ScoreBlock
-from dalcli.strategies.base import Request
+from dalcli.strategies.base import MEMORY_LIMIT, Request
 from dalcli.strategies.samples import SampleSet
 
 NOBODY = SampleSet.EMPTY
@@ -25,6 +26,15 @@ class ArrayTable:
         self.passes += 1
         for start, stop in zip(self.edges[:-1], self.edges[1:], strict=True):
             yield ScoreBlock(self.digests[start:stop], {name: self.columns[name][start:stop] for name in columns})
+
+    def lookup(self, digests: np.ndarray, columns: Sequence[str]) -> dict[str, np.ndarray]:
+        row = {sample: number for number, sample in enumerate(ids(self.digests))}
+        rows = [row[sample] for sample in ids(digests)]
+        return {name: self.columns[name][rows] for name in columns}
+
+    @property
+    def layout(self) -> dict[str, tuple[str, tuple[int, ...]]]:
+        return {name: (str(array.dtype), array.shape[1:]) for name, array in self.columns.items()}
 
     def shuffled(self, rng: np.random.Generator, cuts: Sequence[int] = ()) -> ArrayTable:
         order = rng.permutation(len(self.digests))
@@ -47,11 +57,48 @@ def request(
     eligible: np.ndarray | None = None,
     seed: int = 1,
     labeled: SampleSet = NOBODY,
+    in_flight: SampleSet = NOBODY,
+    memory_limit: int = MEMORY_LIMIT,
 ) -> Request:
     """A request over ``table``; everything is eligible unless ``eligible`` digests are given."""
     digests = table.digests if eligible is None and table is not None else eligible
     assert digests is not None
-    return Request(budget, SampleSet(digests), seed, table, labeled)
+    return Request(budget, SampleSet(digests), seed, table, labeled, in_flight, memory_limit)
+
+
+def rows_of(table: ArrayTable, digests: np.ndarray) -> list[int]:
+    """Row numbers in ``table`` of a selection."""
+    row = {sample: number for number, sample in enumerate(ids(table.digests))}
+    return [row[sample] for sample in ids(digests)]
+
+
+def keyed_rows(table: ArrayTable, asked: Request) -> list[int]:
+    """The eligible rows of ``table`` in the order of their keys, in plain Python."""
+    keys = tie_keys(asked.seed, table.digests).tolist()
+    eligible = set(ids(asked.eligible.digests))
+    names = ids(table.digests)
+    return sorted((row for row, name in enumerate(names) if name in eligible), key=lambda row: (keys[row], names[row]))
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Class probabilities in float32, as score tables hold them."""
+    grown = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return (grown / grown.sum(axis=-1, keepdims=True)).astype(np.float32)
+
+
+def model_table(
+    count: int, classes: int = 4, width: int = 5, seed: int = 0, cuts: Sequence[int] = (), sketch: int = 6
+) -> ArrayTable:
+    """A table with every column, of random numbers."""
+    rng = np.random.default_rng(seed)
+    columns = {
+        "probabilities": softmax(rng.standard_normal((count, classes)) * 2),
+        "features": np.maximum(rng.standard_normal((count, width)), 0).astype(np.float32),
+        "grad_sq_norm": rng.gamma(2.0, size=count),
+        "grad_inner": rng.standard_normal(count),
+        "sketch": rng.standard_normal((count, sketch)).astype(np.float32),
+    }
+    return ArrayTable(random_digests(count, seed), columns, cuts)
 
 
 def ids(digests: np.ndarray) -> list[str]:

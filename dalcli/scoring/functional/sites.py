@@ -42,8 +42,10 @@ class Sites:
         self.kinds.update(plan.kinds)
         return set(self.kinds) != before
 
-    def interception(self, shape: Hashable, samples: int, leaf: Tensor) -> Interception | None:
-        """What to run a forward pass in; None if there is nothing to intercept."""
+    def interception(
+        self, shape: Hashable, samples: int, leaf: Tensor, parameters: Mapping[str, nn.Parameter]
+    ) -> Interception | None:
+        """What to run a forward pass with these ``parameters`` in; None if there is nothing to intercept."""
         if not self.kinds:
             return None
         plan = self._plans.get(shape)
@@ -52,7 +54,7 @@ class Sites:
             if traces is None:
                 return None
             plan = self._plans[shape] = make_plan(traces, self.kinds)
-        return Interception(plan, self._trainable, samples, leaf)
+        return Interception(plan, parameters, samples, leaf)
 
     def refuse(self, name: str, reason: str) -> None:
         """Leave this parameter to the fallback, for good."""

@@ -1,0 +1,98 @@
+"""Time and peak memory of the strategies that compare samples, on a large pool.
+
+    python benchmarks/large_selection.py [--rows N] [--classes K] [--width D] [--budget B] [--strategies a,b]
+
+Writes a score table of random numbers (float32 features of rank ``--width``, probabilities of all classes) to a
+temporary folder, then chooses with each strategy in a process of its own: seconds, and the largest resident size that
+process reached (all of it: the interpreter, numpy, the score columns). 100,000 × (1,000 + 2,048) float32 are 1.2 GB.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from dalcli.config.schema import QueryConfig
+from dalcli.scoring.table import ScoreTable, ShardMetadata, write_shard
+from dalcli.strategies.base import Request
+from dalcli.strategies.registry import create
+from dalcli.strategies.samples import SampleSet
+
+SHARD_ROWS = 2048
+COMPARING = (
+    "badge", "coreset", "diverse-dynamical", "cluster-margin", "typiclust", "maxherding", "bait",
+    "gradient-kmeans", "lcmd", "joint-dynamical", "balanced-margin",
+)  # fmt: skip
+
+
+def main() -> None:
+    """Write the table, then run this file once for each strategy."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--classes", type=int, default=1_000)
+    parser.add_argument("--width", type=int, default=2_048)
+    parser.add_argument("--sketch", type=int, default=512)
+    parser.add_argument("--labeled", type=int, default=5_000)
+    parser.add_argument("--budget", type=int, default=1_000)
+    parser.add_argument("--strategies", default=",".join(COMPARING))
+    parser.add_argument("--table", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.table is not None:
+        choose(Path(options.table), options.strategies, options.labeled, options.budget)
+        return
+    print(f"{options.rows:,} samples ({options.labeled:,} labeled), {options.classes:,} classes, {options.width:,}")
+    print(f"features, sketches of {options.sketch}; choosing {options.budget:,} on {os.cpu_count()} cores\n")
+    print(f"{'strategy':<20}{'seconds':>9}{'peak MB':>9}", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        write_table(Path(folder), options)
+        for name in options.strategies.split(","):
+            arguments = ["--table", folder, "--strategies", name]
+            sizes = ["--labeled", str(options.labeled), "--budget", str(options.budget)]
+            subprocess.run([sys.executable, __file__, *arguments, *sizes], check=True)
+
+
+def write_table(folder: Path, options: argparse.Namespace) -> None:
+    """Clustered features, and probabilities of a linear model on them."""
+    rng = np.random.default_rng(0)
+    centres = rng.standard_normal((options.classes, options.width), np.float32)
+    for start in range(0, options.rows, SHARD_ROWS):
+        count = min(SHARD_ROWS, options.rows - start)
+        label = rng.integers(0, options.classes, count)
+        features = np.maximum(centres[label] + rng.standard_normal((count, options.width), np.float32), 0)
+        logits = 4.0 * rng.standard_normal((count, options.classes), np.float32)
+        logits[np.arange(count), label] += 12.0
+        grown = np.exp(logits - logits.max(axis=1, keepdims=True))
+        columns = {
+            "digest": rng.integers(0, 256, (count, 16), dtype=np.uint8),
+            "grad_sq_norm": rng.gamma(2.0, size=count),
+            "grad_inner": rng.standard_normal(count),
+            "probabilities": grown / grown.sum(axis=1, keepdims=True),
+            "features": features,
+            "sketch": rng.standard_normal((count, options.sketch)).astype(np.float16),
+        }
+        write_shard(folder / f"shard-{start:08d}.safetensors", columns, ShardMetadata("benchmark", 128))
+
+
+def choose(folder: Path, name: str, labeled: int, budget: int) -> None:
+    """One selection in this process, and what it took."""
+    table = ScoreTable(sorted(folder.glob("shard-*.safetensors")))
+    digests = np.concatenate([block.digests for block in table.blocks(())])
+    request = Request(budget, SampleSet(digests[labeled:]), 1, table, SampleSet(digests[:labeled]))
+    start = time.perf_counter()
+    selection = create(name, QueryConfig()).select(request)
+    seconds = time.perf_counter() - start
+    assert len(selection.digests) == min(budget, len(digests) - labeled)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # kilobytes on Linux
+    print(f"{name:<20}{seconds:>9.1f}{peak:>9,.0f}  {'; '.join(selection.notes)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""``dalcli simulate``: what can be typed, and its help."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dalcli.cli.options import Json, Quiet, feedback_of
+
+EXAMPLE = (
+    "Example: dalcli simulate digits.yaml --jobs 2. A killed simulation continues; once all cells are done, the same "
+    "command prints the same tables without computing."
+)
+
+
+def simulate(
+    config: Annotated[Path, typer.Argument(help="Strategies, seeds, rounds, images: see docs/simulate.md.")],
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs", "-j", min=1, max=1024, metavar="N", help="Cells at once; default: as the machine bears."
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Results; default: a folder beside CONFIG.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say how many cells are left and how long they take; compute none.")
+    ] = False,
+    report: Annotated[bool, typer.Option("--report", help="Print the results so far; compute nothing.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the workspaces of finished cells.")] = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Compare strategies by replaying the loop on images with known labels."""
+    from dalcli.cli import render
+    from dalcli.commands import simulate as command
+    from dalcli.errors import UsageError
+
+    if dry_run and report:
+        raise UsageError("--dry-run and --report exclude each other", "choose one of them")
+    request = command.Request(config, output, jobs, keep, report)
+    feedback = feedback_of(quiet)
+    render.show(command.estimate(request, feedback) if dry_run else command.run(request, feedback), json)

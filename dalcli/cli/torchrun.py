@@ -1,0 +1,46 @@
+"""Which commands may run in several processes, and which of those processes speaks."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from dalcli.errors import ToldError, UsageError
+from dalcli.training.launch import launched
+
+TOGETHER = ("train", "score")
+
+
+def speaks() -> bool:
+    """Whether this process tells people and prints data: without torchrun every one, with it the first."""
+    return launched()[0] == 0
+
+
+def refuse_others(command: str | None) -> None:
+    """Only :data:`TOGETHER` share their work; anything else would be done several times at once.
+
+    Raises:
+        UsageError: ``command`` was started by a torchrun of several processes.
+    """
+    size = launched()[1]
+    if size == 1 or command in TOGETHER:
+        return
+    if not speaks():
+        raise ToldError
+    name = f"dalcli {command}" if command else "dalcli"
+    raise UsageError(
+        f"torchrun started {size} processes, and only {' and '.join(TOGETHER)} share their work",
+        f"run it without torchrun: {name}",
+    )
+
+
+def report(error: str) -> None:
+    """Let torchrun, whose own report on a failure comes last and is long, repeat ``error`` in it."""
+    file = os.environ.get("TORCHELASTIC_ERROR_FILE")
+    if file and launched()[1] > 1:
+        with suppress(OSError):
+            extra = {"py_callstack": error, "timestamp": str(int(time.time()))}
+            Path(file).write_text(json.dumps({"message": {"message": error, "extraInfo": extra}}))

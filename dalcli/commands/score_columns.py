@@ -1,0 +1,133 @@
+"""From pixels to the columns of a shard: everything scored exactly, or the promising ones only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dalcli.commands.scorer import Scorer
+from dalcli.data.pixels import UInt8Array
+from dalcli.scoring.columns import Digests, Screened
+from dalcli.scoring.engine import GradientScores
+from dalcli.scoring.forward import Prediction
+from dalcli.scoring.prescreen import Prescreen
+from dalcli.scoring.projection import SketchSpec
+
+Columns = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What a table holds besides exact scores of everything."""
+
+    sketch: SketchSpec | None = None
+    prescreen: Prescreen | None = None
+
+
+PLAIN = Extras()
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """How samples become columns: ``direction`` is G_S on the device, ``micro_batch`` how many are scored at once."""
+
+    scorer: Scorer
+    direction: Mapping[str, Tensor]
+    micro_batch: int
+    extras: Extras = PLAIN
+
+    def columns(self, digests: Digests, blocks: Iterable[UInt8Array]) -> Columns:
+        """Columns of the samples (n, 16), whose pixels come in ``blocks`` of at most ``micro_batch``."""
+        if self.extras.prescreen is None:
+            parts = [columns_of(self.exact(block)) for block in blocks]
+            columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        else:
+            columns = _Screening(self, self.extras.prescreen, digests).run(blocks)
+        return columns | {"digest": digests}
+
+    def exact(self, pixels: UInt8Array) -> GradientScores:
+        """Exact scores of (n, H, W, 3) pixels, with sketches where the table has them."""
+        return self.scorer.score(pixels, self.direction, self.extras.sketch)
+
+
+class _Screening:
+    """One shard of a prescreened table: a forward pass for everything, exact scores for full micro-batches of those
+    that pass. Their pixels wait in memory, fewer than two micro-batches of them.
+    """
+
+    def __init__(self, scoring: Scoring, prescreen: Prescreen, digests: Digests) -> None:
+        self._scoring, self._prescreen, self._digests = scoring, prescreen, digests
+        self._seen = 0
+        self._predicted: list[Columns] = []
+        self._exact: Columns = {}
+        self._waiting: list[tuple[NDArray[np.int64], UInt8Array]] = []
+
+    def run(self, blocks: Iterable[UInt8Array]) -> Columns:
+        self._empty_columns()
+        for block in blocks:
+            self._take(block)
+            while self._count() >= self._scoring.micro_batch:
+                self._score(self._scoring.micro_batch)
+        while self._count():
+            self._score(self._count())
+        predicted = {name: np.concatenate([part[name] for part in self._predicted]) for name in self._predicted[0]}
+        return predicted | self._exact
+
+    def _empty_columns(self) -> None:
+        count = len(self._digests)
+        self._exact = {name: np.full(count, np.nan) for name in ("grad_sq_norm", "grad_inner")}
+        if self._scoring.extras.sketch is not None:
+            self._exact["sketch"] = np.full((count, self._scoring.extras.sketch.dimension), np.nan, np.float32)
+        places = self._prescreen.places(self._digests)
+        known = np.flatnonzero(places >= 0)
+        for name, array in self._prescreen.known.items():
+            self._exact[name][known] = array[places[known]]
+
+    def _take(self, block: UInt8Array) -> None:
+        rows = np.arange(self._seen, self._seen + len(block))
+        self._seen += len(block)
+        prediction = self._scoring.scorer.predict(block)
+        codes = self._prescreen.codes(self._digests[rows], *seen_by_proxy(prediction))
+        passing = np.isin(codes, (Screened.PROMISING, Screened.CONTROL))
+        self._predicted.append(predicted_columns(prediction) | {"prescreen": codes})
+        if passing.any():
+            self._waiting.append((rows[passing], block[passing]))
+
+    def _count(self) -> int:
+        return sum(len(rows) for rows, _ in self._waiting)
+
+    def _score(self, size: int) -> None:
+        """Score the first ``size`` of those that wait."""
+        rows = np.concatenate([rows for rows, _ in self._waiting])
+        pixels = np.concatenate([block for _, block in self._waiting])
+        self._waiting = [(rows[size:], pixels[size:])] if len(rows) > size else []
+        found = columns_of(self._scoring.exact(pixels[:size]))
+        for name, column in self._exact.items():
+            column[rows[:size]] = found[name]
+
+
+def columns_of(found: GradientScores) -> Columns:
+    """What a shard keeps of scores."""
+    assert found.inner is not None  # there always is a direction
+    columns: Columns = {
+        "grad_sq_norm": found.sq_norm.double().cpu().numpy(),
+        "grad_inner": found.inner.double().cpu().numpy(),
+        "probabilities": found.probabilities.cpu().numpy(),
+        "features": found.features.float().cpu().numpy(),
+    }
+    return columns if found.sketch is None else columns | {"sketch": found.sketch.float().cpu().numpy()}
+
+
+def predicted_columns(found: Prediction) -> Columns:
+    """What a shard keeps of a forward pass."""
+    return {"probabilities": found.probabilities.cpu().numpy(), "features": found.features.float().cpu().numpy()}
+
+
+def seen_by_proxy(found: Prediction) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What the proxy reads of a forward pass: residuals and features, (n, K) and (n, d)."""
+    return found.residuals.cpu().numpy(), found.features.double().cpu().numpy()

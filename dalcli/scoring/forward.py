@@ -1,0 +1,41 @@
+"""What one forward pass alone says about samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor, nn
+
+from dalcli.scoring.passes import Pass, pooled
+from dalcli.scoring.residuals import residuals
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """Predictions for n samples: ``probabilities`` (n, K) float32, ``residuals`` q = p − e_ŷ (n, K) float64;
+
+    ``pseudo_label`` (n,) int64; ``features`` (n, d): what the head read, as in ``GradientScores``.
+    """
+
+    probabilities: Tensor
+    residuals: Tensor
+    pseudo_label: Tensor
+    features: Tensor
+
+
+def predicted(model: nn.Module, head: nn.Module | None, inputs: Tensor) -> Prediction:
+    """Run inputs (n, ...) through ``model`` without keeping anything for a backward pass."""
+    with torch.no_grad():
+        logits, features = Pass(model, {}, inputs.device).forward(inputs, head)
+        labels = logits.argmax(1)
+        probabilities, q = residuals(logits, labels)
+    return Prediction(probabilities.float(), q, labels, pooled(logits) if features is None else features)
+
+
+def joined(parts: Sequence[Prediction]) -> Prediction:
+    """Predictions for consecutive samples in one."""
+    if len(parts) == 1:
+        return parts[0]
+    return Prediction(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(Prediction)))

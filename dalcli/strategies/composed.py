@@ -1,0 +1,85 @@
+"""Strategies put together in the configuration: a score, a space and a selection (``query.compose``).
+
+The named strategies are such compositions too; docs/strategies.md lists them as settings to start from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dalcli.config.schema import QueryConfig
+from dalcli.scoring.table import ScoreBlock
+from dalcli.strategies.balanced import Balanced
+from dalcli.strategies.base import Request, Score, Strategy
+from dalcli.strategies.cluster_margin import ClusterTurns
+from dalcli.strategies.confidence import LeastConfidence
+from dalcli.strategies.diverse import Diverse, Picker, Shortlist
+from dalcli.strategies.dynamical import Dynamical
+from dalcli.strategies.entropy import Entropy
+from dalcli.strategies.kcenter import KCenterGreedy
+from dalcli.strategies.kmeanspp import KMeansPlusPlus
+from dalcli.strategies.lcmd import LargestCluster
+from dalcli.strategies.margin import Margin
+from dalcli.strategies.power import Power
+from dalcli.strategies.selection import TopValues
+from dalcli.strategies.spaces import Features, GradientSketches, LastLayerGradients, Probabilities, Space
+
+SPACES: Mapping[str, Callable[[], Space]] = {
+    "features": Features,
+    "probabilities": Probabilities,
+    "last-layer": LastLayerGradients,
+    "sketch": GradientSketches,
+}
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """The same value for every sample: all are as good as each other."""
+
+    columns: tuple[str, ...] = ()
+
+    def values(self, block: ScoreBlock, request: Request) -> NDArray[np.float64]:
+        return np.ones(len(block))
+
+
+def composed(query: QueryConfig) -> Strategy:
+    """The strategy that ``query.compose`` describes."""
+    wish = query.compose
+    score = _score(query)
+    ranking = score if wish.power is None else Power(score, wish.power)
+    chooser: Strategy = Balanced(ranking) if wish.class_balance else TopValues(ranking)
+    if wish.selection == "top":
+        return chooser
+    return Diverse(
+        SPACES[wish.space](),
+        _picker(query),
+        score=score if wish.weight > 0 else None,
+        shortlist=None if wish.candidates is None else Shortlist(chooser, wish.candidates),
+        apart_from="known" if wish.apart_from_labeled else "in flight",
+    )
+
+
+def _score(query: QueryConfig) -> Score:
+    scores: dict[str, Score] = {
+        "uniform": Uniform(),
+        "dynamical": Dynamical(query.gamma),
+        "margin": Margin(),
+        "entropy": Entropy(),
+        "confidence": LeastConfidence(),
+    }
+    return scores[query.compose.score]
+
+
+def _picker(query: QueryConfig) -> Picker:
+    wish = query.compose
+    pickers: dict[str, Picker] = {
+        "kmeans++": KMeansPlusPlus(wish.weight, wish.relative),
+        "k-center": KCenterGreedy(),
+        "lcmd": LargestCluster(),
+        "clusters": ClusterTurns(),
+    }
+    return pickers[wish.selection]

@@ -1,0 +1,121 @@
+"""The class-averaged empirical tangent kernel Θ(x, x') = (1/K) Σ_k ⟨∇f^k(x), ∇f^k(x')⟩ over all trainable parameters.
+
+f are the logits, in eval mode. Exact: explicit per-sample class gradients, as many at once as memory allows. Sketched:
+one scoring pass per group of classes, each with its own sketch, so that no vector of the model's size is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dalcli.config.seeding import derive_seed, generator
+from dalcli.scoring import memory
+from dalcli.scoring.engine import GradientEngine
+from dalcli.scoring.passes import evaluating
+from dalcli.scoring.sketch import SketchSpec
+from dalcli.theory.jacobians import ClassGradients
+from dalcli.theory.kernel import Matrix
+from dalcli.theory.probes import ClassProbe, class_groups, undo
+
+Inputs = Callable[[slice], Tensor]
+"""The model's inputs of some consecutive samples, on its device."""
+Advance = Callable[[int], None]
+"""Told how many class gradients of single samples were computed."""
+COPIES = 3  # of the class gradients while they are laid out
+
+
+@dataclass(frozen=True)
+class NtkSketch:
+    """Which sketch: ``dimension`` numbers per gradient, classes in ``groups`` (at least the classes: none mixed)."""
+
+    seed: int
+    dimension: int
+    groups: int
+
+
+def trainable_size(model: nn.Module) -> int:
+    """Number of trainable parameters."""
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+
+
+def samples_that_fit(model: nn.Module, limit_bytes: int) -> int:
+    """How many samples' gradients of one class, with the copies made on the way, fit ``limit_bytes``."""
+    widest = max((p.element_size() for p in model.parameters()), default=4)
+    return max(1, limit_bytes // max(1, COPIES * widest * trainable_size(model)))
+
+
+def exact_ntk(
+    model: nn.Module, inputs: Inputs, count: int, classes: int, limit_bytes: int, advance: Advance = lambda _: None
+) -> Matrix:
+    """Θ (count, count) float64 from the gradients themselves.
+
+    Costs classes × count gradients of one sample where all gradients of one class fit ``limit_bytes``. Otherwise blocks
+    of samples are paired, and gradients computed again for every block they meet.
+    """
+    fitting = samples_that_fit(model, limit_bytes)
+    blocks = memory.even_pieces(count, fitting if fitting >= count else max(1, fitting // 2))
+    gradients = ClassGradients(model, limit_bytes)
+    theta = np.zeros((count, count))
+    with evaluating(model):
+        for number, first in enumerate(blocks):
+            for second in blocks[number:]:
+                same = first == second
+                here = inputs(first)
+                there = here if same else inputs(second)
+                block = torch.zeros(len(here), len(there), dtype=torch.float64, device=here.device)
+                for k in range(classes):
+                    rows = gradients.of(here, k)
+                    columns = rows if same else gradients.of(there, k)
+                    block += (rows @ columns.mT).double()
+                    advance(len(here) if same else len(here) + len(there))
+                theta[first, second] = block.cpu().numpy() / classes
+                theta[second, first] = theta[first, second].T
+    return theta
+
+
+def sketched_ntk(
+    model: nn.Module,
+    inputs: Inputs,
+    count: int,
+    classes: int,
+    sketch: NtkSketch,
+    limit_bytes: int,
+    batch: int,
+    advance: Advance = lambda _: None,
+) -> Matrix:
+    """An estimate of Θ (count, count) float64, positive semi-definite; costs min(groups, classes) scoring passes.
+
+    Every group has a sketch of its own, so their errors average out. Where no classes are mixed, ‖∇f^k(x)‖² comes
+    exact from the same passes; the estimate is scaled (on both sides) to have that diagonal.
+    """
+    weights = class_groups(classes, sketch.groups, generator(sketch.seed, "class groups"))
+    probe = ClassProbe(model)
+    engine = GradientEngine(probe, head=None, memory_limit_bytes=limit_bytes)
+    theta = np.zeros((count, count))
+    diagonal = np.zeros(count)
+    for number, group in enumerate(weights):
+        probe.weights = torch.from_numpy(group)
+        spec = SketchSpec(derive_seed(sketch.seed, "tangent kernel", number), sketch.dimension)
+        found = np.zeros((count, sketch.dimension))
+        for piece in memory.even_pieces(count, batch):
+            scores = engine.score(inputs(piece), None, sketch=spec)
+            assert scores.sketch is not None
+            found[piece] = (scores.sketch.double() * undo(scores.pseudo_label).unsqueeze(1)).cpu().numpy()
+            diagonal[piece] += 4 * scores.sq_norm.double().cpu().numpy()
+            advance(piece.stop - piece.start)
+        theta += found @ found.T
+    theta /= classes
+    return _with_diagonal(theta, diagonal / classes)
+
+
+def _with_diagonal(theta: Matrix, diagonal: Matrix) -> Matrix:
+    """Rows and columns scaled to a known diagonal, which keeps the matrix positive semi-definite."""
+    estimated = np.diag(theta)
+    factors = np.sqrt(np.divide(diagonal, estimated, out=np.ones_like(diagonal), where=estimated > 0))
+    scaled: Matrix = theta * factors[:, None] * factors
+    return scaled

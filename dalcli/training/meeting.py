@@ -1,0 +1,59 @@
+"""Where the processes of one start of a torchrun find each other.
+
+torchrun keeps one key-value store for all its restarts and does not clear it: a restarted process may read the network
+address of a dead one there. So the processes first agree on a name that no earlier start has used.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
+
+LOOK_SECONDS = 0.01
+_LEFT = "rank 0 has ended and said why"
+
+
+def common_store(rank: int, size: int, patience: timedelta) -> Any:
+    """A store that exactly the ``size`` processes of this start share; returns once all are there."""
+    store, _, _ = next(iter(rendezvous("env://", rank, size, timeout=patience)))
+    own = uuid4().hex
+    lobby = PrefixStore("dalcli", store)
+    lobby.set_timeout(patience)
+    name = _receive(lobby, size, own) if rank == 0 else _arrive(lobby, rank, own)
+    return PrefixStore(name, store)
+
+
+def leave(store: Any) -> None:
+    """Rank 0 ends in order; a killed one does not come to this."""
+    store.set(_LEFT, "")
+
+
+def has_left(store: Any) -> bool:
+    """Whether rank 0 has said why it ended, or is there still."""
+    return bool(store.check([_LEFT]))
+
+
+def _receive(lobby: PrefixStore, size: int, own: str) -> str:
+    """Answer whoever asks, the dead included, until all ``size`` processes have had an answer of this one."""
+    expected = set(range(1, size))
+    while expected:
+        for other in sorted(expected):
+            if lobby.check([f"asks/{other}"]):
+                lobby.set(f"answer/{lobby.get(f'asks/{other}').decode()}", own)
+            if lobby.check([f"heard/{own}/{other}"]):
+                expected.remove(other)
+        time.sleep(LOOK_SECONDS)
+    return own
+
+
+def _arrive(lobby: PrefixStore, rank: int, own: str) -> str:
+    """The answer to a question that nobody has asked before is not one of an earlier start."""
+    lobby.set(f"asks/{rank}", own)
+    name = lobby.get(f"answer/{own}").decode()
+    lobby.set(f"heard/{name}/{rank}", "")
+    return name

@@ -1,0 +1,120 @@
+"""Every benchmark runs on the smallest settings that mean anything, and prints rows of finite positive numbers."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import re
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+NUMBER = re.compile(r"(?<![\w.])[+-]?\d+(?:\.\d+)?(?:e[+-]?\d+)?(?![\w.×])")
+
+
+def printed(capsys: pytest.CaptureFixture[str], name: str, *arguments: str) -> str:
+    """What a benchmark prints when it is run with ``arguments``."""
+    assert not importlib.import_module(name).main(arguments)
+    return capsys.readouterr().out
+
+
+def numbers(text: str, first: str) -> list[float]:
+    """The numbers behind the only line that starts with ``first``; none of its cells is missing."""
+    (line,) = (line for line in text.splitlines() if line.split()[:1] == [first])
+    cells = line.split()[1:]
+    assert not {"-", "nan", "inf"} & set(cells), line
+    found = [float(cell) for cell in NUMBER.findall(" ".join(cells))]
+    assert all(math.isfinite(value) for value in found)
+    return found
+
+
+@pytest.fixture
+def _in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Save the seconds that fresh processes need to import torch; one test keeps them."""
+    for name in ("pools", "contestants"):
+        monkeypatch.setattr(importlib.import_module(name), "in_fresh_process", lambda work, *given: work(*given))
+
+
+@pytest.mark.parametrize("path", sorted(BENCHMARKS.glob("*.py")), ids=lambda path: path.stem)
+def test_it_imports_and_says_how_to_run_it(path):
+    found = importlib.import_module(path.stem)
+    assert found.__doc__
+    assert (
+        f"python benchmarks/{path.name}" in found.__doc__
+        or "Not a benchmark itself" in found.__doc__
+        or (path.stem == "peers")
+    )
+
+
+def test_engine_times_every_contestant_and_weighs_two(capsys):
+    tiny = ["--models", "cnn", "--batches", "8", "--size", "16", "--repeats", "1", "--threads", "1"]
+    out = printed(capsys, "engine", *tiny, "--peers", "vmap", "naive", "--sketch", "8", "--memory-repeats", "1")
+    found = numbers(out, "cnn")
+    assert len(found) == 11  # batch, ms, five ratios to a step, one to a channels-last one, two MiB and their ratio
+    assert all(value > 0 for value in found)
+
+
+def test_engine_says_what_it_leaves_out(capsys, monkeypatch):
+    peers = importlib.import_module("peers")
+
+    def absent(*_):
+        raise peers.UnavailableError("Opacus is not installed (for this test)")
+
+    monkeypatch.setitem(peers.PEERS, "opacus", absent)
+    tiny = ["--models", "cnn", "--batches", "2", "--size", "8", "--repeats", "1", "--threads", "1", "--no-memory"]
+    out = printed(capsys, "engine", *tiny, "--peers", "opacus")
+    assert "skipped: cnn, opacus: Opacus is not installed (for this test)" in out.splitlines()
+
+
+def test_a_peer_with_other_gradients_is_no_contestant(monkeypatch):
+    contestants = importlib.import_module("contestants")
+
+    def doubling(model, direction):
+        method = importlib.import_module("peers").naive(model, direction)
+        return lambda inputs, labels: tuple(2 * value for value in method(inputs, labels))
+
+    monkeypatch.setitem(contestants.PEERS, "naive", doubling)
+    works, missing = contestants.contestants(contestants.Setting("cnn", 2, 8, "cpu"), ["train", "naive"])
+    assert list(works) == ["train"]
+    assert missing == ["cnn, naive: returns other gradients"]
+
+
+def test_engine_profiles_layers_and_routes(capsys):
+    tiny = ["--batches", "2", "--size", "8", "--repeats", "1", "--threads", "1"]
+    out = printed(capsys, "engine", *tiny, "--layers", "cnn")
+    assert len(re.findall(r"Conv2d", out)) == 3
+    out = printed(capsys, "engine", *tiny, "--routes")
+    assert "64→64 at 32²" in out
+
+
+@pytest.mark.usefixtures("_in_this_process")
+def test_score_pass_compares_the_command_with_the_engine(capsys):
+    out = printed(capsys, "score_pass", "--images", "12", "--size", "8", "--repeats", "1", "--threads", "1")
+    found = numbers(out, "12")
+    assert len(found) >= 11
+    assert all(value > 0 for value in found[:3])
+
+
+@pytest.mark.usefixtures("_in_this_process")
+def test_scaling_over_pools_and_classes(capsys):
+    pools = ["--images", "8", "16", "--pool-repeats", "1"]
+    classes = ["--classes", "3", "5", "--models", "cnn", "--batch", "4", "--repeats", "1", "--memory-repeats", "1"]
+    out = printed(capsys, "scaling", *pools, *classes, "--threads", "1")
+    assert numbers(out, "8")[2] == 1.0
+    assert numbers(out, "16")[0] > 0
+    assert len(re.findall(r"^cnn ", out, re.MULTILINE)) == 2
+
+
+def test_selection_times_every_strategy(capsys):
+    registry = importlib.import_module("dalcli.strategies.registry")
+    sizes = ["--rows", "64", "--set-rows", "48", "--budget", "4", "--features", "6", "--sketch", "8"]
+    out = printed(capsys, "selection", *sizes)
+    told = [line.split()[0] for line in out.splitlines() if line]
+    skipped = re.findall(r"^skipped: (\S+) needs", out, re.MULTILINE)
+    assert {*told, *skipped} >= set(registry.STRATEGIES)
+
+
+def test_exactness_measures_a_family(capsys):
+    out = printed(capsys, "exactness", "resnet18", "--threads", "1")
+    assert all(error < 1e-12 for error in numbers(out, "resnet18")[1:3])
