@@ -8,6 +8,9 @@ BIN := $(VENV)/bin
 # Scripts in .venv name their folder: a checkout that was moved or copied installs again, into the same environment.
 STAMP := $(VENV)/.installed-$(shell pwd -P | cksum | cut -d ' ' -f 1)
 ARGS ?=
+DEVICE ?= cpu
+# Threads that wait must not spin where others need the cores; dalcli sets this by itself.
+TIMED := GOMP_SPINCOUNT=1000 $(BIN)/python
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint bench docs docker-check clean
@@ -29,9 +32,14 @@ lint: $(STAMP)  ## style, types, layers, shell scripts, generated documentation
 	@$(BIN)/shellcheck .ci/run $$(find sample_configs -name '*.sh')
 	@$(BIN)/python docs/generate.py --check
 
-bench: $(STAMP)  ## how fast scoring and selection are here (minutes)
-	$(BIN)/python benchmarks/engine.py
-	$(BIN)/python benchmarks/selection.py
+bench: $(STAMP)  ## how fast scoring and selection are here, small settings (10 minutes; DEVICE=cuda for a GPU)
+	$(TIMED) benchmarks/engine.py --device $(DEVICE) --batches 32 128 --repeats 5 \
+		--peers vmap --peer-repeats 1 --memory-repeats 1
+	$(TIMED) benchmarks/exactness.py --device $(DEVICE) resnet18 densenet121 convnext_tiny swin_t
+	$(TIMED) benchmarks/score_pass.py --device $(DEVICE) --images 500
+	$(TIMED) benchmarks/scaling.py --device $(DEVICE) --images 500 1000 2000 --pool-repeats 1 \
+		--classes 10 1000 --memory-repeats 1
+	$(TIMED) benchmarks/selection.py --rows 200000
 
 docs: $(STAMP)  ## write docs/cli.md and docs/config.md anew
 	@$(BIN)/python docs/generate.py

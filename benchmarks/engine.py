@@ -29,7 +29,8 @@ from torch import nn
 from dalcli.scoring.engine import GradientEngine
 from dalcli.scoring.rules import LayerCall, cost
 from dalcli.scoring.rules.base import Contribution, Rule, Wanted
-from dalcli.scoring.rules.conv_routes import ROUTES, Convolution
+from dalcli.scoring.rules.conv_routes import ROUTES
+from dalcli.scoring.rules.convolution import Convolution
 
 MODELS = f"cnn, vgg11, resnet18, any torchvision model, {', '.join(SMALL)}"
 

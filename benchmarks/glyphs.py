@@ -142,7 +142,7 @@ def look(random: np.random.Generator, faces: Sequence[Path], options: argparse.N
         face=faces[int(random.integers(len(faces)))],
         rotation=float(random.uniform(-options.rotation, options.rotation)),
         shear=float(random.uniform(-options.shear, options.shear)),
-        scale=float(random.uniform(0.62, 0.85)),
+        scale=float(random.uniform(0.7, 1.0)),
         shift=(
             float(random.uniform(-options.shift, options.shift)),
             float(random.uniform(-options.shift, options.shift)),
@@ -153,7 +153,7 @@ def look(random: np.random.Generator, faces: Sequence[Path], options: argparse.N
 
 
 def render(symbol: str, drawn: Look, size: int, noise: float, random: np.random.Generator) -> NDArray[np.uint8]:
-    """(size, size) uint8: the glyph, then Gaussian noise of standard deviation ``noise`` (in grey levels from 0 to 1)."""
+    """(size, size) uint8: the glyph, then Gaussian noise of standard deviation ``noise`` (grey goes from 0 to 1)."""
     large = size * OVERSAMPLED
     glyph = Image.fromarray(stamp(drawn.face, symbol, max(8, round(drawn.scale * large))))
     glyph = glyph.rotate(drawn.rotation, Image.Resampling.BILINEAR)

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ COMPARING = (
 )  # fmt: skip
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Write the table, then run this file once for each strategy."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=100_000)
@@ -44,7 +45,7 @@ def main() -> None:
     parser.add_argument("--budget", type=int, default=1_000)
     parser.add_argument("--strategies", default=",".join(COMPARING))
     parser.add_argument("--table", help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if options.table is not None:
         choose(Path(options.table), options.strategies, options.labeled, options.budget)
         return
@@ -54,9 +55,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         write_table(Path(folder), options)
         for name in options.strategies.split(","):
-            arguments = ["--table", folder, "--strategies", name]
             sizes = ["--labeled", str(options.labeled), "--budget", str(options.budget)]
-            subprocess.run([sys.executable, __file__, *arguments, *sizes], check=True)
+            command = [sys.executable, __file__, "--table", folder, "--strategies", name, *sizes]
+            print(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout, end="", flush=True)
 
 
 def write_table(folder: Path, options: argparse.Namespace) -> None:

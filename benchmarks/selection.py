@@ -1,16 +1,13 @@
 """How long it takes to choose 1,000 of a million stored scores, beside what bare numpy needs.
 
-    python benchmarks/selection.py [--rows N] [--set-rows N] [--budget B] [--classes K]
-    python benchmarks/selection.py --strategies margin badge
+    python benchmarks/selection.py [--rows N] [--budget B] [--classes K] [--strategies NAME ...]
 
-First the strategies that value each sample by itself. "arrays" is np.argpartition on values that are in memory already;
-"numpy" first reads the same columns from the same shards through safetensors, whole. Neither breaks ties, looks at
-eligibility, or verifies checksums, and for the uncertainty scores neither computes them from probabilities. "eligible"
-is the share of the pool that may be chosen. Times are the best of five, in milliseconds, with files in the page cache
-and every file's header read anew.
-
-Then those that choose a set by features or gradient sketches, from a smaller pool, one run each, in seconds; "read" is
-reading the same columns. Selection knows arrays only and runs on the processor whatever the device.
+For strategies that value each sample by itself; those that compare samples are in ``large_selection.py``. "arrays" is
+np.argpartition on values that are in memory already; "numpy" first reads the same columns from the same shards through
+safetensors, whole. Neither breaks ties, looks at eligibility, or verifies checksums, and for the uncertainty scores
+neither computes them from probabilities. "eligible" is the share of the pool that may be chosen. Times are the best of
+five, in milliseconds, with files in the page cache and every file's header read anew. Selection knows arrays only, and
+runs on the processor whatever the device.
 """
 
 from __future__ import annotations
@@ -27,14 +24,13 @@ import numpy as np
 from safetensors import safe_open
 
 from dalcli.config.schema import QueryConfig
-from dalcli.scoring.columns import COLUMNS
 from dalcli.scoring.table import ScoreTable, ShardMetadata, write_shard
 from dalcli.strategies.base import Request, Strategy
 from dalcli.strategies.registry import STRATEGIES, create
 from dalcli.strategies.samples import SampleSet
 
 SHARD_ROWS = 2048
-WIDE = {"features", "sketch"}
+VALUED = {"grad_sq_norm", "grad_inner", "probabilities"}
 
 
 @dataclass(frozen=True)
@@ -49,30 +45,19 @@ class Written:
 def by_value(strategies: dict[str, Strategy], table: Written, budget: int) -> None:
     """A row per strategy and share of the pool that is eligible, in milliseconds."""
     print(f"{'strategy':<20}{'eligible':>9}{'ours':>9}{'arrays':>9}{'ratio':>8}{'numpy':>9}{'ratio':>8}")
-    arrays = best_of(5, partial(partition, table.values, budget))
+    arrays = best_of_five(partial(partition, table.values, budget))
     for name, strategy in strategies.items():
         columns = ("digest", *strategy.columns)
-        bare = best_of(5, partial(read_and_partition, table, columns, budget))
+        bare = best_of_five(partial(read_and_partition, table, columns, budget))
         for share in (1.0, 0.5):
             eligible = SampleSet(table.digests[: int(share * len(table.digests))])
-            ours = best_of(5, partial(select, strategy, table.paths, eligible, budget))
+            ours = best_of_five(partial(select, strategy, table.paths, eligible, budget))
             against = f"{arrays:>9.1f}{ours / arrays:>8.1f}{bare:>9.1f}{ours / bare:>8.1f}"
             print(f"{name:<20}{share:>9.0%}{ours:>9.1f}{against}", flush=True)
 
 
-def as_sets(strategies: dict[str, Strategy], table: Written, budget: int) -> None:
-    """A row per strategy, in seconds."""
-    print(f"{'strategy':<20}{'seconds':>9}{'read':>9}")
-    eligible = SampleSet(table.digests)
-    for name, strategy in strategies.items():
-        bare = best_of(1, partial(read_and_partition, table, ("digest", *strategy.columns), budget))
-        ours = best_of(1, partial(select, strategy, table.paths, eligible, budget))
-        print(f"{name:<20}{ours / 1e3:>9.2f}{bare / 1e3:>9.2f}", flush=True)
-
-
-def write_table(folder: Path, rows: int, classes: int, widths: dict[str, int]) -> Written:
-    """Random scores, ``widths`` numbers of ``features`` and ``sketch`` per sample."""
-    folder.mkdir()
+def write_table(folder: Path, rows: int, classes: int) -> Written:
+    """Random scores."""
     rng = np.random.default_rng(0)
     digests = rng.integers(0, 256, (rows, 16), dtype=np.uint8)
     values = rng.gamma(2.0, size=rows)
@@ -84,8 +69,8 @@ def write_table(folder: Path, rows: int, classes: int, widths: dict[str, int]) -
             "grad_sq_norm": values[start : start + SHARD_ROWS],
             "grad_inner": rng.standard_normal(len(part)),
             "probabilities": rng.dirichlet(np.ones(classes), len(part)).astype(np.float32),
+            "features": np.zeros((len(part), 1), np.float32),
         }
-        columns |= {name: rng.standard_normal((len(part), width), np.float32) for name, width in widths.items()}
         paths.append(folder / f"shard-{start:08d}.safetensors")
         write_shard(paths[-1], columns, ShardMetadata("benchmark", 128))
     return Written(digests, values, paths)
@@ -111,10 +96,10 @@ def read_and_partition(table: Written, columns: tuple[str, ...], budget: int) ->
     return digests[partition(table.values, budget)]
 
 
-def best_of(turns: int, work: Callable[[], object]) -> float:
-    """Milliseconds of the fastest run."""
+def best_of_five(work: Callable[[], object]) -> float:
+    """Milliseconds of the fastest of five runs."""
     times = []
-    for _ in range(turns):
+    for _ in range(5):
         start = time.perf_counter()
         work()
         times.append(time.perf_counter() - start)
@@ -126,38 +111,25 @@ def able(names: Sequence[str]) -> dict[str, Strategy]:
     found = {}
     for name in names:
         strategy = create(name, QueryConfig())
-        lacking = set(strategy.columns) - COLUMNS.keys()
-        if lacking:
-            print(f"skipped: {name} needs {', '.join(sorted(lacking))}")
+        others = set(strategy.columns) - VALUED
+        if others:
+            print(f"skipped: {name} reads {', '.join(sorted(others))}")
         else:
             found[name] = strategy
     return found
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Write tables to a temporary folder, and time strategies on them."""
+    """Write a table to a temporary folder, and time strategies on it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--strategies", nargs="+", default=list(STRATEGIES), choices=list(STRATEGIES), metavar="NAME")
     parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--set-rows", type=int, default=20_000)
     parser.add_argument("--budget", type=int, default=1_000)
     parser.add_argument("--classes", type=int, default=10)
-    parser.add_argument("--features", type=int, default=128, help="numbers per sample")
-    parser.add_argument("--sketch", type=int, default=512, help="numbers per sample")
     options = parser.parse_args(arguments)
-    strategies = able(options.strategies)
-    sets = {name: strategy for name, strategy in strategies.items() if WIDE & set(strategy.columns)}
-    values = {name: strategy for name, strategy in strategies.items() if name not in sets}
+    print(f"{options.rows:,} samples, {options.classes} classes, {SHARD_ROWS} a shard; choosing {options.budget:,}")
     with tempfile.TemporaryDirectory() as folder:
-        if values:
-            print(f"\n{options.budget:,} of {options.rows:,}, {options.classes} classes, {SHARD_ROWS} a shard; ms")
-            table = write_table(Path(folder) / "values", options.rows, options.classes, {"features": 1})
-            by_value(values, table, options.budget)
-        if sets:
-            widths = {"features": options.features, "sketch": options.sketch}
-            print(f"\n{options.budget:,} of {options.set_rows:,}, {options.classes} classes, {widths}; seconds")
-            table = write_table(Path(folder) / "sets", options.set_rows, options.classes, widths)
-            as_sets(sets, table, options.budget)
+        by_value(able(options.strategies), write_table(Path(folder), options.rows, options.classes), options.budget)
 
 
 if __name__ == "__main__":

@@ -83,13 +83,10 @@ class PeerError(DalcliError):
 
 
 class ToldError(DalcliError):
-    """The end of a process of a ``torchrun`` because of a failure that another one tells: it prints nothing, exit 0.
+    """The end of a process of a ``torchrun`` because of a failure that another one tells: nothing is to be printed.
 
-    A process that failed first would have torchrun end the one that is about to speak. ``bug``: it was one of dalcli,
-    here, and is the exception's cause.
+    ``bug``: it was one of dalcli, here, and is the exception's cause.
     """
-
-    exit_code = ExitCode.DONE
 
     def __init__(self, bug: bool = False) -> None:
         super().__init__("another process of this torchrun says what happened")

@@ -29,7 +29,7 @@ from dalcli.cli.options import (
 from dalcli.cli.pool_app import pool_app
 from dalcli.cli.simulate_app import EXAMPLE as SIMULATE_EXAMPLE
 from dalcli.cli.simulate_app import simulate
-from dalcli.cli.torchrun import refuse_others, speaks
+from dalcli.cli.torchrun import alone_of, refuse_others, speaks
 
 app = typer.Typer(
     name="dalcli",
@@ -151,6 +151,7 @@ def score(
 
         if speaks():
             with session_of(directory, quiet) as session:
+                alone_of(session.feedback)
                 render.show(score_estimate.run(session, stale_ok=stale_ok), json)
         return
     from dalcli.commands import score as command

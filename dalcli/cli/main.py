@@ -43,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         except ToldError as error:
             if error.bug:
                 _log(arguments, traceback.format_exc())
+            report(error.message)
             return error.exit_code
         except DalcliError as error:
             _explain(error)

@@ -8,7 +8,10 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from dalcli.errors import ToldError, UsageError
+import typer
+
+from dalcli.errors import UsageError
+from dalcli.feedback import Feedback
 from dalcli.training.launch import launched
 
 TOGETHER = ("train", "score")
@@ -29,12 +32,19 @@ def refuse_others(command: str | None) -> None:
     if size == 1 or command in TOGETHER:
         return
     if not speaks():
-        raise ToldError
+        raise typer.Exit  # not as a failure: torchrun would end the process that is about to speak
     name = f"dalcli {command}" if command else "dalcli"
     raise UsageError(
         f"torchrun started {size} processes, and only {' and '.join(TOGETHER)} share their work",
         f"run it without torchrun: {name}",
     )
+
+
+def alone_of(feedback: Feedback) -> None:
+    """Say that what follows is about one process, if there are several."""
+    size = launched()[1]
+    if size > 1:
+        feedback.note(f"estimated for one of the {size} processes doing all the work")
 
 
 def report(error: str) -> None:

@@ -98,10 +98,9 @@ def _drifted(theory: KernelReport) -> Finding:
 
 
 def _against_random(found: Discrepancy) -> str:
-    return (
-        f"MMD {found.mmd:.3g}, where random sets have {found.random_median:.3g} (95% below {found.random_high:.3g}; "
-        f"p = {found.p_value:.2g})"
-    )
+    sizes = f"{found.first} images against {found.second}"
+    reference = f"random sets have {found.random_median:.3g}, 95% below {found.random_high:.3g}"
+    return f"MMD {found.mmd:.3g} ({sizes}; {reference}; p = {found.p_value:.2g})"
 
 
 def _alike(found: Agreement | None) -> Finding:

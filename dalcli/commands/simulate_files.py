@@ -50,12 +50,11 @@ class Output:
 
     def workspace(self, part: Base | Cell) -> Path:
         """Where a base or a cell is computed."""
-        return self.work / ("bases" if isinstance(part, Base) else "cells") / part.name
+        return self.work / ("bases" if isinstance(part, Base) else "cells") / _file_name(part)
 
     def log(self, part: Base | Cell) -> Path:
         """What its commands said."""
-        words = "".join(letter if letter.isalnum() else "-" for letter in part.title)
-        return self.logs / f"{words}-{part.name[:8]}.log"
+        return self.logs / f"{_file_name(part)}.log"
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -89,3 +88,9 @@ class Output:
         shutil.rmtree(self.work, ignore_errors=True)
         self.work.mkdir(parents=True)
         atomic.write_bytes(place, here)
+
+
+def _file_name(part: Base | Cell) -> str:
+    """For people who look; the first digits of the fingerprint make it the part's own."""
+    words = "".join(letter if letter.isalnum() and letter.isascii() else "-" for letter in part.title)
+    return f"{words[:80]}-{part.name[:8]}".replace("--", "-")

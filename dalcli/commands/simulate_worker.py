@@ -65,9 +65,10 @@ def _tasks() -> Iterator[dict[str, Any]]:
 
 
 def _carry_out(task: dict[str, Any], channel: TextIO) -> None:
+    root, draw = Path(task["root"]), Path(task["draw"])
+
     from dalcli.commands.simulate_rounds import Labeler, play_base, play_cell
 
-    root, draw = Path(task["root"]), Path(task["draw"])
     labeler = Labeler.of(draw, tuple(task["classes"]))
     feedback = LogFeedback()
 
@@ -107,12 +108,10 @@ def _logging_to(path: Path) -> Iterator[None]:
     with path.open("w", encoding="utf-8", errors="backslashreplace") as file:
         before = os.dup(2)
         os.dup2(file.fileno(), 2)
-    try:
-        yield
-        sys.stderr.flush()
-    finally:
-        os.dup2(before, 2)
-        os.close(before)
+    yield  # an error that nobody expected ends the process, and its traceback belongs into the log, too
+    sys.stderr.flush()
+    os.dup2(before, 2)
+    os.close(before)
 
 
 if __name__ == "__main__":

@@ -162,15 +162,19 @@ class GradientEngine:
                 )
             )
 
+    def samples_at_once(self, sample: Tensor) -> int:
+        """How many inputs like ``sample`` (1, ...) fit the memory limit at once; at least one."""
+        return memory.samples_at_once(self._bytes_of(sample), self._limit)
+
     def _note(self, message: str) -> None:
         if message not in self.notes:
             self.notes.append(message)
 
     def _spread(self, inputs: Tensor, work: Callable[[Lane, slice], Part]) -> list[Part]:
         """``work`` on every piece of the inputs: by copies of the model where possible, else by the model itself."""
-        count = 1 if self._admission.one_at_a_time else lane_count(inputs.device, inputs.shape[0])
-        # The fallback has the model to itself.
-        lanes = [] if self._ownership.fallback_names() else self._lanes.copies(count)
+        alone = self._admission.one_at_a_time or bool(self._ownership.fallback_names())
+        at_once = min(inputs.shape[0], self.samples_at_once(inputs[:1]))
+        lanes = [] if alone else self._lanes.copies(lane_count(inputs.device, at_once))
         if lanes:
             try:
                 return spread(lanes, self._pieces(inputs, len(lanes)), work)
@@ -302,7 +306,8 @@ class GradientEngine:
         """Activation bytes of one sample, measured once per shape."""
         key = shape_of(inputs)
         if key not in self._activation_bytes:
-            self._activation_bytes[key] = memory.activation_bytes(self._model, self._laid_out(inputs[:1]))
+            with evaluating(self._model):
+                self._activation_bytes[key] = memory.activation_bytes(self._model, self._laid_out(inputs[:1]))
         return self._activation_bytes[key]
 
     def _laid_out(self, inputs: Tensor) -> Tensor:

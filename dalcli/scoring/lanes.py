@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 MOST = 8  # lanes: beyond it they wait for each other's Python more than they gain
+PLAIN = bool | int | float | str | None
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -51,19 +52,18 @@ class Lanes:
         self._model = model
         self._head = head
         self._copies: list[Lane] = []
-        self._state: list[tuple[Tensor, int, int, bool]] = []
+        self._state: list[object] = []
+        self._tensors: list[Tensor] = []
         self.refused = False
 
     def copies(self, count: int) -> Sequence[Lane]:
         """``count`` lanes in eval mode with shared weights, kernels channels-last; none for a model that refuses."""
         if self.refused:
             return []
-        state = [
-            (value, value._version, value.data_ptr(), value.requires_grad)
-            for value in (*self._model.parameters(), *self._model.buffers())
-        ]
-        if not self._unchanged(state):
+        state = _state(self._model)
+        if state != self._state:
             self._copies, self._state = [], state
+            self._tensors = [*self._model.parameters(), *self._model.buffers()]  # their addresses stay theirs
         try:
             while len(self._copies) < count:
                 self._copies.append(self._copied(self._copies[0] if self._copies else None))
@@ -74,12 +74,7 @@ class Lanes:
     def refuse(self) -> None:
         """Never again: the copies do not behave like the model."""
         self.refused = True
-        self._copies, self._state = [], []
-
-    def _unchanged(self, state: Sequence[tuple[Tensor, int, int, bool]]) -> bool:
-        return len(state) == len(self._state) and all(
-            new[0] is old[0] and new[1:] == old[1:] for new, old in zip(state, self._state, strict=True)
-        )
+        self._copies, self._state, self._tensors = [], [], []
 
     def _copied(self, first: Lane | None) -> Lane:
         """A deep copy of all but parameters and buffers, which are those of ``first`` or laid out now."""
@@ -90,6 +85,18 @@ class Lanes:
         return Lane.of(copy.deepcopy(self._model, memo).eval(), self._head)
 
 
+def _state(model: nn.Module) -> list[object]:
+    """What can be seen of a model without looking into its tensors: it changes when the copies are out of date."""
+    state: list[object] = [
+        (id(value), None if value.is_inference() else value._version, value.data_ptr(), value.requires_grad)
+        for value in (*model.parameters(), *model.buffers())
+    ]
+    for module in model.modules():
+        plain = {key: value for key, value in vars(module).items() if isinstance(value, PLAIN) and key != "training"}
+        state.append((id(module), plain, list(module._forward_hooks), list(module._forward_pre_hooks)))
+    return state
+
+
 def _laid_out(parameter: nn.Parameter) -> Tensor:
     """Kernels channels-last, so that no pass has to lay them out again; all else as it is."""
     values = parameter.detach()
@@ -98,7 +105,7 @@ def _laid_out(parameter: nn.Parameter) -> Tensor:
 
 def lane_count(device: torch.device, samples: int) -> int:
     """How many lanes for so many samples: one per thread that torch may use."""
-    if device.type != "cpu" or not torch.backends.openmp.is_available():
+    if device.type != "cpu" or not torch.backends.openmp.is_available():  # type: ignore[no-untyped-call]
         return 1
     return max(1, min(torch.get_num_threads(), MOST, samples))
 

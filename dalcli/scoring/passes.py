@@ -98,6 +98,20 @@ class _Source(torch.autograd.Function):
         return None, None, None
 
 
+class _Mean(torch.autograd.Function):
+    """A spatial mean that is known already: its backward pass hands out one number per channel, not one per pixel."""
+
+    @staticmethod
+    def forward(ctx: Any, mean: Tensor, values: Tensor) -> Tensor:
+        ctx.shape = values.shape
+        return mean.view_as(mean)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor]:
+        (gradient,) = gradients
+        return None, (gradient / ctx.shape[2:].numel()).expand(ctx.shape)
+
+
 def anchored(output: Tensor, leaf: Tensor, report: Callable[[Tensor], None]) -> Tensor:
     """``output`` itself, of a call just made; backward to ``leaf`` reports the gradient that arrives for it."""
     result: Tensor = _Anchor.apply(output, leaf, report)
@@ -130,7 +144,18 @@ def _planar(values: Tensor) -> bool:
 
 
 def _channels_last(gradient: Tensor) -> Tensor:
-    return gradient.contiguous(memory_format=torch.channels_last)
+    spread = gradient.numel() > 0 and gradient.stride()[2:] == (0, 0)  # fits any layout, and takes no memory
+    return gradient if spread else gradient.contiguous(memory_format=torch.channels_last)
+
+
+def _spread_mean(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+    """The mean over all positions, whose own backward pass writes every pixel of the gradient, and channels-first."""
+    values = args[0] if args else None
+    if not isinstance(values, Tensor) or not isinstance(output, Tensor) or not values.requires_grad:
+        return None
+    if values.dim() != 4 or output.shape[2:] != (1, 1):
+        return None
+    return _Mean.apply(output.detach(), values)
 
 
 def _keep_layout(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
@@ -174,7 +199,9 @@ class Pass:
             for module, on_forward in self._watched.items():
                 hooks.callback(_watch(module, self.leaf, on_forward).remove)
             for module in self._model.modules():
-                if module not in self._watched and not any(True for _ in module.children()):
+                if type(module) is nn.AdaptiveAvgPool2d:
+                    hooks.callback(module.register_forward_hook(_spread_mean).remove)
+                elif module not in self._watched and not any(True for _ in module.children()):
                     hooks.callback(module.register_forward_hook(_keep_layout).remove)
             if head is not None:
                 hooks.callback(head.register_forward_pre_hook(before_head, with_kwargs=True).remove)

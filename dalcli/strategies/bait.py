@@ -76,8 +76,8 @@ def _information(parts: Iterator[Points], dimension: int) -> tuple[Matrix, int]:
     total, count = np.zeros((dimension, dimension)), 0
     for points in parts:
         for rows in blocks(len(points)):
-            matrix = points.factors[0][rows].astype(np.float64)
-            total += matrix.T @ matrix
+            matrix = points.factors[0][rows]
+            total += matrix.T @ matrix  # float32 within a block, float64 over blocks
         count += len(points)
     return total, count
 
@@ -85,9 +85,10 @@ def _information(parts: Iterator[Points], dimension: int) -> tuple[Matrix, int]:
 def _quadratic(points: NDArray[np.float32], matrix: Matrix) -> NDArray[np.float64]:
     """xᵀ A x for every row x."""
     result = np.empty(len(points))
+    single = matrix.astype(np.float32)
     for rows in blocks(len(points)):
-        x = points[rows].astype(np.float64)
-        result[rows] = ((x @ matrix) * x).sum(axis=1)
+        x = points[rows]
+        result[rows] = ((x @ single) * x).sum(axis=1, dtype=np.float64)
     return result
 
 

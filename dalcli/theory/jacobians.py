@@ -13,6 +13,7 @@ from dalcli.scoring.fallback import sample_gradients
 from dalcli.scoring.passes import logits_of
 
 AT_ONCE = 64
+TRANSIENT = 8  # at most one in so many bytes of the limit holds gradients that are being laid out
 
 
 class ClassGradients:
@@ -29,7 +30,9 @@ class ClassGradients:
         size = sum(value.numel() for value in self._trainable.values())
         dtype = next((value.dtype for value in self._trainable.values()), torch.float32)
         found = torch.empty(len(inputs), size, dtype=dtype, device=inputs.device)
-        most = min(AT_ONCE, memory.samples_at_once(memory.activation_bytes(self._model, inputs[:1]), self._limit))
+        activations = memory.activation_bytes(self._model, inputs[:1])
+        few = max(1, self._limit // (TRANSIENT * max(1, size * dtype.itemsize)))
+        most = min(AT_ONCE, few, memory.samples_at_once(activations, self._limit))
         for piece in memory.even_pieces(len(inputs), most):
             self._fill(found[piece], inputs[piece], k)
         return found

@@ -26,7 +26,7 @@ Inputs = Callable[[slice], Tensor]
 """The model's inputs of some consecutive samples, on its device."""
 Advance = Callable[[int], None]
 """Told how many class gradients of single samples were computed."""
-COPIES = 3  # of the class gradients while they are laid out
+COPIES = 2  # of the class gradients, what is made on the way included
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def trainable_size(model: nn.Module) -> int:
 
 
 def samples_that_fit(model: nn.Module, limit_bytes: int) -> int:
-    """How many samples' gradients of one class, with the copies made on the way, fit ``limit_bytes``."""
+    """How many samples' gradients of one class fit ``limit_bytes``."""
     widest = max((p.element_size() for p in model.parameters()), default=4)
     return max(1, limit_bytes // max(1, COPIES * widest * trainable_size(model)))
 

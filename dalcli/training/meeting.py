@@ -7,6 +7,7 @@ address of a dead one there. So the processes first agree on a name that no earl
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -36,6 +37,14 @@ def leave(store: Any) -> None:
 def has_left(store: Any) -> bool:
     """Whether rank 0 has said why it ended, or is there still."""
     return bool(store.check([_LEFT]))
+
+
+def wait_until_left(store: Any, seconds: float) -> None:
+    """Give rank 0 the time to say what happened: once a process fails, torchrun ends those on the same machine."""
+    deadline = time.monotonic() + seconds
+    with suppress(Exception):  # the machine that keeps the store may have gone too
+        while not has_left(store) and time.monotonic() < deadline:
+            time.sleep(LOOK_SECONDS)
 
 
 def _receive(lobby: PrefixStore, size: int, own: str) -> str:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 PATIENCE = timedelta(days=7)  # torchrun notices what died; a rank that waits for a slow one is not an error
+SPEAKING_SECONDS = 5.0
 LONGEST_PAUSE = 0.02  # seconds between two looks at whether the others have answered
 
 Json = Any
@@ -208,6 +209,9 @@ def joined() -> Iterator[Ranks]:
         distributed.init_process_group(backend, store=_store, rank=rank, world_size=size, timeout=PATIENCE)
     try:
         yield ranks
+    except ToldError:
+        meeting.wait_until_left(_store, SPEAKING_SECONDS)
+        raise
     finally:
         if ranks.main:
             with suppress(Exception):

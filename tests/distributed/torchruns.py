@@ -70,7 +70,10 @@ def run(pool: SmallPool, *arguments: str, processes: int = 2, restarts: int = 0)
 
 
 def kill(pool: SmallPool, rank: int, after: int) -> None:
-    """The process ``rank`` of the next torchrun is to be killed while it computes and ``after`` shards are made."""
+    """The process ``rank`` of the next torchrun is to be killed when it computes and ``after`` shards are made.
+
+    With ``after`` a multiple of the number of processes that is at the beginning of a wave, when all are recorded.
+    """
     (pool.root / "kill").write_text(f"{rank} {after}")
 
 

@@ -25,8 +25,10 @@ from dalcli.scoring.rules import base as rules
 from dalcli.scoring.table import ScoreBlock
 from dalcli.strategies import registry as strategies
 from dalcli.strategies.base import Request
+from dalcli.strategies.diverse import Diverse
 from dalcli.strategies.samples import SampleSet
 from dalcli.strategies.selection import TopValues
+from dalcli.strategies.spaces import Features
 
 PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
 EXAMPLES = dict(re.findall(r"^```python\n# (\S+?\.py)\b[^\n]*\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
@@ -51,6 +53,7 @@ class Table:
 
     def __init__(self, block: ScoreBlock) -> None:
         self.block = block
+        self.layout = {name: (str(array.dtype), array.shape[1:]) for name, array in block.columns.items()}
 
     def blocks(self, columns: object) -> Iterator[ScoreBlock]:
         yield self.block
@@ -68,6 +71,17 @@ def test_strategy_example_asks_for_the_closest_race(example: ModuleType) -> None
     expected = sorted(range(50), key=lambda row: -ratios[row])[:5]
     np.testing.assert_array_equal(selection.digests, digests[expected])
     assert selection.non_finite == 1
+
+
+@example_of("dalcli/strategies/central.py")
+def test_picker_example_asks_for_what_is_central(example: ModuleType) -> None:
+    rng = np.random.default_rng(0)
+    digests = rng.integers(0, 256, (50, 16), dtype=np.uint8)
+    features = rng.standard_normal((50, 3)).astype(np.float32)
+    table = Table(ScoreBlock(digests, {"features": features}))
+    selection = Diverse(Features(), example.Central()).select(Request(5, SampleSet(digests), seed=1, table=table))
+    expected = np.argsort(np.linalg.norm(features - features.mean(axis=0), axis=1))[:5]
+    np.testing.assert_array_equal(selection.digests, digests[expected])
 
 
 @example_of("dalcli/scoring/rules/channel_scale.py")

@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 from repository import ROOT
 
+from dalcli.commands.simulate_config import load as load_simulation
 from dalcli.config.loading import load
 from dalcli.strategies.registry import create
 
-SAMPLES = sorted((ROOT / "sample_configs").rglob("*.yaml"))
+ALL = sorted((ROOT / "sample_configs").rglob("*.yaml"))
+SIMULATIONS = [path for path in ALL if path.parent.name in {"simulate", "paper"}]
+SAMPLES = [path for path in ALL if path not in SIMULATIONS]
 
 
 def paper(name: str) -> Path:
@@ -22,6 +25,31 @@ def test_sample_config_loads_and_names_known_strategies(path: Path) -> None:
     config = load(path)
     create(config.query.strategy, config.query)
     create(config.query.cold_start, config.query)
+
+
+@pytest.mark.parametrize("path", SIMULATIONS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_sample_simulation_loads_and_names_known_strategies(path: Path) -> None:
+    assert load_simulation(path).config.title
+
+
+@pytest.mark.parametrize("path", [path for path in SIMULATIONS if path.parent.name == "paper"], ids=lambda p: p.stem)
+def test_paper_simulations_follow_the_papers_protocol(path: Path) -> None:
+    simulation = load_simulation(path).config
+    training = simulation.workspace.training
+    assert (simulation.initial_labels, len(simulation.seeds), simulation.initial_choice) == (500, 5, ("random",))
+    assert set(simulation.batch_sizes) <= {100, 250, 500, 1000}
+    assert (training.optimizer, training.batch_size, training.weight_decay) == ("adam", 128, 0.0)
+    assert (training.start, training.augmentation, training.hold_epochs) == ("warm", "none", 1)
+    assert simulation.test_fraction == (0.2 if simulation.source.kind == "caltech101" else None)
+    if path.stem.startswith("table1"):
+        assert [(simulation.rounds_of(size), size) for size in simulation.batch_sizes] == [
+            (10, 100), (4, 250), (2, 500), (1, 1000),
+        ]  # fmt: skip
+
+
+def test_there_is_a_simulation_for_every_figure_and_table_of_the_paper() -> None:
+    names = {path.stem.split("_")[0] for path in SIMULATIONS}
+    assert names >= {"figure1", "figure2", "figure3", "figure4", "figure5", "table1", "digits"}
 
 
 def test_there_is_a_sample_for_each_use() -> None:

@@ -11,6 +11,7 @@ from gradient_cases import LIMIT, check_exact, engine_for, excess, length, seede
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dalcli.scoring import engine as engine_module
 from dalcli.scoring import memory
 from dalcli.scoring.engine import GradientEngine
 from dalcli.scoring.oracle import reference_labeled_gradient, reference_scores
@@ -130,6 +131,7 @@ def test_a_small_memory_limit_changes_chunks_but_not_scores(monkeypatch: pytest.
     model = settle(small_net())
     inputs, direction = images(20), along(small_net())
     expected = engine_for(model).score(inputs, direction)
+    monkeypatch.setattr(engine_module, "lane_count", lambda device, samples: 1)
     per_sample = memory.activation_bytes(model.eval(), inputs[:1])
     engine = engine_for(model, limit=6 * per_sample)
     sizes: list[int] = []

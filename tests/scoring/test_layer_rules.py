@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torchvision.models.convnext import LayerNorm2d
 
-from dalcli.scoring.rules import base, conv_routes, register, rule_for
+from dalcli.scoring.rules import base, conv_routes, convolution, register, rule_for
 from dalcli.scoring.rules.linear import LinearRule
 
 
@@ -133,7 +133,7 @@ def test_all_routes_agree_with_autograd(side, kernel, stride, padding, dilation,
     expected = [torch.autograd.grad((layer(x[None]) * d).sum(), layer.weight)[0] for x, d in zip(inputs, delta)]  # noqa: B905
     sq_norm = torch.stack([gradient.square().sum() for gradient in expected])
     inner = torch.stack([(gradient * along).sum() for gradient in expected])
-    geometry = conv_routes.Convolution(
+    geometry = convolution.Convolution(
         kernel, stride, padding, dilation, groups, *channels, side, (outputs.shape[2], outputs.shape[3]), 8
     )
     if channels_last:

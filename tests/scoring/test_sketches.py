@@ -13,7 +13,7 @@ from torchvision.models import swin_transformer
 from torchvision.models import vision_transformer as vit
 
 from dalcli.scoring.projection import Projection, Sketcher
-from dalcli.scoring.rules import conv_routes
+from dalcli.scoring.rules import conv_routes, convolution
 from dalcli.scoring.rules.base import Wanted
 from dalcli.scoring.sketch import SketchSpec, sketch_error, sketch_of
 
@@ -109,7 +109,7 @@ def test_all_routes_of_a_convolution_sketch_alike() -> None:
             [torch.autograd.grad((layer(x[None]) * d).sum(), layer.weight)[0] for x, d in zip(inputs, delta)]  # noqa: B905
         )
         projection = Sketcher(SPEC).projection("w", layer.weight.shape, torch.device("cpu"))
-        geometry = conv_routes.Convolution(
+        geometry = convolution.Convolution(
             (3, 3), (1, 1), (1, 1), (1, 1), groups, 4 // groups, 6 // groups, (5, 5), (5, 5), 8
         )
         if last:

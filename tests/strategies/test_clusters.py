@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neighbors import NearestNeighbors
 from tasks import clustered, plain, task
 
-from dalcli.strategies import points, typiclust
+from dalcli.strategies import clustering, points, typiclust
 from dalcli.strategies.cluster_margin import ClusterTurns, cluster_margin, turns
 from dalcli.strategies.clustering import ITERATIONS, assign, k_means
 from dalcli.strategies.kmeanspp import KMeansPlusPlus
@@ -33,6 +33,16 @@ def test_k_means_is_scikit_learns_from_the_same_seeds(monkeypatch: pytest.Monkey
         reference.fit(x.astype(np.float32))
     np.testing.assert_array_equal(labels, reference.labels_)
     np.testing.assert_allclose(centres.factors[0], reference.cluster_centers_, rtol=1e-4, atol=1e-4)
+
+
+def test_k_means_of_many_points_learns_from_the_first_and_assigns_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clustering, "_PER_CLUSTER", 20)
+    x = clustered(300, seed=9)
+    labels, centres = k_means(plain(x), 5, np.random.default_rng(0))
+    first, expected = k_means(plain(x[:100]), 5, np.random.default_rng(0))
+    np.testing.assert_array_equal(centres.factors[0], expected.factors[0])
+    np.testing.assert_array_equal(labels[:100], first)
+    np.testing.assert_array_equal(labels, cdist(x, centres.factors[0]).argmin(axis=1))
 
 
 def test_k_means_of_few_distinct_points_has_fewer_clusters() -> None:

@@ -32,7 +32,7 @@ def relative_error(found: np.ndarray, expected: np.ndarray) -> float:
 def test_the_exact_kernel_is_the_definition_whatever_fits_memory(samples_at_once: int) -> None:
     model, inputs = network(dropout=0.5), images(COUNT)
     expected = tangent_kernel(copy.deepcopy(model), inputs)
-    limit = PLENTY if samples_at_once == COUNT else 2 * samples_at_once * 3 * 4 * ntk.trainable_size(model)
+    limit = PLENTY if samples_at_once == COUNT else 2 * samples_at_once * ntk.COPIES * 4 * ntk.trainable_size(model)
     assert (ntk.samples_that_fit(model, limit) >= COUNT) == (samples_at_once == COUNT)
     counted: list[int] = []
     found = exact_ntk(model, reading(inputs), COUNT, CLASSES, limit, counted.append)

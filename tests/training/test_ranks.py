@@ -107,7 +107,7 @@ def test_rank_0_tells_what_failed_elsewhere(group: Agent, error: Exception, text
     assert (first.name, first.code) == ("PeerError", code)
     assert first.text.startswith("process 1 on ")
     assert text in first.text
-    assert [(one.name, one.code) for one in (second, third)] == [("ToldError", ExitCode.DONE)] * 2
+    assert [(one.name, one.code) for one in (second, third)] == [("ToldError", ExitCode.FAILED)] * 2
 
 
 def test_what_fails_everywhere_is_told_as_it_is(group: Agent) -> None:

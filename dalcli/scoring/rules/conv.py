@@ -6,7 +6,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dalcli.scoring.rules.base import Contribution, LayerCall, UnsupportedCallError, Wanted, of_gradients, register
-from dalcli.scoring.rules.conv_routes import ROUTES, Convolution
+from dalcli.scoring.rules.conv_routes import ROUTES
+from dalcli.scoring.rules.convolution import Convolution
 from dalcli.scoring.rules.cost import cheapest, convolution_routes, machine_for
 
 

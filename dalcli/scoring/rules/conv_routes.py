@@ -7,75 +7,16 @@ is wanted, with V (G·O, C, kh, kw).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from dalcli.scoring.projection import Projection, scattered
+from dalcli.scoring.projection import scattered
 from dalcli.scoring.rules.base import Contribution, Wanted, of_gradients
-from dalcli.scoring.rules.cost import Outer
+from dalcli.scoring.rules.convolution import Convolution, by_group, halved, patches, positions, weight_gradient
 from dalcli.scoring.rules.sums import factor_sketch, gram_dots, in_chunks, row_dots
-
-Pair = tuple[int, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Convolution:
-    """A 2-d convolution with symmetric zero padding; channel counts are per group."""
-
-    kernel: Pair
-    stride: Pair
-    padding: Pair
-    dilation: Pair
-    groups: int
-    channels_in: int
-    channels_out: int
-    size_in: Pair
-    size_out: Pair
-    item: int
-
-    @property
-    def weight_shape(self) -> tuple[int, int, int, int]:
-        """Shape of the layer's weight."""
-        return (self.groups * self.channels_out, self.channels_in, *self.kernel)
-
-    @property
-    def pixels_in(self) -> int:
-        """Input pixels per channel, without padding."""
-        return self.size_in[0] * self.size_in[1]
-
-    @property
-    def outer(self) -> Outer:
-        """The layer seen as Σ_t δ_t patch_tᵀ."""
-        positions = self.size_out[0] * self.size_out[1]
-        patch = self.channels_in * self.kernel[0] * self.kernel[1]
-        return Outer(positions, self.channels_out, patch, self.groups, self.item)
-
-
-def _weight_gradient(
-    layer: Convolution, inputs: Tensor, gradient: Tensor, samples: int, like: Tensor | None = None
-) -> Tensor:
-    """torch's own weight gradient, with ``samples`` of them folded into the groups -> (samples·G·O, C, kh, kw).
-
-    ``like`` has that shape and lies as the inputs do: torch lays out the weight it is given, values it never reads.
-    """
-    shape = (samples * layer.weight_shape[0], *layer.weight_shape[1:])
-    result: Tensor = torch.ops.aten.convolution_backward(
-        gradient,
-        inputs,
-        inputs.new_empty(1).expand(shape) if like is None else like,
-        None,
-        layer.stride,
-        layer.padding,
-        layer.dilation,
-        False,
-        [0, 0],
-        samples * layer.groups,
-        [False, True, False],
-    )[1]
-    return result
 
 
 def _in_memory_order(values: Tensor, like: Tensor) -> Tensor:
@@ -89,12 +30,16 @@ def one_by_one(layer: Convolution, inputs: Tensor, gradient: Tensor, wanted: Wan
 
     along, projection = wanted.along, wanted.projection
     norms, inners, sketches, ordered, places = [], [], [], None, None
+    samples, each = inputs.shape[0], 1
+    if layer.halvable and inputs.device.type == "cpu":
+        layer, inputs, gradient = halved(layer, inputs, gradient)
+        each = 2
     last = inputs.is_contiguous(memory_format=torch.channels_last)
     layout = torch.channels_last if last else torch.contiguous_format
     like = torch.empty(layer.weight_shape, dtype=inputs.dtype, device=inputs.device, memory_format=layout)
-    for index in range(inputs.shape[0]):
-        one = slice(index, index + 1)
-        weight = _weight_gradient(layer, inputs[one], gradient[one], 1, like)
+    for index in range(samples):
+        one = slice(each * index, each * (index + 1))
+        weight = weight_gradient(layer, inputs[one], gradient[one], 1, like)
         norms.append(torch.linalg.vector_norm(weight))
         if along is not None:
             if ordered is None:
@@ -119,19 +64,18 @@ def folded(layer: Convolution, inputs: Tensor, gradient: Tensor, wanted: Wanted,
             values[piece].reshape(1, -1, *values.shape[2:]).contiguous() for values in (inputs, gradient)
         )
         samples = piece.stop - piece.start
-        return of_gradients(_weight_gradient(layer, wide_inputs, wide_gradient, samples).reshape(samples, -1), wanted)
+        return of_gradients(weight_gradient(layer, wide_inputs, wide_gradient, samples).reshape(samples, -1), wanted)
 
     return in_chunks(inputs.shape[0], layer.outer.gradient_bytes, chunk_bytes, part)
 
 
 def unfolded(layer: Convolution, inputs: Tensor, gradient: Tensor, wanted: Wanted, chunk_bytes: int) -> Contribution:
-    """Patches times output gradients by batched matrix products."""
-    outer = layer.outer
+    """Output gradients times patches by batched matrix products."""
+    outer, wanted = layer.outer, _channels_innermost(layer, wanted)
 
     def part(piece: slice) -> Contribution:
-        patches = _patches(layer, inputs[piece])
-        delta = _positions(layer, gradient[piece])
-        return of_gradients(delta @ patches.mT, wanted)
+        delta = positions(layer, gradient[piece])
+        return of_gradients(delta.mT @ patches(layer, inputs[piece]), wanted)
 
     per_sample = outer.gradient_bytes + outer.groups * outer.positions * outer.columns * outer.item
     return in_chunks(inputs.shape[0], per_sample, chunk_bytes, part)
@@ -141,7 +85,7 @@ def pixel_gram(layer: Convolution, inputs: Tensor, gradient: Tensor, wanted: Wan
     """Gram over positions, from the Gram over pixels: patch_t·patch_t' = Σ_offset x_{t+o}·x_{t'+o}, by shifted adds."""
 
     def part(piece: slice) -> Contribution:
-        x = _by_group(inputs[piece], layer.groups)
+        x = by_group(inputs[piece], layer.groups)
         pixels = (x.mT @ x).reshape(-1, *layer.size_in, *layer.size_in)
         rows, columns = layer.padding
         if rows or columns:
@@ -151,10 +95,7 @@ def pixel_gram(layer: Convolution, inputs: Tensor, gradient: Tensor, wanted: Wan
         norms = _gram_with(layer, pixels.reshape(x.shape[0], layer.groups, -1), gradient[piece])
         sketch = None
         if wanted.projection is not None:
-            patches = _patches(layer, inputs[piece])
-            sketch = None
-        if wanted.projection is not None:
-            sketch = _patch_sketch(layer, patches, gradient[piece], wanted.projection, chunk_bytes)
+            sketch = _patch_sketch(layer, patches(layer, inputs[piece]), gradient[piece], wanted, chunk_bytes)
         return Contribution(norms, None, sketch)
 
     per_sample = layer.groups * layer.item * (layer.pixels_in**2 + 2 * layer.outer.positions**2)
@@ -166,11 +107,11 @@ def patch_gram(layer: Convolution, inputs: Tensor, gradient: Tensor, wanted: Wan
     """Gram over positions from the patches themselves: right where patches barely overlap."""
 
     def part(piece: slice) -> Contribution:
-        patches = _patches(layer, inputs[piece])
-        norms = _gram_with(layer, (patches.mT @ patches).flatten(2), gradient[piece])
+        read = patches(layer, inputs[piece])
+        norms = _gram_with(layer, (read @ read.mT).flatten(2), gradient[piece])
         sketch = None
         if wanted.projection is not None:
-            sketch = _patch_sketch(layer, patches, gradient[piece], wanted.projection, chunk_bytes)
+            sketch = _patch_sketch(layer, read, gradient[piece], wanted, chunk_bytes)
         return Contribution(norms, None, sketch)
 
     outer = layer.outer
@@ -207,36 +148,28 @@ def _shifted_sum(layer: Convolution, pixels: Tensor, axis: int) -> Tensor:
     return total
 
 
-def _by_group(values: Tensor, groups: int) -> Tensor:
-    """(n, G·C, H, W) -> (n, G, C, H·W), without a copy in either memory format."""
-    samples, channels, height, width = values.shape
-    if values.is_contiguous(memory_format=torch.channels_last):
-        last = values.permute(0, 2, 3, 1).reshape(samples, height * width, groups, channels // groups)
-        return last.permute(0, 2, 3, 1)
-    return values.reshape(samples, groups, channels // groups, height * width)
+def _channels_innermost(layer: Convolution, wanted: Wanted) -> Wanted:
+    """The same, for weights whose entries are in the order of :func:`patches`: (G·O, kh, kw, C)."""
+    along = None if wanted.along is None else wanted.along.permute(0, 2, 3, 1)
+    projection = wanted.projection
+    if projection is not None:
+        places, signs = (
+            values.reshape(layer.weight_shape[1:]).permute(1, 2, 0).flatten()
+            for values in (projection.column_places, projection.column_signs)
+        )
+        projection = replace(projection, column_places=places, column_signs=signs)
+    return Wanted(along, projection)
 
 
-def _positions(layer: Convolution, gradient: Tensor) -> Tensor:
-    """(n, G·O, H', W') -> (n, G, O, T)."""
-    return _by_group(gradient, layer.groups)
-
-
-def _patches(layer: Convolution, inputs: Tensor) -> Tensor:
-    """(n, G·C, H, W) -> (n, G, C·kh·kw, T)."""
-    patches = functional.unfold(inputs, layer.kernel, layer.dilation, layer.padding, layer.stride)
-    return patches.reshape(inputs.shape[0], layer.groups, layer.outer.columns, layer.outer.positions)
-
-
-def _patch_sketch(
-    layer: Convolution, patches: Tensor, gradient: Tensor, projection: Projection, chunk_bytes: int
-) -> Tensor:
-    """Sketches (n, m) of Σ_t δ_t patch_tᵀ; patches (n, G, C·kh·kw, T)."""
-    delta = _positions(layer, gradient)
+def _patch_sketch(layer: Convolution, read: Tensor, gradient: Tensor, wanted: Wanted, chunk_bytes: int) -> Tensor:
+    """Sketches (n, m) of Σ_t δ_t patch_tᵀ; ``read`` are :func:`patches`."""
+    projection, delta = _channels_innermost(layer, wanted).projection, positions(layer, gradient)
+    assert projection is not None
     groups = [
         factor_sketch(
             projection.rows(group * layer.channels_out, layer.channels_out),
-            patches[:, group].mT,
-            delta[:, group].mT,
+            read[:, group],
+            delta[:, group],
             chunk_bytes,
         )
         for group in range(layer.groups)
@@ -246,8 +179,8 @@ def _patch_sketch(
 
 def _gram_with(layer: Convolution, patch_products: Tensor, gradient: Tensor) -> Tensor:
     """Σ_{t,t'} (patch_t·patch_t')(δ_t·δ_t'), float64 (n,); patch_products (n, G, T·T)."""
-    delta = _positions(layer, gradient)
-    return gram_dots(patch_products, (delta.mT @ delta).flatten(2))
+    delta = positions(layer, gradient)
+    return gram_dots(patch_products, (delta @ delta.mT).flatten(2))
 
 
 def _applied(layer: Convolution, inputs: Tensor, gradient: Tensor, along: Tensor | None) -> Tensor | None:

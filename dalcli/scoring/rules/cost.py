@@ -17,13 +17,14 @@ class Machine:
 
     convolution: float
     grouped: float
+    depthwise: float
     matmul: float
     bandwidth: float
     call: float
 
 
-CPU = Machine(convolution=4.5e11, grouped=4.0e11, matmul=1.8e11, bandwidth=2.5e10, call=8e-5)
-ACCELERATOR = Machine(convolution=2e13, grouped=2e12, matmul=2e13, bandwidth=1.5e12, call=1e-4)
+CPU = Machine(convolution=1.8e11, grouped=1.4e11, depthwise=1e10, matmul=1.1e11, bandwidth=2.0e10, call=6e-5)
+ACCELERATOR = Machine(convolution=2e13, grouped=2e12, depthwise=2e12, matmul=2e13, bandwidth=1.5e12, call=1e-4)
 
 
 def machine_for(device_type: str) -> Machine:
@@ -77,9 +78,14 @@ def convolution_routes(
     gram_of_delta = 2 * outer.groups * outer.positions**2 * outer.rows
     pixel_bytes = outer.groups * pixels_in**2 * outer.item
     adds = sum(side for side in kernel if side > 1)
+    single, wide = machine.convolution, machine.grouped
+    if channels_in == 1 and outer.groups > 1:
+        small = max(kernel) <= 3  # which processors have kernels of their own for
+        single = machine.depthwise * (3 if small else 1)
+        wide = machine.depthwise * (3 if small else 1 / 3)
     return {
-        "one by one": outer.multiply_adds / machine.convolution + gradient + machine.call,
-        "folded": outer.multiply_adds / machine.grouped + gradient + 4 * activations / machine.bandwidth,
+        "one by one": outer.multiply_adds / single + 2 * gradient + machine.call,
+        "folded": outer.multiply_adds / wide + 2 * gradient + 4 * activations / machine.bandwidth,
         "unfolded": outer.multiply_adds / machine.matmul + gradient + 3 * unfolded / machine.bandwidth,
         "pixel gram": apply
         + (gram_of_delta + 2 * outer.groups * pixels_in**2 * channels_in) / machine.matmul

@@ -35,31 +35,41 @@ class LinearRule:
 
 def outer_products(inputs: Tensor, gradient: Tensor, wanted: Wanted, chunk_bytes: int) -> Contribution:
     """The contribution of Σ_t δ_t a_tᵀ; inputs a (n, T, I), gradient δ (n, T, O)."""
-    along, projection = wanted.along, wanted.projection
-
-    def sketch(piece: slice) -> Tensor | None:
-        return None if projection is None else factor_sketch(projection, inputs[piece], gradient[piece], chunk_bytes)
-
-    samples, positions, columns = inputs.shape
-    rows = gradient.shape[-1]
-    if positions == 1:
+    if inputs.shape[1] == 1:
         lengths = [torch.linalg.vector_norm(values, dim=(1, 2)).double() for values in (inputs, gradient)]
         sq_norm = (lengths[0] * lengths[1]).square()
-        return Contribution(sq_norm, _applied(inputs, gradient, along), sketch(slice(None)))
-    outer = Outer(positions, rows, columns, 1, inputs.element_size())
-    if cheapest(matmul_routes(outer, machine_for(inputs.device.type))) == "gram":
+        return Contribution(
+            sq_norm, _applied(inputs, gradient, wanted.along), _sketch(inputs, gradient, wanted, chunk_bytes)
+        )
+    costs = matmul_routes(_outer(inputs, gradient), machine_for(inputs.device.type))
+    return BY_ROUTE[cheapest(costs)](inputs, gradient, wanted, chunk_bytes)
 
-        def by_gram(piece: slice) -> Contribution:
-            a, delta = inputs[piece], gradient[piece]
-            return Contribution(gram_dots(a @ a.mT, delta @ delta.mT), _applied(a, delta, along), sketch(piece))
 
-        return in_chunks(samples, 2 * outer.gram_bytes, chunk_bytes, by_gram)
-    return in_chunks(
-        samples,
-        outer.gradient_bytes,
-        chunk_bytes,
-        lambda piece: of_gradients(gradient[piece].mT @ inputs[piece], wanted),
-    )
+def _by_gram(inputs: Tensor, gradient: Tensor, wanted: Wanted, chunk_bytes: int) -> Contribution:
+    def part(piece: slice) -> Contribution:
+        a, delta = inputs[piece], gradient[piece]
+        products = gram_dots(a @ a.mT, delta @ delta.mT)
+        return Contribution(products, _applied(a, delta, wanted.along), _sketch(a, delta, wanted, chunk_bytes))
+
+    return in_chunks(inputs.shape[0], 2 * _outer(inputs, gradient).gram_bytes, chunk_bytes, part)
+
+
+def _instantiated(inputs: Tensor, gradient: Tensor, wanted: Wanted, chunk_bytes: int) -> Contribution:
+    def part(piece: slice) -> Contribution:
+        return of_gradients(gradient[piece].mT @ inputs[piece], wanted)
+
+    return in_chunks(inputs.shape[0], _outer(inputs, gradient).gradient_bytes, chunk_bytes, part)
+
+
+BY_ROUTE = {"gram": _by_gram, "instantiate": _instantiated}
+
+
+def _outer(inputs: Tensor, gradient: Tensor) -> Outer:
+    return Outer(inputs.shape[1], gradient.shape[-1], inputs.shape[-1], 1, inputs.element_size())
+
+
+def _sketch(inputs: Tensor, gradient: Tensor, wanted: Wanted, chunk_bytes: int) -> Tensor | None:
+    return None if wanted.projection is None else factor_sketch(wanted.projection, inputs, gradient, chunk_bytes)
 
 
 def _applied(inputs: Tensor, gradient: Tensor, along: Tensor | None) -> Tensor | None:
