@@ -21,7 +21,6 @@ from functools import partial
 import numpy as np
 import torch
 from scipy.optimize import least_squares
-from torch import Tensor
 from torch.nn import functional
 
 from dalcli.scoring.rules.base import Wanted
@@ -62,7 +61,15 @@ CONVOLUTIONS = [
     *[(width, width, side, 3, 1, 8) for width, side in ((64, 32), (128, 16), (256, 8))],
 ]
 # Positions, in features, out features.
-LINEAR = [(4, 768, 768), (16, 192, 768), (49, 384, 1536), (65, 192, 576), (197, 768, 768), (256, 96, 384), (1024, 48, 48)]
+LINEAR = [
+    (4, 768, 768),
+    (16, 192, 768),
+    (49, 384, 1536),
+    (65, 192, 576),
+    (197, 768, 768),
+    (256, 96, 384),
+    (1024, 48, 48),
+]
 
 
 def fastest(work: Callable[[], object], repeats: int) -> float:
@@ -114,9 +121,7 @@ def _seconds(
     works: Mapping[str, Callable[[], object]], predicted: Callable[[Machine], Mapping[str, float]], repeats: int
 ) -> dict[str, float]:
     costs = predicted(CPU)
-    return {
-        key: fastest(work, repeats) for key, work in works.items() if costs[key] < HOPELESS * min(costs.values())
-    }
+    return {key: fastest(work, repeats) for key, work in works.items() if costs[key] < HOPELESS * min(costs.values())}
 
 
 def fitted(trials: list[Trial], start: Machine) -> Machine:

@@ -2,7 +2,7 @@
 
     python benchmarks/engine.py                         models × batch sizes, ratios and peak memory
     python benchmarks/engine.py --layers resnet18       time of every layer's rule
-    python benchmarks/engine.py --routes                time of every route on typical 3×3 layers
+    python benchmarks/engine.py --routes resnet18       time of every route on every convolution of these models
     python benchmarks/engine.py --sketch 512            a column for scoring with sketches of 512 numbers
     python benchmarks/engine.py --peers vmap naive      only some of: vmap naive opacus backpack (see peers.py)
     python benchmarks/engine.py --no-time               peak memory alone
@@ -17,20 +17,21 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 
 import torch
 from contestants import MEMORY_LIMIT, SMALL, Setting, build_model, contestants, peak_growths
-from measuring import MEBIBYTE, Work, interleaved, machine, parser, ratio, synchronise
+from measuring import MEBIBYTE, Work, interleaved, machine, parser, ratio, seconds_of, synchronise
 from peers import PEERS
-from torch import nn
 
 from dalcli.scoring.engine import GradientEngine
+from dalcli.scoring.memory import CACHE_BYTES
 from dalcli.scoring.rules import LayerCall, cost
 from dalcli.scoring.rules.base import Contribution, Rule, Wanted
+from dalcli.scoring.rules.conv import ConvRule, as_plane
 from dalcli.scoring.rules.conv_routes import ROUTES
-from dalcli.scoring.rules.convolution import Convolution
 
 MODELS = f"cnn, vgg11, resnet18, any torchvision model, {', '.join(SMALL)}"
 
@@ -73,35 +74,37 @@ def _weights(setting: Setting, able: Sequence[str], wanted: Sequence[str], optio
 
 
 def layers(options: argparse.Namespace) -> None:
-    """Where the engine's time goes: the rules, module by module, and all the rest."""
+    """Where the engine's time goes: the rules, module by module, and all the rest.
+
+    Lanes work at the same time: the rules' times are summed over lanes, and only the last line is by the clock.
+    """
     model = build_model(Setting(options.layers, 1, options.size, options.device, options.classes))
-    names = {module: path for path, module in model.named_modules()}
-    spent: dict[str, list[float]] = {}
+    for path, module in model.named_modules():
+        module.path = path  # which the copies of lanes inherit
     engine = GradientEngine(model, head=None, memory_limit_bytes=MEMORY_LIMIT)
     rules: set[Rule] = {owner.rule for owner in engine.owners}
-    for rule in rules:
-        _time_rule(rule, names, spent)
     batch = options.batches[-1]
     inputs = torch.randn(batch, 3, options.size, options.size, device=options.device)
     direction = {key: torch.randn_like(value).detach() for key, value in model.named_parameters()}
     engine.score(inputs, direction)
-    spent.clear()
+    turns: list[dict[str, list[float]]] = []
     totals = []
     for _ in range(options.repeats):
-        start = time.perf_counter()
-        engine.score(inputs, direction)
-        synchronise()
-        totals.append(time.perf_counter() - start)
-    for rule in rules:
-        del rule.contributions  # the class's own again
-    medians = {key: statistics.median(values) for key, values in spent.items()}
+        with ExitStack() as until_scored:
+            turns.append({})
+            for rule in rules:
+                until_scored.enter_context(_timed(rule, turns[-1]))
+            totals.append(seconds_of(lambda: engine.score(inputs, direction)))
+    medians = {key: statistics.median(sum(turn.get(key, ())) for turn in turns) for key in turns[0]}
     for key, value in sorted(medians.items(), key=lambda entry: -entry[1]):
         print(f"{value * 1e3:8.2f} ms  {key}")
     total = statistics.median(totals)
     print(f"{sum(medians.values()) * 1e3:8.2f} ms  all rules\n{total * 1e3:8.2f} ms  score, batch {batch}")
 
 
-def _time_rule(rule: Rule, names: dict[nn.Module, str], spent: dict[str, list[float]]) -> None:
+@contextmanager
+def _timed(rule: Rule, spent: dict[str, list[float]]) -> Iterator[None]:
+    """Meanwhile note the seconds of every call of the rule in ``spent``, by layer."""
     plain = rule.contributions
 
     def timed(call: LayerCall) -> Contribution:
@@ -109,48 +112,75 @@ def _time_rule(rule: Rule, names: dict[nn.Module, str], spent: dict[str, list[fl
         start = time.perf_counter()
         result = plain(call)
         synchronise()
-        key = f"{names[call.module]} {type(call.module).__name__} {tuple(call.inputs.shape[1:])}"
+        key = f"{call.module.path} {type(call.module).__name__} {tuple(call.inputs.shape[1:])}"
         spent.setdefault(key, []).append(time.perf_counter() - start)
         return result
 
     rule.contributions = timed  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        del rule.contributions  # the class's own again
 
 
 def routes(options: argparse.Namespace) -> None:
-    """Each route's measured time beside the cost model's, which picks the smallest of its own column."""
+    """Every route's time, beside the cost model's, on the convolutions of each model as they are met in a pass.
+
+    The marked one is taken: the smallest by the model. One thread, as in a lane.
+    """
     batch = options.batches[-1]
-    machine = cost.machine_for(options.device)
-    for channels, width, side, groups in [
-        (3, 64, 32, 1),
-        (64, 64, 32, 1),
-        (64, 128, 16, 1),
-        (128, 128, 16, 1),
-        (256, 256, 8, 1),
-        (512, 512, 4, 1),
-        (512, 512, 2, 1),
-        (96, 96, 16, 96),
-    ]:
-        layer = Convolution(
-            (3, 3), (1, 1), (1, 1), (1, 1), groups, channels // groups, width // groups, (side, side), (side, side), 4
-        )
-        layout = torch.channels_last
-        inputs = torch.randn(batch, channels, side, side, device=options.device).contiguous(memory_format=layout)
-        gradient = torch.randn(batch, width, side, side, device=options.device).contiguous(memory_format=layout)
-        wanted = Wanted(torch.randn(layer.weight_shape, device=options.device))
-        chunk = 4 * 2**20
-        predicted = cost.convolution_routes(layer.outer, layer.pixels_in, layer.channels_in, layer.kernel, machine)
-        works: dict[str, Work] = {
-            key: partial(route, layer, inputs, gradient, wanted, chunk)
-            for key, route in ROUTES.items()
-            if predicted[key] < 10 * min(predicted.values())
-        }
-        seconds = interleaved(works, options.repeats)
-        chosen = cost.cheapest(predicted)
-        entries = [
-            f"{'*' if key == chosen else ''}{key} {value * 1e3:.1f} (model {predicted[key] * batch * 1e3:.1f})"
-            for key, value in seconds.items()
-        ]
-        print(f"{channels}→{width} at {side}², {groups} groups, ms: " + "; ".join(entries), flush=True)
+    torch.set_num_threads(1)
+    for name in options.routes:
+        model = build_model(Setting(name, 1, options.size, options.device, options.classes))
+        engine = GradientEngine(model, head=None, memory_limit_bytes=MEMORY_LIMIT)
+        inputs = torch.randn(batch, 3, options.size, options.size, device=options.device)
+        engine.score(inputs, None)
+        calls: dict[tuple[object, ...], LayerCall] = {}
+        for rule in {owner.rule for owner in engine.owners if isinstance(owner.rule, ConvRule)}:
+            with _collected(rule, calls):
+                engine.score(inputs, None)
+        print(f"{name}, batch {batch}, ms (by the cost model)")
+        for call in calls.values():
+            _show_routes(call, options)
+
+
+@contextmanager
+def _collected(rule: Rule, calls: dict[tuple[object, ...], LayerCall]) -> Iterator[None]:
+    """Meanwhile keep one call of the rule per kind of layer."""
+    plain = rule.contributions
+
+    def collected(call: LayerCall) -> Contribution:
+        kind = (str(call.module), tuple(call.inputs.shape[1:]))
+        calls.setdefault(kind, call)
+        return plain(call)
+
+    rule.contributions = collected  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        del rule.contributions  # the class's own again
+
+
+def _show_routes(call: LayerCall, options: argparse.Namespace) -> None:
+    layer, inputs = as_plane(call, call.module)
+    wanted = Wanted(torch.randn(layer.weight_shape, device=inputs.device).to(memory_format=torch.channels_last))
+    predicted = cost.convolution_routes(
+        layer.outer, layer.pixels_in, layer.channels_in, layer.kernel, cost.machine_for(inputs.device.type)
+    )
+    works: dict[str, Work] = {
+        key: partial(route, layer, inputs, call.gradient, wanted, CACHE_BYTES)
+        for key, route in ROUTES.items()
+        if predicted[key] < 8 * min(predicted.values())
+    }
+    seconds = interleaved(works, options.repeats)
+    chosen, scale = cost.cheapest(predicted), 1e3 * len(inputs)
+    entries = [
+        f"{'*' if key == chosen else ''}{key} {value * 1e3:.1f} ({predicted[key] * scale:.1f})"
+        for key, value in seconds.items()
+    ]
+    kernel, stride = ("×".join(map(str, pair)) for pair in (layer.kernel, layer.stride))
+    channels = f"{layer.groups * layer.channels_in}→{layer.weight_shape[0]}"
+    print(f"  {channels} at {layer.size_in[0]}², {kernel} by {stride}: {'; '.join(entries)}", flush=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -168,7 +198,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     found.add_argument("--no-memory", action="store_true")
     found.add_argument("--no-time", action="store_true")
     found.add_argument("--layers", metavar="MODEL")
-    found.add_argument("--routes", action="store_true")
+    found.add_argument("--routes", nargs="+", metavar="MODEL", help=MODELS)
     options = found.parse_args(arguments)
     options.peers = list(dict.fromkeys([*options.peers, *options.memory]))
     print(machine(options))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dalcli.simulation.statistics.comparison import Estimate, Needed
 
 COUNTS_SHOWN = 7
+CONVERGED_ENOUGH = 0.9
 
 
 def simulation(result: SimulateResult) -> str:
@@ -180,6 +181,12 @@ def _notes(result: SimulateResult) -> Iterator[str]:
     if tests:
         step = 100 / min(tests)
         yield f"one of {min(tests)} test images is {step:.2g} points of accuracy"
+    converged = [s.converged for report in result.settings for s in report.strategies if s.converged is not None]
+    if converged and min(converged) < CONVERGED_ENOUGH:
+        yield (
+            f"in up to {100 * (1 - min(converged)):.0f}% of a strategy's rounds training stopped before it converged: "
+            "raise training.max_epochs, or this compares amounts of training"
+        )
     if result.done < result.cells:
         yield f"{result.cells - result.done} cells are not done: means are over the cells that are"
 

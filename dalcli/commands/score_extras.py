@@ -19,6 +19,7 @@ from dalcli.commands.scorer import Scorer
 from dalcli.commands.session import Session
 from dalcli.config.seeding import derive_seed
 from dalcli.data.identity import digests
+from dalcli.errors import DalcliError
 from dalcli.scoring import labeled_sketch, prescreen
 from dalcli.scoring.labeled_sketch import LabeledSketch, SketchReport
 from dalcli.scoring.prescreen import Prescreen
@@ -58,7 +59,10 @@ def settled(folder: Path, settings: TableSettings, wait: float = 0.0) -> Extras:
     deadline = time.monotonic() + wait
     while (found := prescreen.load(folder / PRESCREEN_NAME, settings.text())) is None:
         if time.monotonic() > deadline:
-            raise FileNotFoundError(2, "the prescreen's decision does not arrive", str(folder / PRESCREEN_NAME))
+            raise DalcliError(
+                f"{folder / PRESCREEN_NAME} does not arrive from process 0",
+                "the workspace must be one folder that all machines of a torchrun share",
+            )
         time.sleep(0.5)
     return Extras(spec, found)
 

@@ -74,8 +74,15 @@ class TableSettings:
 
 
 def pixels_fingerprint(config: Config, model: ModelVersion) -> str:
-    """Changes when the model is another one, or would see other pixels (always at the size it was trained with)."""
-    return fingerprint(model.fingerprint, model.labels_digest, config.data.resize, config.data.alpha_background)
+    """Changes when the model is another one, or would see other pixels (always at the size it was trained with).
+
+    So does arithmetic in fewer digits: its scores are others.
+    """
+    precision = config.scoring.precision
+    rounded = [] if precision == "float32" else [precision]
+    return fingerprint(
+        model.fingerprint, model.labels_digest, config.data.resize, config.data.alpha_background, *rounded
+    )
 
 
 def wanted_settings(config: Config, model: ModelVersion) -> TableSettings:

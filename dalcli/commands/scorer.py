@@ -14,11 +14,11 @@ from torch import Tensor
 from dalcli.commands.loading import LoadedModel, load_version
 from dalcli.commands.session import Surroundings
 from dalcli.data.pixels import UInt8Array
-from dalcli.errors import DalcliError
+from dalcli.errors import BadInputError, DalcliError
 from dalcli.models.preprocess import to_input
 from dalcli.scoring.engine import GradientEngine, GradientScores
 from dalcli.scoring.forward import Prediction
-from dalcli.scoring.memory import activation_bytes, samples_at_once
+from dalcli.scoring.precision import Precision
 from dalcli.scoring.sketch import SketchError, SketchSpec, sketch_error
 from dalcli.state.versions import ModelVersion
 
@@ -59,7 +59,16 @@ class Scorer:
 
     @cached_property
     def engine(self) -> GradientEngine:
-        return GradientEngine(self.loaded.model, head=self.loaded.head, memory_limit_bytes=self.memory_limit)
+        precision = Precision(self._session.config.scoring.precision)
+        try:
+            precision.require(self._device)
+        except ValueError as refusal:
+            raise BadInputError(
+                f"scoring.precision: {refusal}", remedy="set scoring.precision in dalcli.yaml"
+            ) from None
+        return GradientEngine(
+            self.loaded.model, head=self.loaded.head, memory_limit_bytes=self.memory_limit, precision=precision
+        )
 
     def micro_batch(self) -> int:
         """Images to be scored at once: as configured, or a power of two that depends on model, size and limit only."""
@@ -68,7 +77,7 @@ class Scorer:
             return configured
         height, width = self.loaded.meta.spec.image_size
         sample = torch.zeros(1, 3, height, width, device=self._device)
-        fitting = samples_at_once(activation_bytes(self.loaded.model, sample), self.memory_limit)
+        fitting = self.engine.samples_at_once(sample)
         most = PROCESSOR_BATCH if self._device.type == "cpu" else GPU_BATCH
         return 1 << (min(fitting, most).bit_length() - 1)
 

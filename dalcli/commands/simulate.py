@@ -217,9 +217,9 @@ def _result(situation: _Situation) -> SimulateResult:
 
 def _failed(situation: _Situation, failures: Sequence[Failure]) -> DalcliError:
     first = failures[0]
-    number = "1 part" if len(failures) == 1 else f"{len(failures)} parts"
     return DalcliError(
-        f"{number} of {len(situation.cells)} cells failed, first {first.title}: {first.message}; log: {first.log}",
+        f"{len(failures)} of {len(situation.cells)} cells failed, first {first.title}: {first.message}; "
+        f"log: {first.log}",
         f"the others are done, their results are in {situation.output.root}; the same command tries the rest again",
     )
 

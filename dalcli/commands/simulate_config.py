@@ -50,6 +50,8 @@ def load(path: Path, output: Path | None = None) -> Simulation:
     )
     if output is None:
         output = folder / (config.output if config.output is not None else f"{path.stem}-results")
+    if output.exists() and not output.is_dir():
+        raise BadInputError(f"{output}: is not a folder", "name another one for the results: --output DIR")
     return Simulation(path, config, Path(os.path.abspath(output)))
 
 

@@ -13,7 +13,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +92,9 @@ def play_base(
     _share_cache(root, cache)
     with open_session(root, feedback) as session:
         record = _play(session, labeler, 0, budget, None, left)
+        started = time.perf_counter()
         score.run(session)
+        record = replace(record, seconds=replace(record.seconds, score=time.perf_counter() - started))
     records.write(root / RECORD_NAME, CellRecord((record,)))
     return record
 
@@ -116,7 +118,7 @@ def play_cell(
     with open_session(root, feedback) as session:
         while len(record.rounds) <= rounds:
             entry = _play(session, labeler, len(record.rounds), budget, record.rounds[-1], left)
-            record = record.with_round(entry)
+            record = _with_own_time(record, entry)
             records.write(root / RECORD_NAME, record)
             told(entry)
             left = False
@@ -159,6 +161,15 @@ def _play(
         seconds=Seconds(**clock.seconds),
         interrupted=interrupted,
     )
+
+
+def _with_own_time(record: CellRecord, entry: RoundRecord) -> CellRecord:
+    """One round more. The base scored the pool for the first choice, once for all: every cell is charged for it."""
+    start = record.rounds[0]
+    if entry.round != 1:
+        return record.with_round(entry)
+    charged = replace(entry.seconds, score=entry.seconds.score + start.seconds.score)
+    return CellRecord((replace(start, seconds=replace(start.seconds, score=0.0)), replace(entry, seconds=charged)))
 
 
 def _copy(base: Path, root: Path, query_keys: dict[str, Any]) -> None:

@@ -24,7 +24,7 @@ BYTES_PER_JOB = 1_500_000_000  # torch itself takes half of that
 
 @dataclass(frozen=True)
 class Failure:
-    """A base or cell that could not be computed, why, and where its commands' words are."""
+    """A cell that could not be computed, why, and where its commands' words (or its base's) are."""
 
     title: str
     message: str
@@ -108,12 +108,13 @@ class Schedule:
         return f"{self._done}/{self._total} cells"
 
     def _failed(self, part: Base | Cell, message: str) -> None:
-        self.failures.append(Failure(part.title, message, str(self.output.log(part))))
-        if isinstance(part, Base):
-            lost = [cell for cell in self._waiting if cell.base.name == part.name]
-            self._waiting = [cell for cell in self._waiting if cell.base.name != part.name]
-            why = f"its start failed ({part.title})"
-            self.failures += [Failure(cell.title, why, str(self.output.log(part))) for cell in lost]
+        log = str(self.output.log(part))
+        if isinstance(part, Cell):
+            self.failures.append(Failure(part.title, message, log))
+            return
+        lost = [cell for cell in self._waiting if cell.base.name == part.name]
+        self._waiting = [cell for cell in self._waiting if cell.base.name != part.name]
+        self.failures += [Failure(cell.title, f"its start ({part.title}): {message}", log) for cell in lost]
 
     def _task(self, part: Base | Cell) -> dict[str, Any]:
         base = part if isinstance(part, Base) else part.base

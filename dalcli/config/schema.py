@@ -165,6 +165,11 @@ class ScoringConfig(Section):
         description="memory for activations, in bytes or with a unit (512MiB, 2GiB); "
         "default: 2 GiB on a processor, 80% of what is free on a GPU",
     )
+    precision: Literal["float32", "tf32", "bfloat16"] = Field(
+        "float32",
+        description="arithmetic of the passes: float32 is exact; tf32 (NVIDIA GPUs) and bfloat16 are faster and "
+        "choose nearly the same batch (docs/benchmarks.md)",
+    )
     shard_size: int = Field(2048, ge=1, description="images per result file: what a killed `score` can lose at most")
     sketch: int = Field(
         0,

@@ -24,6 +24,7 @@ from dalcli.scoring.labeled import add_gradient
 from dalcli.scoring.lanes import Lane, Lanes, UnsettledError, lane_count, spread
 from dalcli.scoring.ownership import FALLBACK, SITE, Owner, Ownership
 from dalcli.scoring.passes import Pass, evaluating, frozen, influential, pooled
+from dalcli.scoring.precision import Precision, computing, tf32, widened
 from dalcli.scoring.projection import Sketcher, SketchSpec
 from dalcli.scoring.residuals import residuals, unit_rows
 from dalcli.scoring.rules import Contribution
@@ -52,6 +53,8 @@ class GradientScores:
 class GradientEngine:
     """Scores samples of one model; its trainable parameters are those that require gradients now.
 
+    ``precision`` is that of the passes; what they find is put together, and checked, in float32 and float64.
+
     ``head`` names the module whose input is the feature vector. ``memory_limit_bytes`` bounds activations and working
     memory together (the model itself is not counted), by running fewer samples at once. Every call leaves the model
     as it was: modes, ``requires_grad``, ``.grad`` and hooks, also after an exception. Not for concurrent use.
@@ -60,13 +63,21 @@ class GradientEngine:
     about as much as scoring four more. What fails it goes to the fallback; ``notes`` says so.
     """
 
-    def __init__(self, model: nn.Module, *, head: str | None, memory_limit_bytes: int) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        head: str | None,
+        memory_limit_bytes: int,
+        precision: Precision = Precision.FLOAT32,
+    ) -> None:
         if memory_limit_bytes < 1:
             raise ValueError("memory_limit_bytes must be positive")
         self._model = model
         self._own = Lane.of(model, head)
         self._lanes = Lanes(model, head)
         self._limit = memory_limit_bytes
+        self._precision = precision
         self._ownership = Ownership(model)
         self._fallback = Fallback(model, self._note)
         self._admission = Admission(model, self._ownership, self._fallback, self._note)
@@ -105,7 +116,7 @@ class GradientEngine:
             name: torch.zeros_like(parameter, dtype=torch.float64, requires_grad=False)
             for name, parameter in trainable.items()
         }
-        with evaluating(self._model):
+        with evaluating(self._model), tf32(False):
             for inputs, labels in batches:
                 if inputs.shape[0] == 0:
                     continue
@@ -129,11 +140,13 @@ class GradientEngine:
         if sketch is not None and (self._sketcher is None or self._sketcher.spec != sketch):
             self._sketcher = Sketcher(sketch)
         sketcher = None if sketch is None else self._sketcher
-        with evaluating(self._model):
+        with evaluating(self._model), tf32(self._precision is Precision.TF32):
             self._check(inputs)
-            parts = self._spread(
-                inputs, lambda lane, piece: self._scores(self._laid_out(inputs[piece]), prepared, sketcher, lane)
-            )
+
+            def scored(lane: Lane, piece: slice) -> GradientScores:
+                return self._scores(self._laid_out(inputs[piece]), prepared, sketcher, lane, self._precision)
+
+            parts = self._spread(inputs, scored)
         if len(parts) == 1:
             return parts[0]
         inner = [part.inner for part in parts if part.inner is not None]
@@ -154,13 +167,14 @@ class GradientEngine:
         """
         if inputs.shape[0] == 0:
             raise ValueError("there is nothing to predict")
-        with evaluating(self._model):
+        with evaluating(self._model), tf32(self._precision is Precision.TF32):
             self._check(inputs)
-            return joined(
-                self._spread(
-                    inputs, lambda lane, piece: predicted(lane.model, lane.head, self._laid_out(inputs[piece]))
-                )
-            )
+
+            def forward(lane: Lane, piece: slice) -> Prediction:
+                with computing(self._precision, inputs.device):
+                    return predicted(lane.model, lane.head, self._laid_out(inputs[piece]))
+
+            return joined(self._spread(inputs, forward))
 
     def samples_at_once(self, sample: Tensor) -> int:
         """How many inputs like ``sample`` (1, ...) fit the memory limit at once; at least one."""
@@ -183,9 +197,15 @@ class GradientEngine:
         return [work(self._own, piece) for piece in self._pieces(inputs)]
 
     def _scores(
-        self, inputs: Tensor, direction: Direction | None, sketcher: Sketcher | None, lane: Lane
+        self,
+        inputs: Tensor,
+        direction: Direction | None,
+        sketcher: Sketcher | None,
+        lane: Lane,
+        precision: Precision = Precision.FLOAT32,
     ) -> GradientScores:
-        result = self._run(inputs, Targets(None if direction is None else direction.unit, sketcher), lane)
+        targets = Targets(None if direction is None else direction.unit, sketcher)
+        result = self._run(inputs, targets, lane, precision)
         total = Contribution.zeros(inputs.shape[0], inputs.device, direction is not None)
         for contribution in result.contributions.values():
             total += contribution
@@ -206,7 +226,7 @@ class GradientEngine:
             sketch,
         )
 
-    def _run(self, inputs: Tensor, targets: Targets, lane: Lane) -> Outcome:
+    def _run(self, inputs: Tensor, targets: Targets, lane: Lane, precision: Precision = Precision.FLOAT32) -> Outcome:
         """One pass over inputs, rules first, then the fallback for what is left.
 
         Only the model itself settles what its modules turn out to do, and has a fallback; raises UnsettledError where
@@ -225,7 +245,9 @@ class GradientEngine:
         with frozen(owned):
             this_pass = Pass(lane.model, watched, inputs.device)
             sited = ownership.sites.interception(shape_of(inputs), inputs.shape[0], this_pass.leaf, parameters)
-            logits, features = this_pass.forward(inputs, lane.head, sited)
+            with computing(precision, inputs.device):
+                logits, features = this_pass.forward(inputs, lane.head, sited)
+            logits = widened(logits)
             if logits.dim() != 2 or logits.shape[0] != inputs.shape[0]:
                 raise ValueError(f"the model returned logits of shape {tuple(logits.shape)} for {len(inputs)} inputs")
             needed = influential(logits, left)
@@ -278,6 +300,7 @@ class GradientEngine:
     def _check(self, inputs: Tensor) -> None:
         """Hold the first samples of a new shape against ordinary backward."""
         if self._admission.needs(inputs):
+            self._precision.require(inputs.device)
             sample = self._laid_out(inputs[: self._admission.samples])
             self._admission.admit(sample, partial(self._run, lane=self._own))
             self._compare_copy(sample)

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from dalcli.scoring.precision import widened
+
 OnForward = Callable[[Tensor, Tensor], Callable[[Tensor], None] | None]
 
 
@@ -168,6 +170,30 @@ def _keep_layout(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         output.register_hook(_channels_last)  # type: ignore[no-untyped-call]
 
 
+@contextmanager
+def _wide(head: nn.Module, device_type: str) -> Iterator[None]:
+    """Keep the logits out of autocast: 1 − p of a confident sample is the difference between a few of them."""
+    stack = ExitStack()
+
+    def before(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        stack.enter_context(torch.autocast(device_type, enabled=False))
+        wide = [widened(value) if isinstance(value, Tensor) else value for value in args]
+        return tuple(wide), {key: widened(v) if isinstance(v, Tensor) else v for key, v in kwargs.items()}
+
+    def after(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        stack.close()
+
+    handles = [
+        head.register_forward_pre_hook(before, with_kwargs=True),
+        head.register_forward_hook(after, always_call=True),
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
 class Pass:
     """A forward pass through ``model`` with watched layers, then one backward pass to them.
 
@@ -193,7 +219,7 @@ class Pass:
         def before_head(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             values = args[0] if args else next(iter(kwargs.values()), None)
             if isinstance(values, Tensor):
-                read[:] = [pooled(values.detach())]
+                read[:] = [pooled(widened(values.detach()))]
 
         with ExitStack() as hooks:
             for module, on_forward in self._watched.items():
@@ -205,6 +231,8 @@ class Pass:
                     hooks.callback(module.register_forward_hook(_keep_layout).remove)
             if head is not None:
                 hooks.callback(head.register_forward_pre_hook(before_head, with_kwargs=True).remove)
+                if torch.is_autocast_enabled(inputs.device.type):
+                    hooks.enter_context(_wide(head, inputs.device.type))
             if watcher is not None:
                 hooks.enter_context(watcher)
             logits = logits_of(self._model(inputs))

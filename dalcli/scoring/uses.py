@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from dalcli.scoring.ownership import Owner
+from dalcli.scoring.precision import widened
 from dalcli.scoring.rules import Contribution, LayerCall, UnsupportedCallError
 from dalcli.scoring.targets import Targets
 
@@ -50,10 +51,20 @@ def on_forward(
             return
         names = owner.names
         wanted = {local: targets.of(full, owner.module.get_parameter(local)) for local, full in names.items()}
-        call = LayerCall(owner.module, inputs, gradient, wanted, chunk_bytes)
+        read, delta = _matched(owner, inputs, gradient)
+        call = LayerCall(owner.module, read, delta, wanted, chunk_bytes)
         try:
             use.contribution = owner.rule.contributions(call)
         except UnsupportedCallError as reason:
             use.failure = str(reason)
 
     return on_gradient
+
+
+def _matched(owner: Owner, inputs: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
+    """What a layer read and received, in the type that its rule takes; they differ under autocast alone."""
+    if not inputs.is_floating_point():
+        return inputs, widened(gradient)
+    if getattr(owner.rule, "narrow", False) and widened(gradient) is not gradient:
+        return inputs.to(gradient.dtype), gradient
+    return widened(inputs), widened(gradient)

@@ -42,7 +42,8 @@ class RoundRecord:
         picked: true class counts of this round's batch, in class order.
         labeled: the same of all labels so far.
         epochs, converged: of this round's training.
-        seconds: ``select`` and ``score`` are those before this round's training.
+        seconds: ``select`` and ``score`` are those before this round's training; scoring for the first choice is shared
+            by all strategies of a seed, and counted in each.
         interrupted: a killed run was continued here: ``seconds`` lacks what was done before.
     """
 

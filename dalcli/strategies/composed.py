@@ -6,18 +6,13 @@ The named strategies are such compositions too; docs/strategies.md lists them as
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
 
 from dalcli.config.schema import QueryConfig
-from dalcli.scoring.table import ScoreBlock
 from dalcli.strategies.balanced import Balanced
-from dalcli.strategies.base import Request, Score, Strategy
+from dalcli.strategies.base import Score, Strategy
 from dalcli.strategies.cluster_margin import ClusterTurns
 from dalcli.strategies.confidence import LeastConfidence
-from dalcli.strategies.diverse import Diverse, Picker, Shortlist
+from dalcli.strategies.diverse import Diverse, Measured, Picker, Shortlist
 from dalcli.strategies.dynamical import Dynamical
 from dalcli.strategies.entropy import Entropy
 from dalcli.strategies.kcenter import KCenterGreedy
@@ -34,16 +29,6 @@ SPACES: Mapping[str, Callable[[], Space]] = {
     "last-layer": LastLayerGradients,
     "sketch": GradientSketches,
 }
-
-
-@dataclass(frozen=True)
-class Uniform:
-    """The same value for every sample: all are as good as each other."""
-
-    columns: tuple[str, ...] = ()
-
-    def values(self, block: ScoreBlock, request: Request) -> NDArray[np.float64]:
-        return np.ones(len(block))
 
 
 def composed(query: QueryConfig) -> Strategy:
@@ -65,7 +50,7 @@ def composed(query: QueryConfig) -> Strategy:
 
 def _score(query: QueryConfig) -> Score:
     scores: dict[str, Score] = {
-        "uniform": Uniform(),
+        "uniform": Measured(),
         "dynamical": Dynamical(query.gamma),
         "margin": Margin(),
         "entropy": Entropy(),

@@ -20,6 +20,7 @@ from dalcli.strategies.base import Request, Score, Selection, Strategy, Values
 from dalcli.strategies.gather import chunks, gather, keyed_order, row_bytes
 from dalcli.strategies.points import Points, blocks
 from dalcli.strategies.samples import SampleSet
+from dalcli.strategies.selection import TopValues
 from dalcli.strategies.spaces import Mapped, Space
 
 Rows = NDArray[np.intp]
@@ -65,12 +66,25 @@ class Shortlist:
 
 
 @dataclass(frozen=True)
+class Measured:
+    """The same value for every sample, NaN where one of ``columns`` (n,) is not finite: prescreened away, say."""
+
+    columns: tuple[str, ...] = ()
+
+    def values(self, block: ScoreBlock, request: Request) -> NDArray[np.float64]:
+        values = np.ones(len(block))
+        for column in self.columns:
+            values[~np.isfinite(block[column])] = np.nan
+        return values
+
+
+@dataclass(frozen=True)
 class Diverse:
     """The strategy composed of those parts.
 
     Memory: the space's columns for the candidates (at most ``request.memory_limit``), 128 MiB of known samples at a
-    time, and what the picker's docstring says. Of more candidates than fit, or than ``most``, a random subset stands
-    for all, or the best of the shortlist do; the selection's notes say so.
+    time, and what the picker's docstring says. Of more candidates than fit, or than ``most``, the best by shortlist or
+    score stand for all, or a random subset; the selection's notes say so.
     """
 
     space: Space
@@ -109,14 +123,21 @@ class Diverse:
         wanted = eligible if self.shortlist is None else min(eligible, int(self.shortlist.factor * size))
         count = min(wanted, fitting if self.most is None else min(fitting, max(size, self.most)))
         notes: tuple[str, ...] = ()
+        if count == eligible:
+            return keyed_order(request, request.eligible), notes
         if count < wanted:
-            kind = "a random" if self.shortlist is None else "the best"
+            kind = "a random" if self.shortlist is None and self.score is None else "the best"
             limit = "query.memory_limit" if count == fitting else "what this strategy compares"
             notes = (f"{kind} {count} of {wanted} candidates were considered: more exceed {limit}",)
-        if self.shortlist is None or wanted == eligible == count:
-            return keyed_order(request, request.eligible)[:count], notes
-        best = self.shortlist.chooser.select(replace(request, budget=count))
+        best = self._chooser.select(replace(request, budget=count))
         return keyed_order(request, SampleSet(best.digests)), notes
+
+    @property
+    def _chooser(self) -> Strategy:
+        """What decides who are the candidates if not all are: at random, but whoever has exact gradients first."""
+        if self.shortlist is not None:
+            return self.shortlist.chooser
+        return TopValues(self.score or Measured(tuple({"grad_sq_norm"} & set(self.space.columns))))
 
     def _pick(
         self, request: Request, arrays: dict[str, Array], values: Values | None

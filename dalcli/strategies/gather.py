@@ -37,7 +37,7 @@ def gather(request: Request, digests: Digests, columns: Sequence[str]) -> dict[s
         NotReadyError: one of the samples has not been scored.
     """
     table = request.scores(columns)
-    if _LOOKUP_SHARE * len(digests) < len(request.eligible) + len(request.known):
+    if _LOOKUP_SHARE * len(digests) < len(request.eligible) + len(request.labeled) + len(request.in_flight):
         found = table.lookup(digests, columns)
         return {name: np.asarray(found[name], _held(str(found[name].dtype))) for name in columns}
     samples = SampleSet(digests)

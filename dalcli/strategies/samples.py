@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -24,6 +25,10 @@ class SampleSet:
         in_order = bool((keys[:-1] < keys[1:]).all())
         self._keys = keys if in_order else np.unique(keys)
 
+    @cached_property
+    def _heads(self) -> NDArray[np.uint64]:
+        return _heads(self._keys)
+
     def __len__(self) -> int:
         return len(self._keys)
 
@@ -40,11 +45,26 @@ class SampleSet:
 
     def find(self, digests: Digests) -> NDArray[np.int64]:
         """Position of each of ``digests`` (n, 16) in :attr:`digests`, −1 where it is not a member."""
-        return find_keys(as_keys(digests), self._keys)
+        keys = as_keys(digests)
+        if not len(self._keys):
+            return np.full(len(keys), -1, np.int64)
+        # Numbers are searched several times faster than byte strings, and the first eight bytes nearly always decide.
+        heads = _heads(keys)
+        places = np.minimum(np.searchsorted(self._heads, heads), len(self._keys) - 1)
+        same = self._keys[places] == keys
+        undecided = np.flatnonzero(~same & (self._heads[places] == heads))
+        found = np.where(same, places, -1)
+        found[undecided] = find_keys(keys[undecided], self._keys)
+        return found
 
     def contains(self, digests: Digests) -> NDArray[np.bool_]:
         """(n,) whether each of ``digests`` (n, 16) is a member."""
         return self.find(digests) >= 0
+
+
+def _heads(keys: NDArray[np.bytes_]) -> NDArray[np.uint64]:
+    """The first eight bytes of each key as a number, in the same order."""
+    return np.ascontiguousarray(keys).view(">u8")[::2].astype(np.uint64)
 
 
 SampleSet.EMPTY = SampleSet(np.empty((0, 16), np.uint8))

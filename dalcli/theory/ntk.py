@@ -94,12 +94,12 @@ def sketched_ntk(
     exact from the same passes; the estimate is scaled (on both sides) to have that diagonal.
     """
     weights = class_groups(classes, sketch.groups, generator(sketch.seed, "class groups"))
-    probe = ClassProbe(model)
+    probe = ClassProbe(model, classes)
     engine = GradientEngine(probe, head=None, memory_limit_bytes=limit_bytes)
     theta = np.zeros((count, count))
     diagonal = np.zeros(count)
     for number, group in enumerate(weights):
-        probe.weights = torch.from_numpy(group)
+        probe.look(group)
         spec = SketchSpec(derive_seed(sketch.seed, "tangent kernel", number), sketch.dimension)
         found = np.zeros((count, sketch.dimension))
         for piece in memory.even_pieces(count, batch):

@@ -15,17 +15,25 @@ from dalcli.scoring.passes import logits_of
 
 
 class ClassProbe(nn.Module):
-    """``model`` with two logits (z, 0), z = 0 with ∇z = Jᵀv; set ``weights`` v (K,) before a pass."""
+    """``model`` with two logits (z, 0), z = 0 with ∇z = Jᵀv; ``look`` sets v (K,) before a pass."""
 
-    def __init__(self, model: nn.Module) -> None:
+    weights: Tensor
+
+    def __init__(self, model: nn.Module, classes: int) -> None:
         super().__init__()
         self.model = model
-        self.weights: Tensor | None = None
+        device = next((parameter.device for parameter in model.parameters()), None)
+        # A buffer: copies of the model that the engine may work with share it, or are made anew when it changes.
+        self.register_buffer("weights", torch.zeros(classes, device=device), persistent=False)
+
+    def look(self, weights: NDArray[np.float64]) -> None:
+        """From now on z = v·f(x) for v = ``weights`` (K,)."""
+        with torch.no_grad():
+            self.weights.copy_(torch.from_numpy(weights))
 
     def forward(self, inputs: Tensor) -> Tensor:
         logits = logits_of(self.model(inputs))
-        assert self.weights is not None
-        combined = logits @ self.weights.to(logits.device, logits.dtype)
+        combined = logits @ self.weights.to(logits.dtype)
         zero = combined - combined.detach()
         return torch.stack([zero, torch.zeros_like(zero)], dim=1)
 

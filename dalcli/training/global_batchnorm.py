@@ -60,8 +60,8 @@ def _statistics(inputs: Tensor, ranks: Ranks, counts: bool) -> tuple[Tensor, Ten
     channels = inputs.shape[1]
     table = inputs.new_zeros((ranks.size, 1 + 2 * channels), dtype=torch.float64)
     if counts:
-        axes = [0, *range(2, inputs.ndim)]
-        variance, mean = torch.var_mean(inputs.to(_wide(inputs.dtype)), axes, correction=0)
+        # Several times faster than var_mean: the kernel BatchNorm itself uses. Population variance, in two passes.
+        mean, variance = torch.batch_norm_update_stats(inputs.to(_wide(inputs.dtype)), None, None, 0.0)
         number = inputs.numel() // channels
         table[ranks.rank, 0] = number
         table[ranks.rank, 1 : 1 + channels] = mean

@@ -110,6 +110,14 @@ def test_once_done_it_only_prints_and_prints_the_same(folder: Path, results: Pat
         path: time for path, time in before.items() if "work" not in path.parts
     }
     document = ok(folder, "simulate", "small.yaml", "--json").json
+    assert list(document) == [
+        "title", "output", "cells", "done", "seeds", "baseline", "confidence", "settings", "files",
+    ]  # fmt: skip
+    assert list(document["settings"][0]) == ["setting", "labels", "test_images", "strategies"]
+    assert list(document["settings"][0]["strategies"][0]) == [
+        "strategy", "cells", "done", "accuracy", "area", "macro_accuracy", "balance", "batch_balance",
+        "versus_baseline", "versus_best_other", "needed", "seconds", "converged",
+    ]  # fmt: skip
     assert json.loads((results / "summary.json").read_text())["settings"] == document["settings"]
     assert (results / "curves.svg").read_text().startswith("<svg")
 
@@ -151,7 +159,9 @@ def test_failed_cells_are_told_with_their_log_and_the_others_are_done(tmp_path: 
     )
     outcome = run(tmp_path, "simulate", config, "--jobs", "1")
     assert outcome.code == 1
-    assert "2 parts of 2 cells failed, first seed 0, bad, start random: training diverged" in message(outcome)[0]
+    said = message(outcome)[0]
+    assert "1 of 2 cells failed, first random, bad, 4 a round, seed 0: its start (seed 0, bad, start random): " in said
+    assert "training diverged" in said
     log = Path(outcome.err.split("log: ")[1].splitlines()[0])
     assert "training diverged" in log.read_text()
     output = tmp_path / "c-results"
@@ -220,6 +230,8 @@ def test_wrong_sources_and_too_small_pools_are_refused(tmp_path: Path) -> None:
     outcome = run(tmp_path, "simulate", config)
     assert outcome.code == 3
     assert "are 14 labels, and the pool of seed 0 has 12 images" in message(outcome)[0]
+    (tmp_path / "taken").touch()
+    assert "taken: is not a folder" in message(run(tmp_path, "simulate", config, "-o", "taken"))[0]
     write(config, source="digits", workspace={"threads": 0})
     assert "workspace.threads" in problems(run(tmp_path, "simulate", config))[0]
     write(config, source={"kind": "foldr", "path": "x"})

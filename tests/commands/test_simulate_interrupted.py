@@ -45,14 +45,14 @@ def alive(pid: int) -> bool:
         return False
 
 
-KEYS: dict[str, Any] = {"seeds": 1, "rounds": 4, "batch_sizes": 2}
+KEYS: dict[str, Any] = {"seeds": 1, "rounds": 6, "batch_sizes": 2}
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Images, a configuration, and its results without any interruption."""
     root = tmp_path_factory.mktemp("whole")
-    things(root / "things", 8)
+    things(root / "things", 10)
     ok(root, "simulate", write(root / "c.yaml", **KEYS), "--jobs", "1", "-q")
     return root
 
@@ -67,11 +67,15 @@ def test_killed_terminated_and_doubled_runs_end_in_the_same_table(tmp_path: Path
 
     first = start(tmp_path, "simulate", config, "-o", "parts", "--jobs", "2", "-q")
     wait_until(lambda: rounds_done() >= 2)
+    workers = children(first.pid)
+    assert len(workers) == 2
+    for worker in workers:  # they wait until we have looked
+        os.kill(worker, signal.SIGSTOP)
     second = run(tmp_path, "simulate", config, "-o", "parts")
     assert second.code == 4
     assert "another `dalcli simulate` is running here" in second.err
-    workers = children(first.pid)
-    assert len(workers) == 2
+    for worker in workers:
+        os.kill(worker, signal.SIGCONT)
     first.send_signal(signal.SIGTERM)
     ended = finish(first)
     assert (ended.code, ended.out) == (143, b"")
@@ -82,7 +86,7 @@ def test_killed_terminated_and_doubled_runs_end_in_the_same_table(tmp_path: Path
     done = rounds_done()
     wait_until(lambda: rounds_done() > done or again.poll() is not None)
     workers = children(again.pid)
-    os.kill(again.pid, signal.SIGKILL)
+    again.kill()
     again.communicate()
     wait_until(lambda: not any(map(alive, workers)))
 

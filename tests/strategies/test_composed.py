@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from dalcli.config.schema import ComposeConfig, QueryConfig
 from dalcli.strategies.balanced import Balanced
 from dalcli.strategies.base import Strategy
-from dalcli.strategies.composed import Uniform, composed
+from dalcli.strategies.composed import composed
+from dalcli.strategies.diverse import Measured
 from dalcli.strategies.dynamical import Dynamical
 from dalcli.strategies.margin import Margin
 from dalcli.strategies.power import Power
@@ -77,7 +78,7 @@ def test_every_composition_chooses_a_batch() -> None:
 
 def test_a_uniform_score_prefers_nobody() -> None:
     table = model_table(50)
-    assert compose(score="uniform") == TopValues(Uniform())
+    assert compose(score="uniform") == TopValues(Measured())
     firsts = [ids(compose(score="uniform").select(request(table, 5, seed=seed)).digests)[0] for seed in range(60)]
     assert len(set(firsts)) > 20
 

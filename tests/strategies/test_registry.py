@@ -114,7 +114,8 @@ def test_a_memory_limit_is_kept_and_said(tables: dict[str, tuple[ScoreTable, Sco
     selection = strategy.select(ask(tables["ordinary"][0], 40, memory_limit=20 * 16))
     assert len(set(ids(selection.digests))) == 40
     if isinstance(strategy, Diverse):
-        assert selection.notes == ("a random 40 of 150 candidates were considered: more exceed query.memory_limit",)
+        kind = "a random" if strategy.score is None else "the best"
+        assert selection.notes == (f"{kind} 40 of 150 candidates were considered: more exceed query.memory_limit",)
     else:
         assert selection.notes == ()
 
@@ -137,6 +138,9 @@ def test_samples_without_exact_gradients_come_after_those_with(name: str) -> Non
         table.columns[column][~exact] = math.nan
     assert set(rows_of(table, strategy.select(request(table, 15)).digests)) <= set(np.flatnonzero(exact))
     assert set(rows_of(table, strategy.select(request(table, 30)).digests)) > set(np.flatnonzero(exact))
+    assert set(rows_of(table, strategy.select(request(table, 15, memory_limit=1)).digests)) <= set(
+        np.flatnonzero(exact)
+    )
 
 
 def test_gamma_reaches_the_strategy() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator
 from types import FunctionType
 from typing import Any
 
 from torch import Tensor
 from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 
 
 def name_of(function: Callable[..., Any]) -> str:
@@ -32,7 +34,7 @@ def _never(*_: Any) -> bool:
     return False
 
 
-def opened(function: Callable[..., Any]) -> Callable[..., Any] | None:
+def _opened(function: Callable[..., Any]) -> Callable[..., Any] | None:
     """A composite function of torch as it is, except that the calls inside it can be seen; None for any other.
 
     Under a mode such a function hands itself to the mode whole; this copy does not ask.
@@ -48,3 +50,25 @@ def opened(function: Callable[..., Any]) -> Callable[..., Any] | None:
     )
     copy.__kwdefaults__ = function.__kwdefaults__
     return copy
+
+
+class CallWatcher(TorchFunctionMode):
+    """Sees every call of a torch function while it is active, those inside composite functions included."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        inside = _opened(func)
+        if inside is None:
+            return self.called(func, args, kwargs)
+        with self:
+            return inside(*args, **kwargs)
+
+    @abstractmethod
+    def called(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Make the call, and return its result."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
-from dalcli.scoring.functional.calls import name_of, opened, tensors_in
+from dalcli.scoring.functional.calls import CallWatcher, name_of, tensors_in
 from dalcli.scoring.functional.plan import Kind, Layout, Plan, Step
 from dalcli.scoring.functional.record import slice_of
 from dalcli.scoring.functional.sums import Gathered, total
@@ -18,7 +17,7 @@ from dalcli.scoring.rules.base import Contribution
 from dalcli.scoring.targets import Targets
 
 
-class Interception(TorchFunctionMode):
+class Interception(CallWatcher):
     """Active during one forward pass over ``samples`` samples; ask for ``contributions`` after the backward pass.
 
     A pass that does other calls than planned leaves ``failure`` set, and none of its sums may be used. What the
@@ -47,18 +46,8 @@ class Interception(TorchFunctionMode):
         """The parameters that the plan accounts for."""
         return self._plan.names
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Iterable[type],
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        kwargs = kwargs or {}
-        inside = opened(func)
-        if inside is not None:
-            with self:
-                return inside(*args, **kwargs)
+    def called(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Make the call; hand over a gradient where it was planned."""
         given = list(tensors_in((args, kwargs)))
         if self.failure is not None or not any(id(value) in self._tracked for value in given):
             return func(*args, **kwargs)

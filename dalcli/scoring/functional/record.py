@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
-from dalcli.scoring.functional.calls import name_of, opened, tensors_in
+from dalcli.scoring.functional.calls import CallWatcher, name_of, tensors_in
 
 Shape = tuple[int, ...]
 
@@ -52,7 +51,7 @@ def slice_of(value: Tensor, parameter: nn.Parameter) -> Slice | None:
     return Slice(offset, tuple(value.shape)) if inside else None
 
 
-class Recorder(TorchFunctionMode):
+class Recorder(CallWatcher):
     """Records the calls made while it is active; tensors stay alive as long as the recorder."""
 
     def __init__(self, parameters: Mapping[str, nn.Parameter]) -> None:
@@ -63,18 +62,8 @@ class Recorder(TorchFunctionMode):
         self._tokens: dict[int, int] = {}
         self._alive: list[Tensor] = []
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Iterable[type],
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        kwargs = kwargs or {}
-        inside = opened(func)
-        if inside is not None:
-            with self:
-                return inside(*args, **kwargs)
+    def called(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Make the call; write it down."""
         inputs = tuple(self._see(value) for value in tensors_in((args, kwargs)))
         result = func(*args, **kwargs)
         outputs = tuple(self._see(value) for value in tensors_in(result))

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from dalcli.scoring.functional.record import Slice, slice_of
+from dalcli.scoring.precision import widened
 from dalcli.scoring.rules.base import Contribution, Wanted, of_gradients
 from dalcli.scoring.rules.linear import outer_products
 from dalcli.scoring.rules.sums import chunks, in_chunks
@@ -29,12 +30,13 @@ class Gathered:
 
     def add_outer(self, name: str, part: Slice, inputs: Tensor, gradient: Tensor) -> None:
         """Σ_t δ_t a_tᵀ for a part (O, I): inputs (n, T, I), gradient (n, T, O)."""
-        self.outer[name][part].append((inputs, gradient))
+        self.outer[name][part].append((widened(inputs), widened(gradient)))
 
     def add_explicit(
         self, value: Tensor, names: frozenset[str], parameters: Mapping[str, nn.Parameter], gradient: Tensor
     ) -> None:
         """Gradients (n, *shape) for ``value``, which is a part of a parameter or was computed from ``names``."""
+        gradient = widened(gradient)
         if len(names) == 1:
             (name,) = names
             part = slice_of(value, parameters[name])
@@ -131,7 +133,7 @@ def _through_graph(
             found = torch.autograd.grad(
                 values,
                 list(parameters.values()),
-                [gradient[piece].contiguous() for _, _, gradient in gathered.computed],
+                [gradient[piece].to(value.dtype).contiguous() for value, _, gradient in gathered.computed],
                 retain_graph=True,
                 allow_unused=True,
                 is_grads_batched=True,

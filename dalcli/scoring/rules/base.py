@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
+from dalcli.scoring.precision import widened
 from dalcli.scoring.projection import Projection
 
 
@@ -101,7 +102,7 @@ class Contribution:
 
 def of_gradients(gradients: Tensor, wanted: Wanted) -> Contribution:
     """The contribution of explicit per-sample gradients (n, *shape) of one parameter."""
-    rows = gradients.reshape(gradients.shape[0], -1)
+    rows = widened(gradients.reshape(gradients.shape[0], -1))
     sq_norm = torch.linalg.vector_norm(rows, dim=1).double().square()
     inner = None if wanted.along is None else (rows @ wanted.along.reshape(-1)).double()
     return Contribution(sq_norm, inner, None if wanted.projection is None else wanted.projection.of_gradients(rows))
@@ -111,7 +112,8 @@ class Rule(Protocol):
     """Exact per-sample gradient sums of one family of layers.
 
     The result for one sample must depend on that sample alone, up to rounding: choices between ways to compute
-    may look at shapes per sample, never at n.
+    may look at shapes per sample, never at n. A rule with ``narrow = True`` takes inputs and gradients in bfloat16,
+    both, under ``scoring.precision: bfloat16``; others get float32 or better.
     """
 
     parameter_names: frozenset[str]

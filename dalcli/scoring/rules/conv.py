@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dalcli.scoring.precision import widened
 from dalcli.scoring.rules.base import Contribution, LayerCall, UnsupportedCallError, Wanted, of_gradients, register
 from dalcli.scoring.rules.conv_routes import ROUTES
 from dalcli.scoring.rules.convolution import Convolution
@@ -16,6 +17,7 @@ class ConvRule:
     """Weight gradient Σ_t δ_t patch_tᵀ by the cheapest route, bias gradient Σ_t δ_t."""
 
     parameter_names = frozenset({"weight", "bias"})
+    narrow = True
 
     def supports(self, module: nn.Module) -> bool:
         return True
@@ -27,14 +29,14 @@ class ConvRule:
             raise UnsupportedCallError("no sample dimension")
         total = call.nothing()
         if "bias" in call.wanted:
-            total += of_gradients(call.gradient.flatten(2).sum(2), call.wanted["bias"])
+            total += of_gradients(widened(call.gradient).flatten(2).sum(2), call.wanted["bias"])
         if "weight" in call.wanted:
             total += _weight(call, module)
         return total
 
 
 def _weight(call: LayerCall, module: nn.Conv1d | nn.Conv2d) -> Contribution:
-    layer, inputs = _as_plane(call, module)
+    layer, inputs = as_plane(call, module)
     wanted = call.wanted["weight"]
     if wanted.along is not None:
         wanted = Wanted(wanted.along.reshape(layer.weight_shape), wanted.projection)
@@ -45,7 +47,7 @@ def _weight(call: LayerCall, module: nn.Conv1d | nn.Conv2d) -> Contribution:
     return ROUTES[cheapest(costs)](layer, inputs, gradient, wanted, call.chunk_bytes)
 
 
-def _as_plane(call: LayerCall, module: nn.Conv1d | nn.Conv2d) -> tuple[Convolution, Tensor]:
+def as_plane(call: LayerCall, module: nn.Conv1d | nn.Conv2d) -> tuple[Convolution, Tensor]:
     """The layer as a 2-d convolution with symmetric zero padding, and the input it then reads.
 
     A line is a plane of height 1. Padding that is not zeros, or not the same on both sides, is put into the input.

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from dalcli.scoring.precision import widened
 from dalcli.scoring.projection import scattered
 from dalcli.scoring.rules.base import Contribution, Wanted, of_gradients
 from dalcli.scoring.rules.convolution import Convolution, by_group, halved, patches, positions, weight_gradient
@@ -39,7 +40,7 @@ def one_by_one(layer: Convolution, inputs: Tensor, gradient: Tensor, wanted: Wan
     like = torch.empty(layer.weight_shape, dtype=inputs.dtype, device=inputs.device, memory_format=layout)
     for index in range(samples):
         one = slice(each * index, each * (index + 1))
-        weight = weight_gradient(layer, inputs[one], gradient[one], 1, like)
+        weight = widened(weight_gradient(layer, inputs[one], gradient[one], 1, like))
         norms.append(torch.linalg.vector_norm(weight))
         if along is not None:
             if ordered is None:
@@ -85,7 +86,7 @@ def pixel_gram(layer: Convolution, inputs: Tensor, gradient: Tensor, wanted: Wan
     """Gram over positions, from the Gram over pixels: patch_t·patch_t' = Σ_offset x_{t+o}·x_{t'+o}, by shifted adds."""
 
     def part(piece: slice) -> Contribution:
-        x = by_group(inputs[piece], layer.groups)
+        x = widened(by_group(inputs[piece], layer.groups))  # what cancels below must not be rounded before
         pixels = (x.mT @ x).reshape(-1, *layer.size_in, *layer.size_in)
         rows, columns = layer.padding
         if rows or columns:
@@ -107,7 +108,7 @@ def patch_gram(layer: Convolution, inputs: Tensor, gradient: Tensor, wanted: Wan
     """Gram over positions from the patches themselves: right where patches barely overlap."""
 
     def part(piece: slice) -> Contribution:
-        read = patches(layer, inputs[piece])
+        read = widened(patches(layer, inputs[piece]))
         norms = _gram_with(layer, (read @ read.mT).flatten(2), gradient[piece])
         sketch = None
         if wanted.projection is not None:
@@ -179,7 +180,7 @@ def _patch_sketch(layer: Convolution, read: Tensor, gradient: Tensor, wanted: Wa
 
 def _gram_with(layer: Convolution, patch_products: Tensor, gradient: Tensor) -> Tensor:
     """Σ_{t,t'} (patch_t·patch_t')(δ_t·δ_t'), float64 (n,); patch_products (n, G, T·T)."""
-    delta = positions(layer, gradient)
+    delta = widened(positions(layer, gradient))
     return gram_dots(patch_products, (delta @ delta.mT).flatten(2))
 
 
@@ -187,5 +188,7 @@ def _applied(layer: Convolution, inputs: Tensor, gradient: Tensor, along: Tensor
     """⟨Σ_t δ_t patch_tᵀ, V⟩ by running the layer with V as its weight."""
     if along is None:
         return None
-    outputs = functional.conv2d(inputs, along, None, layer.stride, layer.padding, layer.dilation, layer.groups)
+    outputs = functional.conv2d(
+        inputs, along.to(inputs.dtype), None, layer.stride, layer.padding, layer.dilation, layer.groups
+    )
     return row_dots(outputs, gradient)

@@ -52,7 +52,7 @@ class Convolution:
         """Whether a sample is better given to torch as two, its upper and its lower half (see ``SMALL_INPUT``)."""
         small = self.groups * self.channels_in * self.pixels_in <= SMALL_INPUT and self.groups == 1
         even = self.size_out[0] % 2 == 0 and self.dilation == (1, 1)
-        return small and even and self.item == 4 and 1 < max(self.kernel) <= 3
+        return small and even and self.item <= 4 and 1 < max(self.kernel) <= 3
 
 
 def weight_gradient(

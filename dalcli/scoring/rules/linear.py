@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from dalcli.scoring.precision import widened
 from dalcli.scoring.rules.base import Contribution, LayerCall, UnsupportedCallError, Wanted, of_gradients, register
 from dalcli.scoring.rules.cost import Outer, cheapest, machine_for, matmul_routes
 from dalcli.scoring.rules.sums import factor_sketch, gram_dots, in_chunks, row_dots
@@ -15,6 +16,7 @@ class LinearRule:
     """Weight gradient Σ_t δ_t a_tᵀ, bias gradient Σ_t δ_t."""
 
     parameter_names = frozenset({"weight", "bias"})
+    narrow = True
 
     def supports(self, module: nn.Module) -> bool:
         return True
@@ -29,14 +31,14 @@ class LinearRule:
         if "weight" in call.wanted:
             total += outer_products(inputs, gradient, call.wanted["weight"], call.chunk_bytes)
         if "bias" in call.wanted:
-            total += of_gradients(gradient.sum(1), call.wanted["bias"])
+            total += of_gradients(widened(gradient).sum(1), call.wanted["bias"])
         return total
 
 
 def outer_products(inputs: Tensor, gradient: Tensor, wanted: Wanted, chunk_bytes: int) -> Contribution:
     """The contribution of Σ_t δ_t a_tᵀ; inputs a (n, T, I), gradient δ (n, T, O)."""
     if inputs.shape[1] == 1:
-        lengths = [torch.linalg.vector_norm(values, dim=(1, 2)).double() for values in (inputs, gradient)]
+        lengths = [torch.linalg.vector_norm(widened(values), dim=(1, 2)).double() for values in (inputs, gradient)]
         sq_norm = (lengths[0] * lengths[1]).square()
         return Contribution(
             sq_norm, _applied(inputs, gradient, wanted.along), _sketch(inputs, gradient, wanted, chunk_bytes)
@@ -48,7 +50,8 @@ def outer_products(inputs: Tensor, gradient: Tensor, wanted: Wanted, chunk_bytes
 def _by_gram(inputs: Tensor, gradient: Tensor, wanted: Wanted, chunk_bytes: int) -> Contribution:
     def part(piece: slice) -> Contribution:
         a, delta = inputs[piece], gradient[piece]
-        products = gram_dots(a @ a.mT, delta @ delta.mT)
+        wide = [widened(values) for values in (a, delta)]
+        products = gram_dots(wide[0] @ wide[0].mT, wide[1] @ wide[1].mT)
         return Contribution(products, _applied(a, delta, wanted.along), _sketch(a, delta, wanted, chunk_bytes))
 
     return in_chunks(inputs.shape[0], 2 * _outer(inputs, gradient).gram_bytes, chunk_bytes, part)
@@ -74,4 +77,4 @@ def _sketch(inputs: Tensor, gradient: Tensor, wanted: Wanted, chunk_bytes: int) 
 
 def _applied(inputs: Tensor, gradient: Tensor, along: Tensor | None) -> Tensor | None:
     """⟨Σ_t δ_t a_tᵀ, V⟩ = Σ_t δ_tᵀ V a_t."""
-    return None if along is None else row_dots(inputs @ along.mT, gradient)
+    return None if along is None else row_dots(inputs @ along.to(inputs.dtype).mT, gradient)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
+from dalcli.scoring.precision import widened
 from dalcli.scoring.projection import Projection
 from dalcli.scoring.rules.base import Contribution
 
@@ -29,7 +30,7 @@ def row_dots(left: Tensor, right: Tensor) -> Tensor:
     """Σ over everything but the samples of left·right; (n, ...) twice -> (n,) float64."""
     if left.dim() == 4 and left.is_contiguous(memory_format=torch.channels_last):
         left, right = left.permute(0, 2, 3, 1), right.permute(0, 2, 3, 1)
-    dots: Tensor = torch.linalg.vecdot(left.flatten(1), right.flatten(1))
+    dots: Tensor = torch.linalg.vecdot(widened(left.flatten(1)), widened(right.flatten(1)))
     return dots.double()
 
 
