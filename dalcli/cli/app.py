@@ -111,8 +111,8 @@ def init(
 
 
 @app.command(
-    epilog="Examples: dalcli train && dalcli score && dalcli evaluate; "
-    "torchrun --nproc-per-node 4 -m dalcli train splits every batch among processes."
+    epilog="Example: dalcli train && dalcli score && dalcli evaluate. "
+    "With `torchrun --nproc-per-node 4 -m dalcli train` every batch is split among four processes."
 )
 def train(wait: Wait = 0.0, directory: Directory = None, json: Json = False, quiet: Quiet = False) -> None:
     """Train on the labels there are, to convergence, starting from the previous model."""
@@ -131,7 +131,7 @@ def train(wait: Wait = 0.0, directory: Directory = None, json: Json = False, qui
 
 
 @app.command(
-    epilog="Examples: dalcli score; torchrun --nproc-per-node 4 -m dalcli score shares the work among processes."
+    epilog="Example: dalcli score. With `torchrun --nproc-per-node 4 -m dalcli score` four processes share the work."
 )
 def score(
     dry_run: Annotated[
@@ -255,9 +255,7 @@ def diagnose(
             metavar="N",
         ),
     ] = None,
-    samples: Annotated[
-        int, typer.Option(help="Images of each set in the tangent kernel, at most.", metavar="N")
-    ] = 256,
+    samples: Annotated[int, typer.Option(help="Images of each set in the tangent kernel, at most.", metavar="N")] = 256,
     random_batches: Annotated[
         int, typer.Option(help="Random batches for the approximation ratio and Kendall's tau.", metavar="N")
     ] = 100,

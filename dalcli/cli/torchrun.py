@@ -53,4 +53,7 @@ def report(error: str) -> None:
     if file and launched()[1] > 1:
         with suppress(OSError):
             extra = {"py_callstack": error, "timestamp": str(int(time.time()))}
-            Path(file).write_text(json.dumps({"message": {"message": error, "extraInfo": extra}}))
+            # Complete or not at all: torchrun, which may end this process meanwhile, fails on an empty file.
+            beside = Path(f"{file}.tmp")
+            beside.write_text(json.dumps({"message": {"message": error, "extraInfo": extra}}))
+            beside.replace(file)

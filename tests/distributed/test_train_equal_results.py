@@ -149,9 +149,9 @@ def all_trained(ranks: Ranks, cases: list[Case]) -> list[Outcome]:
 CASES = [
     Case("cnn", ADAM),
     Case("cnn", SGD | {"augmentation": "crop-flip"}),
-    Case("resnet18", ONE_STEP, double=True),
-    Case("resnet18", SGD | {"learning_rate": 1e-5, "max_epochs": 2}),
-    Case("resnet18", ADAM | {"learning_rate": 1e-7, "max_epochs": 2}),
+    Case("resnet18", ONE_STEP, images=24, double=True),
+    Case("resnet18", SGD | {"learning_rate": 1e-5, "max_epochs": 1}),
+    Case("resnet18", ADAM | {"learning_rate": 1e-7, "max_epochs": 1, "batch_size": 23}),
     Case("odd", SGD | {"batch_size": 22}),  # 22 and 23: the last batch takes the lone image
     Case("odd", ADAM),
     Case("odd", SGD | {"batch_size": 2, "learning_rate": 1e-3}, images=8),  # one of three ranks has no image
@@ -200,7 +200,7 @@ def stops_after_two(history: list[EpochRecord], settings: TrainingConfig) -> str
     "case",
     [
         Case("cnn", ADAM, dropout=0.4),
-        Case("resnet18", SGD | {"batch_size": 64}, side=4, dropout=0.4),
+        Case("resnet18", SGD, images=15, side=4, dropout=0.4),
         Case("odd", ADAM),
     ],
     ids=lambda c: c.name,

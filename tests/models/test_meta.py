@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -38,6 +39,13 @@ def test_round_trip_is_exact_and_readable(tmp_path: Path) -> None:
     write_meta(tmp_path / "meta.json", META)
     assert read_meta(tmp_path / "meta.json") == META
     assert "Käse" in (tmp_path / "meta.json").read_text(encoding="utf-8")
+
+
+def test_a_file_from_before_there_were_ranks_was_written_by_one(tmp_path: Path) -> None:
+    document = json.loads(to_json(dataclasses.replace(META, ranks=3)))
+    assert document.pop("ranks") == 3
+    (tmp_path / "meta.json").write_text(json.dumps(document))
+    assert read_meta(tmp_path / "meta.json") == META
 
 
 @pytest.mark.parametrize(
