@@ -20,7 +20,7 @@ from dalcli.strategies.spaces import Features
 _MOST_CLUSTERS = 500
 _SMALLEST = 5
 _NEIGHBOURS = 20
-_MOST_COMPARED = 4096
+_MOST_COMPARED = 1024
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class TypicalOfClusters:
     """The least served cluster next (fewest known and chosen members, then the largest), and of it the most typical.
 
     Clusters of fewer than five are left for last. Memory: that of k-means, and in a cluster of c members c × c
-    distances in blocks; of more than 4,096 members a random 4,096 are the neighbours.
+    distances in blocks; of more than 1,024 members a random 1,024 are the neighbours.
     """
 
     def pick(self, task: Task) -> Rows:
