@@ -188,6 +188,8 @@ class GradientEngine:
         """``work`` on every piece of the inputs: by copies of the model where possible, else by the model itself."""
         alone = self._admission.one_at_a_time or bool(self._ownership.fallback_names())
         at_once = min(inputs.shape[0], self.samples_at_once(inputs[:1]))
+        # Every lane lays out all weights for its convolutions: its activations should outweigh them.
+        at_once = min(at_once, inputs.shape[0] * self._bytes_of(inputs) // max(1, self._weight_bytes))
         lanes = [] if alone else self._lanes.copies(lane_count(inputs.device, at_once))
         if lanes:
             try:

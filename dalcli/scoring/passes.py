@@ -83,6 +83,32 @@ class _Anchor(torch.autograd.Function):
         return gradient, None, None
 
 
+class _Scaled(torch.autograd.Function):
+    """:class:`_Anchor` for a layer that is affine per channel: its gradient is scaled on the way to what it read.
+
+    In place of torch's own node for batch norm, which takes three times as long in eval mode.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, output: Tensor, inputs: Tensor, scale: Tensor, leaf: Tensor, report: Callable[[Tensor], None]
+    ) -> Tensor:
+        ctx.mark_dirty(output)
+        ctx.set_materialize_grads(False)
+        ctx.scale, ctx.dtype, ctx.report = scale, inputs.dtype, report
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        (gradient,) = gradients
+        before = None
+        if gradient is not None:
+            ctx.report(gradient)
+            if ctx.needs_input_grad[1]:
+                before = (gradient * ctx.scale).to(ctx.dtype)
+        return None, before, None, None, None
+
+
 class _Source(torch.autograd.Function):
     """A tensor that needs no gradient otherwise, and hands on the one that arrives for it."""
 
@@ -126,6 +152,19 @@ def source(value: Tensor, leaf: Tensor, report: Callable[[Tensor], None]) -> Ten
     return result
 
 
+def _scale(module: nn.Module, inputs: Tensor) -> Tensor | None:
+    """What a batch norm in eval mode multiplies each channel by (1, C, 1, ...), None for any other module."""
+    if type(module) not in {nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d}:
+        return None
+    assert isinstance(module, nn.modules.batchnorm._BatchNorm)
+    if module.training or module.running_var is None or not inputs.requires_grad:
+        return None
+    scale = torch.rsqrt(module.running_var + module.eps)
+    if module.affine:
+        scale = scale * module.weight.detach()
+    return scale.view(1, -1, *[1] * (inputs.dim() - 2))
+
+
 def _watch(module: nn.Module, leaf: Tensor, on_forward: OnForward) -> RemovableHandle:
     def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
         inputs = args[0] if args else next(iter(kwargs.values()), None)
@@ -134,7 +173,10 @@ def _watch(module: nn.Module, leaf: Tensor, on_forward: OnForward) -> RemovableH
         report = on_forward(inputs.detach(), output)
         if report is None or not torch.is_grad_enabled():
             return None
-        return anchored(output, leaf, report)
+        scale = _scale(module, inputs)
+        if scale is None:
+            return anchored(output, leaf, report)
+        return _Scaled.apply(output.detach(), inputs, scale, leaf, report)
 
     return module.register_forward_hook(hook, with_kwargs=True)
 
