@@ -173,7 +173,10 @@ def query(
     ] = None,
     purpose: Annotated[Purpose, typer.Option(help="What the labels are for.")] = Purpose.TRAINING,
     strategy: Annotated[
-        str | None, typer.Option(help="dynamical, margin, entropy, confidence or random; default: query.strategy.")
+        str | None,
+        typer.Option(
+            help="How to choose: margin, badge, ... (see docs/strategies.md); default: query.strategy."
+        ),
     ] = None,
     gamma: Annotated[
         float | None,

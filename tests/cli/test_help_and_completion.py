@@ -28,8 +28,8 @@ COMMANDS = sorted(commands())
 
 def test_every_command_of_this_release_is_there() -> None:
     assert [" ".join(command) for command in COMMANDS] == [
-        "batch list", "batch release", "batch show", "diagnose", "evaluate", "ingest-labels", "init", "pool add", "pool list",
-        "pool quarantine", "pool relocate", "query", "score", "simulate", "status", "train",
+        "batch list", "batch release", "batch show", "diagnose", "evaluate", "ingest-labels", "init", "pool add",
+        "pool list", "pool quarantine", "pool relocate", "query", "score", "simulate", "status", "train",
     ]  # fmt: skip
 
 
