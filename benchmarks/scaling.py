@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from contestants import Setting, contestants, peak_growths
+from image_pools import Pool, in_turns, make_pool, the_command
 from measuring import MEBIBYTE, Work, interleaved, machine, parser, ratio
-from pools import Pool, in_turns, make_pool, the_command
 
 SIZE = 32
 BOTH = ("engine", "train")

@@ -16,8 +16,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from measuring import machine, parser
-from pools import (
+from image_pools import (
     Measured,
     Pool,
     forget_pixels,
@@ -28,6 +27,7 @@ from pools import (
     the_engine,
     the_estimate,
 )
+from measuring import machine, parser
 
 BOTH = ("cache", "decode")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dalcli.commands import score_state
+from dalcli.commands import cold_start, score_state
 from dalcli.commands.freshness import require_fresh
 from dalcli.commands.prescreened import other_gamma, select_exact
 from dalcli.commands.session import Session
@@ -22,14 +22,15 @@ from dalcli.data.identity import digests, id_from_digest
 from dalcli.errors import NothingLeftError
 from dalcli.formats import batch_csv
 from dalcli.scoring.table import ScoreTable
-from dalcli.state import batches, catalog, classes, scores, versions
+from dalcli.state import batches, catalog, classes, ledger, memories, scores, versions
 from dalcli.state.batches import BatchRow
 from dalcli.state.catalog import PoolImage, Purpose
 from dalcli.state.database import Connection
 from dalcli.state.versions import ModelVersion
 from dalcli.state.workspace import Workspace
 from dalcli.strategies import registry
-from dalcli.strategies.base import Request, Selection, Strategy
+from dalcli.strategies.base import NO_ANSWERS, Answers, Memory, Request, Selection, Strategy, Table
+from dalcli.strategies.memory_table import MemoryTable
 from dalcli.strategies.samples import SampleSet
 
 EVALUATION_STRATEGY = "random"
@@ -56,10 +57,13 @@ class Situation:
     strategy: Strategy
     model: ModelVersion | None
     unscored: int
-    table: ScoreTable | None
+    table: ScoreTable | MemoryTable | None
     labeled: Sequence[str] = ()
     in_flight: Sequence[str] = ()
     prescreen_gamma: float | None = None
+    memory: Memory | None = None
+    answers: Answers = NO_ANSWERS
+    needs_features: bool = False
 
     @property
     def needs_scores(self) -> bool:
@@ -80,15 +84,16 @@ class Choice:
     non_finite: int
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    memory: Memory | None = None
 
 
-def look(connection: Connection, session: Session, wish: Wish) -> Situation:
-    """Everything a choice depends on, from one snapshot.
+def look(connection: Connection, session: Session, wish: Wish, features: MemoryTable | None = None) -> Situation:
+    """Everything a choice depends on, from one snapshot; ``features`` are those of a cold start, once they are made.
 
     Raises:
         NothingLeftError: no sample is eligible.
         NotReadyError: labels are newer than the model.
-        BadInputError: the configuration names an unknown strategy.
+        BadInputError: the configuration names an unknown strategy, or one for a cold start that needs a model.
     """
     images = catalog.eligible(connection, wish.purpose)
     if not images:
@@ -97,13 +102,21 @@ def look(connection: Connection, session: Session, wish: Wish) -> Situation:
     if model is not None and not wish.stale_ok:
         require_fresh(connection, model, "choose")
     name, strategy = _strategy(wish, model)
-    unscored, table, settings = 0, None, None
+    unscored, settings = 0, None
+    table: ScoreTable | MemoryTable | None = None
+    needs_features = False
     if model is not None:
         settings = score_state.recorded(connection, model)
         unscored = len(score_state.missing(connection, session.workspace, session.config, model))
         folder = session.workspace.score_folder(model.version)
         shards = [folder / shard.file for shard in scores.shards(connection, model.key)]
         table = ScoreTable(shards) if shards and not unscored else None
+    elif strategy.columns:
+        known = SampleSet(digests([image.sample_id for image in catalog.images(connection, "training")]))
+        needs_features = features is None or not features.holds(known)
+        table = None if needs_features else features
+    labeled = catalog.sample_ids(connection, "training", "labeled") if table is not None else []
+    memory = memories.latest(connection, name) if table is not None else None
     return Situation(
         batch_id=batches.next_id(connection),
         eligible=images,
@@ -113,9 +126,12 @@ def look(connection: Connection, session: Session, wish: Wish) -> Situation:
         model=model,
         unscored=unscored,
         table=table,
-        labeled=catalog.sample_ids(connection, "training", "labeled") if table is not None else (),
+        labeled=labeled,
         in_flight=catalog.sample_ids(connection, "training", "in flight") if table is not None else (),
         prescreen_gamma=settings.gamma if settings is not None and settings.prescreened else None,
+        needs_features=needs_features,
+        memory=memory,
+        answers=NO_ANSWERS if memory is None else _answers(connection, labeled),
     )
 
 
@@ -133,6 +149,8 @@ def choose(session: Session, wish: Wish, situation: Situation) -> Choice:
         labeled=SampleSet(digests(situation.labeled)),
         in_flight=SampleSet(digests(situation.in_flight)),
         memory_limit=wish.query.memory_limit,
+        memory=situation.memory,
+        answers=situation.answers,
     )
     selection = select_exact(situation.strategy, request)
     by_id = {image.sample_id: image for image in situation.eligible}
@@ -141,7 +159,16 @@ def choose(session: Session, wish: Wish, situation: Situation) -> Choice:
     rows = _with_predictions(_with_values(rows, selection), selection, situation.table)
     choice = _choice(session.workspace, situation, images, rows, selection.non_finite)
     warning = other_gamma(situation.strategy.columns, wish.query.gamma, situation.prescreen_gamma)
-    return replace(choice, notes=selection.notes, warnings=() if warning is None else (warning,))
+    warnings = () if warning is None else (warning,)
+    return replace(choice, notes=selection.notes, warnings=warnings, memory=selection.memory)
+
+
+def _answers(connection: Connection, labeled: Sequence[str]) -> Answers:
+    """Effective labels of the ``labeled`` samples."""
+    labels = ledger.labels(connection, "training")  # of the same samples in the same order
+    if len(labels) != len(labeled):
+        raise ValueError(f"{len(labels)} labels of {len(labeled)} labeled samples")
+    return Answers(digests(labeled), np.fromiter(labels.values(), np.int64, len(labels)))
 
 
 def _nothing_left(connection: Connection, purpose: Purpose) -> NothingLeftError:
@@ -165,7 +192,7 @@ def _strategy(wish: Wish, model: ModelVersion | None) -> tuple[str, Strategy]:
     strategy = registry.create(name, wish.query)
     if model is None and strategy.columns:
         name = wish.query.cold_start
-        strategy = registry.create(name, wish.query, "query.cold_start")
+        strategy = cold_start.strategy(name, wish.query)
     return name, strategy
 
 
@@ -180,8 +207,8 @@ def _with_values(rows: Sequence[BatchRow], selection: Selection) -> list[BatchRo
     return [replace(row, score=value) for row, value in zip(rows, values, strict=True)]
 
 
-def _with_predictions(rows: Sequence[BatchRow], selection: Selection, table: ScoreTable | None) -> list[BatchRow]:
-    if table is None:
+def _with_predictions(rows: Sequence[BatchRow], selection: Selection, table: Table | None) -> list[BatchRow]:
+    if table is None or "probabilities" not in table.layout:  # without a model
         return list(rows)
     probabilities = table.lookup(selection.digests, ["probabilities"])["probabilities"]
     return [

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+from dalcli.commands import cold_start
 from dalcli.commands.choosing import Choice, Situation, Wish, choose, look
 from dalcli.commands.session import Session
 from dalcli.config.schema import MAX_BUDGET, QueryConfig
 from dalcli.config.suggest import suggestion
 from dalcli.errors import DalcliError, NotReadyError, UsageError
-from dalcli.state import batches, catalog, versions
+from dalcli.state import batches, catalog, memories, versions
 from dalcli.state.batches import Batch
 from dalcli.state.catalog import Purpose
 from dalcli.state.database import Connection
@@ -80,15 +81,19 @@ def run(session: Session, options: Options) -> QueryResult:
     """
     check(options)
     wish = _wish(session.config.query, options)
+    features = None
     # What is chosen on a snapshot may be taken by another process before it is issued: then look again.
     for _ in range(ATTEMPTS):
         with session.database.read() as connection:
             batch = _stored(connection, options, wish)
             if batch is not None:
                 return _print_again(connection, session, batch)
-            situation = look(connection, session, wish)
+            situation = look(connection, session, wish, features)
         if situation.needs_scores:
             _score(session, options)
+            continue
+        if situation.needs_features:
+            features = cold_start.features(session)
             continue
         choice = choose(session, wish, situation)
         if _issue(session, options, wish, choice):
@@ -147,6 +152,8 @@ def _options_text(options: Options, wish: Wish) -> str:
         effective |= {"strategy": wish.query.strategy, "gamma": wish.query.gamma}
         if wish.query.strategy == "composed":
             effective["compose"] = wish.query.compose.model_dump()
+        if wish.query.strategy == "albl":
+            effective["experts"] = wish.query.experts
     return "\n".join(batches.canonical({"purpose": wish.purpose, **part}) for part in (typed, effective))
 
 
@@ -187,6 +194,8 @@ def _issue(session: Session, options: Options, wish: Wish, choice: Choice) -> bo
             model=None if choice.model is None else choice.model.key,
             key=options.key,
         )
+        if choice.memory is not None:
+            memories.remember(connection, choice.strategy, choice.batch_id, choice.memory)
     return True
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from dalcli.commands.freshness import require_fresh
 from dalcli.commands.labeled_gradient import LABELED_GRADIENT_NAME, LabeledGradient, labeled_gradient, stored
-from dalcli.commands.score_extras import decided, kept_names, settle, sketched
+from dalcli.commands.score_extras import decided, dropout_spec, kept_names, settle, sketched
 from dalcli.commands.score_report import recall, tell
 from dalcli.commands.score_settings import TableSettings, wanted_settings
 from dalcli.commands.score_state import is_intact, missing, recorded, table_settings
@@ -121,6 +121,9 @@ def _open_table(
     folder.mkdir(parents=True, exist_ok=True)
     with session.database.read() as connection:
         before, settings = recorded(connection, model), table_settings(connection, session.config, model)
+    masks = dropout_spec(settings)
+    if masks is not None and before != settings:  # before anything is thrown away
+        scorer.sampler(masks)
     shortcoming = None if before is None else before.shortcoming(wanted_settings(session.config, model))
     if shortcoming is not None:
         session.feedback.note(f"{shortcoming}: scoring all samples again")

@@ -13,6 +13,7 @@ from torch import Tensor
 from dalcli.commands.scorer import Scorer
 from dalcli.data.pixels import UInt8Array
 from dalcli.scoring.columns import Digests, Screened
+from dalcli.scoring.dropout import DropoutSpec
 from dalcli.scoring.engine import GradientScores
 from dalcli.scoring.forward import Prediction
 from dalcli.scoring.prescreen import Prescreen
@@ -27,6 +28,7 @@ class Extras:
 
     sketch: SketchSpec | None = None
     prescreen: Prescreen | None = None
+    dropout: DropoutSpec | None = None
 
 
 PLAIN = Extras()
@@ -44,7 +46,7 @@ class Scoring:
     def columns(self, digests: Digests, blocks: Iterable[UInt8Array]) -> Columns:
         """Columns of the samples (n, 16), whose pixels come in ``blocks`` of at most ``micro_batch``."""
         if self.extras.prescreen is None:
-            parts = [columns_of(self.exact(block)) for block in blocks]
+            parts = [columns_of(self.exact(block)) | self.dropped(block) for block in blocks]
             columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         else:
             columns = _Screening(self, self.extras.prescreen, digests).run(blocks)
@@ -53,6 +55,13 @@ class Scoring:
     def exact(self, pixels: UInt8Array) -> GradientScores:
         """Exact scores of (n, H, W, 3) pixels, with sketches where the table has them."""
         return self.scorer.score(pixels, self.direction, self.extras.sketch)
+
+    def dropped(self, pixels: UInt8Array) -> Columns:
+        """Predictions under dropout masks, where the table has them."""
+        if self.extras.dropout is None:
+            return {}
+        found = self.scorer.dropout_samples(pixels, self.extras.dropout)
+        return {"mc_probabilities": found.probabilities.cpu().numpy()}
 
 
 class _Screening:
@@ -94,7 +103,8 @@ class _Screening:
         prediction = self._scoring.scorer.predict(block)
         codes = self._prescreen.codes(self._digests[rows], *seen_by_proxy(prediction))
         passing = np.isin(codes, (Screened.PROMISING, Screened.CONTROL))
-        self._predicted.append(predicted_columns(prediction) | {"prescreen": codes})
+        columns = predicted_columns(prediction) | self._scoring.dropped(block)
+        self._predicted.append(columns | {"prescreen": codes})
         if passing.any():
             self._waiting.append((rows[passing], block[passing]))
 

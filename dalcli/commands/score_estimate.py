@@ -16,7 +16,7 @@ from dalcli.commands.peak_memory import peak_bytes
 from dalcli.commands.pixels import ReadableImages, peek_images, row_chunks
 from dalcli.commands.score import kept_table, newest
 from dalcli.commands.score_columns import Extras, Scoring, columns_of, seen_by_proxy
-from dalcli.commands.score_extras import compared, decided, sketched
+from dalcli.commands.score_extras import compared, decided, dropout_spec, sketched
 from dalcli.commands.score_settings import TableSettings
 from dalcli.commands.score_state import missing, recorded, table_settings
 from dalcli.commands.scorer import Scorer
@@ -55,8 +55,8 @@ class ScoreEstimate:
 
 @dataclass(frozen=True)
 class _Calibration:
-    """Seconds until the first sample counts, seconds of reading, of exact scores and of a forward pass (0 where none
-    is made) per sample, seconds per labeled sample, bytes per row of the table.
+    """Seconds until the first sample counts, seconds of reading, of exact scores and of forward passes besides (0
+    where none are made) per sample, seconds per labeled sample, bytes per row of the table.
     """
 
     start: float
@@ -107,7 +107,7 @@ def _estimate(
         settings = table_settings(connection, session.config, model)
         pool = len(catalog.images(connection, "training"))
     spec = SketchSpec(settings.seed, settings.sketch) if settings.sketch else None
-    scoring = Scoring(scorer, direction, micro_batch, Extras(spec))
+    scoring = Scoring(scorer, direction, micro_batch, Extras(spec, dropout=dropout_spec(settings)))
     found = _calibrate(session, scoring, settings, started, first, blocks, with_labeled=gradient is None)
     count, labeled = len(opened.images), model.labels if gradient is None else 0
     per_sample = found.per_sample(_exact_share(settings, pool))
@@ -163,7 +163,7 @@ def _calibrate(
 ) -> _Calibration:
     """Score the first block, which pays for checks, then others, timing reading and computing apart."""
     with session.feedback.task("calibrating", None, "batches") as task:
-        columns = columns_of(scoring.exact(first))
+        columns = columns_of(scoring.exact(first)) | scoring.dropped(first)
         _forward(scoring, settings, first)
         task.advance()
         start = time.monotonic() - started
@@ -193,11 +193,11 @@ def _calibrate(
 
 
 def _forward(scoring: Scoring, settings: TableSettings, block: UInt8Array) -> float:
-    """Seconds of the forward pass that a prescreen needs."""
-    if not settings.prescreened:
-        return 0.0
+    """Seconds of the forward passes that a prescreen and dropout samples need."""
     before = time.monotonic()
-    seen_by_proxy(scoring.scorer.predict(block))
+    if settings.prescreened:
+        seen_by_proxy(scoring.scorer.predict(block))
+    scoring.dropped(block)
     return time.monotonic() - before
 
 

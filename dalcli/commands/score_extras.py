@@ -21,6 +21,7 @@ from dalcli.config.seeding import derive_seed
 from dalcli.data.identity import digests
 from dalcli.errors import DalcliError
 from dalcli.scoring import labeled_sketch, prescreen
+from dalcli.scoring.dropout import DropoutSpec
 from dalcli.scoring.labeled_sketch import LabeledSketch, SketchReport
 from dalcli.scoring.prescreen import Prescreen
 from dalcli.scoring.projection import SketchSpec
@@ -51,11 +52,17 @@ def sketched(folder: Path, settings: TableSettings) -> LabeledSketch | None:
     return labeled_sketch.load(folder / labeled_sketch.NAME, settings.text()) if settings.sketch else None
 
 
+def dropout_spec(settings: TableSettings) -> DropoutSpec | None:
+    """The dropout masks that a table's predictions were made under."""
+    return DropoutSpec(settings.mc_seed, settings.mc_samples) if settings.mc_samples else None
+
+
 def settled(folder: Path, settings: TableSettings, wait: float = 0.0) -> Extras:
     """What :func:`settle` decided, for any process; one on another machine may have to ``wait`` some seconds for it."""
     spec = SketchSpec(settings.seed, settings.sketch) if settings.sketch else None
+    dropout = dropout_spec(settings)
     if not settings.prescreened:
-        return Extras(spec)
+        return Extras(spec, dropout=dropout)
     deadline = time.monotonic() + wait
     while (found := prescreen.load(folder / PRESCREEN_NAME, settings.text())) is None:
         if time.monotonic() > deadline:
@@ -64,7 +71,7 @@ def settled(folder: Path, settings: TableSettings, wait: float = 0.0) -> Extras:
                 "the workspace must be one folder that all machines of a torchrun share",
             )
         time.sleep(0.5)
-    return Extras(spec, found)
+    return Extras(spec, found, dropout)
 
 
 def settle(

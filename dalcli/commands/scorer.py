@@ -16,6 +16,7 @@ from dalcli.commands.session import Surroundings
 from dalcli.data.pixels import UInt8Array
 from dalcli.errors import BadInputError, DalcliError
 from dalcli.models.preprocess import to_input
+from dalcli.scoring.dropout import DropoutSampler, DropoutSamples, DropoutSpec, NoDropoutError
 from dalcli.scoring.engine import GradientEngine, GradientScores
 from dalcli.scoring.forward import Prediction
 from dalcli.scoring.precision import Precision
@@ -29,7 +30,7 @@ PROCESSOR_BATCH, GPU_BATCH = 128, 1024
 
 Batches = Generator[tuple[Tensor, Tensor], None, None]
 T = TypeVar("T")
-Record = TypeVar("Record", GradientScores, Prediction)
+Record = TypeVar("Record", GradientScores, Prediction, DropoutSamples)
 
 
 class Scorer:
@@ -41,6 +42,7 @@ class Scorer:
     def __init__(self, session: Surroundings, model: ModelVersion, device: torch.device) -> None:
         self._session, self._model, self._device = session, model, device
         self._at_once: int | None = None  # known once memory ran out
+        self._samplers: dict[DropoutSpec, DropoutSampler] = {}
 
     @cached_property
     def loaded(self) -> LoadedModel:
@@ -90,6 +92,30 @@ class Scorer:
     def predict(self, pixels: UInt8Array) -> Prediction:
         """What a forward pass tells of (n, H, W, 3) uint8."""
         return self._in_pieces(pixels, lambda piece: self.engine.predict(self.inputs(piece)))
+
+    def dropout_samples(self, pixels: UInt8Array, spec: DropoutSpec) -> DropoutSamples:
+        """Predictions for (n, H, W, 3) uint8 under dropout masks."""
+        sampler = self.sampler(spec)
+        return self._in_pieces(pixels, lambda piece: sampler.sample(self.inputs(piece)))
+
+    def sampler(self, spec: DropoutSpec) -> DropoutSampler:
+        """What draws predictions under dropout masks.
+
+        Raises:
+            BadInputError: the model has no dropout.
+        """
+        if spec not in self._samplers:
+            precision = Precision(self._session.config.scoring.precision)
+            try:
+                found = DropoutSampler(self.loaded.model, spec, head=self.loaded.head, precision=precision)
+            except NoDropoutError:
+                raise BadInputError(
+                    f"scoring.mc_samples: model {self._model.version} has no dropout to draw samples with",
+                    "set model.dropout (cnn, resnet18, vgg11), or another model that has dropout layers, and train "
+                    "again; or set scoring.mc_samples: 0",
+                ) from None
+            self._samplers[spec] = found
+        return self._samplers[spec]
 
     def sketch_error(self, pixels: UInt8Array, sketch: SketchSpec, direction: Mapping[str, Tensor]) -> SketchError:
         """Error of sketches of (n, H, W, 3) uint8, n ≥ 2, or of as many as memory allows."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from dalcli.commands import cold_start
 from dalcli.config.loading import KeyPath, load_as
 from dalcli.config.schema import Config
 from dalcli.errors import BadInputError
@@ -69,8 +70,9 @@ def _unknown_names(config: SimulationConfig) -> Iterator[checks.Problem]:
         problems = []
         for place, keys in tried:
             query = Config.model_validate({"query": {**common, **keys}}).query
+            create = strategies.create if place[0] == "strategies" else cold_start.strategy
             try:
-                strategies.create(query.strategy, query, "")
+                create(query.strategy, query, "")
             except BadInputError as error:
                 problems.append((place, error.message.removeprefix(": ")))
         if problems:

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dalcli.commands import version_files
-from dalcli.commands.session import Session, model_choice
+from dalcli.commands.session import ModelChoice, Session, model_choice
 from dalcli.config.fingerprint import fingerprint
+from dalcli.config.schema import Config
 from dalcli.errors import NotReadyError
 from dalcli.models.spec import ModelSpec, resolve_stem
 from dalcli.state import catalog, classes, ledger, versions
@@ -71,14 +72,7 @@ def make_plan(session: Session) -> TrainPlan:
         return TrainPlan(
             names=names,
             labels=labels,
-            spec=ModelSpec(
-                name=choice.name,
-                num_classes=len(names),
-                image_size=choice.image_size,
-                stem=resolve_stem(choice.image_size, config.model.stem),
-                dropout=config.model.dropout,
-                weights=config.model.weights,
-            ),
+            spec=model_spec(config, choice, len(names)),
             fingerprint=fingerprint(
                 config.model,
                 config.training,
@@ -93,6 +87,18 @@ def make_plan(session: Session) -> TrainPlan:
             unfinished=versions.unfinished(connection),
             newer=versions.newer_labels(connection, newest) if newest is not None else len(labels),
         )
+
+
+def model_spec(config: Config, choice: ModelChoice, num_classes: int) -> ModelSpec:
+    """The architecture to be trained; ``choice`` is what ``auto`` stands for."""
+    return ModelSpec(
+        name=choice.name,
+        num_classes=num_classes,
+        image_size=choice.image_size,
+        stem=resolve_stem(choice.image_size, config.model.stem),
+        dropout=config.model.dropout,
+        weights=config.model.weights,
+    )
 
 
 def _with_files(session: Session, connection: Connection, newest: ModelVersion | None) -> ModelVersion | None:

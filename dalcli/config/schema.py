@@ -185,6 +185,20 @@ class ScoringConfig(Section):
         description="the fraction of the pool that gets exact scores: what a forward pass finds most promising for "
         "Δ with query.gamma; `score` says what that may have missed; 1: all",
     )
+    mc_samples: int = Field(
+        0,
+        ge=0,
+        le=1000,
+        description="predictions per image under different dropout masks, for `bald` and `batchbald` (20, say); needs "
+        "a model with dropout; 0: none",
+    )
+
+    @field_validator("mc_samples")
+    @classmethod
+    def _more_than_one(cls, value: int) -> int:
+        if value == 1:
+            raise ValueError("one prediction has none to disagree with: use 0 (off), or 2 and more")
+        return value
 
 
 class ComposeConfig(Section):
@@ -241,7 +255,11 @@ class QueryConfig(Section):
     """What is asked next."""
 
     strategy: str = Field("dynamical", description="how samples are chosen once there is a model")
-    cold_start: str = Field("random", description="how samples are chosen while there is no model")
+    cold_start: str = Field(
+        "random",
+        description="how samples are chosen while there is no model: random, or by what images look like: typiclust, "
+        "maxherding, coreset, or composed of features alone",
+    )
     gamma: Annotated[float, BeforeValidator(_as_gamma)] = Field(
         2.0,
         ge=0,
@@ -257,7 +275,17 @@ class QueryConfig(Section):
     close_at: float = Field(
         1.0, gt=0, le=1, description="a batch closes once this fraction is answered; the rest is released"
     )
+    experts: tuple[str, ...] = Field(
+        ("coreset", "confidence"), min_length=2, description="the strategies that `albl` learns to choose between"
+    )
     compose: ComposeConfig = ComposeConfig()
+
+    @field_validator("experts")
+    @classmethod
+    def _different_experts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) < len(value):
+            raise ValueError("the same strategy is named twice")
+        return value
 
     @field_validator("compose", mode="before")
     @classmethod

@@ -23,9 +23,10 @@ COLUMNS: Mapping[str, tuple[int, tuple[str, ...]]] = {
     "features": (2, ("float32",)),
     "sketch": (2, ("float16", "float32")),
     "prescreen": (1, ("uint8",)),
+    "mc_probabilities": (3, ("float16",)),
 }
 """Column name → number of dimensions, possible dtypes. ``prescreen`` holds :class:`Screened` codes."""
-_OPTIONAL = {"sketch", "prescreen"}
+_OPTIONAL = {"sketch", "prescreen", "mc_probabilities"}
 
 
 class Screened(IntEnum):
@@ -69,3 +70,6 @@ def check_columns(shapes: Mapping[str, tuple[int, ...]], dtypes: Mapping[str, st
             raise ValueError(f"column {name!r} is {shape} {dtypes[name]}, not {wanted}")
     if shapes["digest"][1] != DIGEST_BYTES or shapes["probabilities"][1] < 1:
         raise ValueError(f"digest {shapes['digest']}, probabilities {shapes['probabilities']}: not (n, 16) and (n, K)")
+    drawn = shapes.get("mc_probabilities")
+    if drawn is not None and (drawn[1] < 1 or drawn[2] != shapes["probabilities"][1]):
+        raise ValueError(f"mc_probabilities {drawn}: not (n, T, {shapes['probabilities'][1]})")

@@ -35,21 +35,26 @@ def normalised(direction: Mapping[str, Tensor], trainable: Mapping[str, nn.Param
     )
     scale = length if length > 0 else 1.0
     unit = {
-        name: _laid_out((direction[name].detach().to(parameter.device, torch.float64) / scale).to(parameter.dtype))
+        name: _laid_out(direction[name].detach().to(parameter.device, torch.float64, copy=True).div_(scale), parameter)
         for name, parameter in trainable.items()
     }
     return Direction(unit, length)
 
 
-def _laid_out(values: Tensor) -> Tensor:
-    """Kernels channels-last, as the images that they are applied to."""
-    return values.contiguous(memory_format=torch.channels_last) if values.dim() == 4 else values
+def _laid_out(values: Tensor, parameter: nn.Parameter) -> Tensor:
+    """In the parameter's type, kernels channels-last, as the images that they are applied to."""
+    form = torch.channels_last if values.dim() == 4 else torch.preserve_format
+    return values.to(parameter.dtype, memory_format=form)
 
 
 def random_direction(trainable: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
-    """A fixed Gaussian V, the same on every device."""
+    """A fixed Gaussian V of length near 1, the same on every device, laid out like that of :func:`normalised`."""
     generator = torch.Generator().manual_seed(0)
+    scale = max(1, sum(parameter.numel() for parameter in trainable.values())) ** -0.5
     return {
-        name: torch.randn(parameter.shape, generator=generator, dtype=torch.float32)
+        name: _laid_out(
+            torch.randn(parameter.shape, generator=generator, dtype=torch.float32).mul_(scale).to(parameter.device),
+            parameter,
+        )
         for name, parameter in trainable.items()
     }

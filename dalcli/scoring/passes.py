@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from dalcli.scoring.anchors import anchored, known_mean, scaled
 from dalcli.scoring.precision import widened
 
 OnForward = Callable[[Tensor, Tensor], Callable[[Tensor], None] | None]
@@ -60,98 +61,6 @@ def frozen(parameters: list[nn.Parameter]) -> Iterator[None]:
             parameter.requires_grad_(flag)
 
 
-class _Anchor(torch.autograd.Function):
-    """Ties a layer's output to a leaf without touching a number, and hands on the gradient that arrives there.
-
-    Marked as modified in place rather than copied: the identity costs nothing, the output needs a gradient even
-    where nothing before it does (first layers, token embeddings), and an activation that later overwrites the
-    output in place cannot corrupt what is reported, which is the gradient for the value before.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, output: Tensor, leaf: Tensor, report: Callable[[Tensor], None]) -> Tensor:
-        ctx.mark_dirty(output)
-        ctx.set_materialize_grads(False)
-        ctx.report = report
-        return output
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, None, None]:
-        (gradient,) = gradients
-        if gradient is not None:
-            ctx.report(gradient)
-        return gradient, None, None
-
-
-class _Scaled(torch.autograd.Function):
-    """:class:`_Anchor` for a layer that is affine per channel: its gradient is scaled on the way to what it read.
-
-    In place of torch's own node for batch norm, which takes three times as long in eval mode.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any, output: Tensor, inputs: Tensor, scale: Tensor, leaf: Tensor, report: Callable[[Tensor], None]
-    ) -> Tensor:
-        ctx.mark_dirty(output)
-        ctx.set_materialize_grads(False)
-        ctx.scale, ctx.dtype, ctx.report = scale, inputs.dtype, report
-        return output
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
-        (gradient,) = gradients
-        before = None
-        if gradient is not None:
-            ctx.report(gradient)
-            if ctx.needs_input_grad[1]:
-                before = (gradient * ctx.scale).to(ctx.dtype)
-        return None, before, None, None, None
-
-
-class _Source(torch.autograd.Function):
-    """A tensor that needs no gradient otherwise, and hands on the one that arrives for it."""
-
-    @staticmethod
-    def forward(ctx: Any, value: Tensor, leaf: Tensor, report: Callable[[Tensor], None]) -> Tensor:
-        ctx.set_materialize_grads(False)
-        ctx.report = report
-        return value.view_as(value)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[None, None, None]:
-        (gradient,) = gradients
-        if gradient is not None:
-            ctx.report(gradient)
-        return None, None, None
-
-
-class _Mean(torch.autograd.Function):
-    """A spatial mean that is known already: its backward pass hands out one number per channel, not one per pixel."""
-
-    @staticmethod
-    def forward(ctx: Any, mean: Tensor, values: Tensor) -> Tensor:
-        ctx.shape = values.shape
-        return mean.view_as(mean)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor]:
-        (gradient,) = gradients
-        return None, (gradient / ctx.shape[2:].numel()).expand(ctx.shape)
-
-
-def anchored(output: Tensor, leaf: Tensor, report: Callable[[Tensor], None]) -> Tensor:
-    """``output`` itself, of a call just made; backward to ``leaf`` reports the gradient that arrives for it."""
-    result: Tensor = _Anchor.apply(output, leaf, report)
-    return result
-
-
-def source(value: Tensor, leaf: Tensor, report: Callable[[Tensor], None]) -> Tensor:
-    """A view of ``value``, to be read by other calls; backward to ``leaf`` reports the gradient that arrives for it."""
-    result: Tensor = _Source.apply(value, leaf, report)
-    return result
-
-
 def _scale(module: nn.Module, inputs: Tensor) -> Tensor | None:
     """What a batch norm in eval mode multiplies each channel by (1, C, 1, ...), None for any other module."""
     if type(module) not in {nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d}:
@@ -176,7 +85,7 @@ def _watch(module: nn.Module, leaf: Tensor, on_forward: OnForward) -> RemovableH
         scale = _scale(module, inputs)
         if scale is None:
             return anchored(output, leaf, report)
-        return _Scaled.apply(output.detach(), inputs, scale, leaf, report)
+        return scaled(output, inputs, scale, leaf, report)
 
     return module.register_forward_hook(hook, with_kwargs=True)
 
@@ -199,7 +108,7 @@ def _spread_mean(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
         return None
     if values.dim() != 4 or output.shape[2:] != (1, 1):
         return None
-    return _Mean.apply(output.detach(), values)
+    return known_mean(output, values)
 
 
 def _keep_layout(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:

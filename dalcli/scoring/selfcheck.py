@@ -13,6 +13,7 @@ from dalcli.scoring.rules import Contribution
 
 SAMPLES = 2
 RELATIVE, FLOOR = 1e-3, 1e-5
+PART = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +46,14 @@ def compare(
             model, trainable, inputs[index : index + 1], seeds[index : index + 1].to(logits.dtype)
         )
         mixed |= not torch.allclose(alone, logits[index], rtol=RELATIVE, atol=RELATIVE * float(alone.abs().max()))
-        total = sum(float(gradient.double().square().sum()) for gradient in gradients.values())
+        total = sum(_dot(gradient, gradient) for gradient in gradients.values())
         for owner, names in owned.items():
             sq_norm, inner = _sums(gradients, names, direction)
             of_owner = found.get(owner)
             sq_found, inner_found = (
                 (0.0, 0.0) if of_owner is None else (float(of_owner.sq_norm[index]), _inner(of_owner, index))
             )
-            length = sum(float(direction[name].double().square().sum()) for name in names) ** 0.5
+            length = sum(_dot(direction[name], direction[name]) for name in names) ** 0.5
             norm_allowed = RELATIVE * sq_norm + FLOOR * total
             inner_allowed = (RELATIVE * sq_norm**0.5 + FLOOR * total**0.5) * length
             # Written so that NaN is wrong too.
@@ -72,7 +73,12 @@ def _sums(
     for name in names:
         gradient = gradients.get(name)
         if gradient is not None:
-            wide = gradient.double()
-            sq_norm += float(wide.square().sum())
-            inner += float((wide * direction[name].double()).sum())
+            sq_norm += _dot(gradient, gradient)
+            inner += _dot(gradient, direction[name])
     return sq_norm, inner
+
+
+def _dot(left: Tensor, right: Tensor) -> float:
+    """Σ left·right in float64, a part at a time: whole gradients in float64 would be the peak of memory."""
+    pairs = zip(torch.split(left.reshape(-1), PART), torch.split(right.reshape(-1), PART), strict=True)
+    return sum(float(torch.dot(one.double(), other.double())) for one, other in pairs)

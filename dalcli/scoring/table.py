@@ -91,8 +91,8 @@ def write_shard(path: Path, columns: Mapping[str, Array], metadata: ShardMetadat
     Args:
         path: the file to make, named ``shard-*.safetensors`` by convention.
         columns: ``digest`` (n, 16) uint8, ``grad_sq_norm`` (n,) float64, ``grad_inner`` (n,) float64,
-            ``probabilities`` (n, K) float32, ``features`` (n, d) float32, optionally ``sketch`` (n, m) float16/32
-            and ``prescreen`` (n,) uint8.
+            ``probabilities`` (n, K) float32, ``features`` (n, d) float32, optionally ``sketch`` (n, m) float16/32,
+            ``prescreen`` (n,) uint8 and ``mc_probabilities`` (n, T, K) float16.
         metadata: stored beside the format version.
 
     Raises:

@@ -28,7 +28,10 @@ from dalcli.strategies.samples import SampleSet
 Values = NDArray[np.float64]
 
 MEMORY_LIMIT = 1536 << 20
-_OPTIONAL_COLUMNS = {"sketch": ("gradient sketches", "scoring.sketch"), "mc_probabilities": ("dropout samples", "")}
+_OPTIONAL_COLUMNS = {
+    "sketch": ("gradient sketches", "scoring.sketch"),
+    "mc_probabilities": ("dropout samples", "scoring.mc_samples"),
+}
 
 
 class Table(Protocol):
@@ -49,6 +52,20 @@ class Table(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
+class Answers:
+    """Effective labels: ``digests`` (n, 16) uint8 and class positions ``labels`` (n,) int64."""
+
+    digests: Digests
+    labels: NDArray[np.int64]
+
+
+Memory = Mapping[str, Any]
+"""What a strategy remembers from round to round: a JSON object."""
+
+NO_ANSWERS = Answers(np.empty((0, 16), np.uint8), np.empty(0, np.int64))
+
+
+@dataclass(frozen=True, eq=False)
 class Request:
     """Everything a choice may depend on.
 
@@ -61,6 +78,8 @@ class Request:
         in_flight: samples that were handed out and not answered yet: as good as labeled where a batch is to differ
             from what is known.
         memory_limit: bytes of score columns that a strategy may hold at once.
+        memory: what the strategy remembered when it last chose; None: never before, or it remembers nothing.
+        answers: the labels there are, where there is a memory to learn with.
     """
 
     budget: int
@@ -70,6 +89,8 @@ class Request:
     labeled: SampleSet = SampleSet.EMPTY
     in_flight: SampleSet = SampleSet.EMPTY
     memory_limit: int = MEMORY_LIMIT
+    memory: Memory | None = None
+    answers: Answers = NO_ANSWERS
 
     def __post_init__(self) -> None:
         if self.budget < 1:
@@ -139,12 +160,14 @@ class Selection:
         values: (n,) float64, higher was asked first; None for strategies without a value per sample.
         non_finite: how many eligible samples had NaN as their value (they rank last; ±inf are legal values).
         notes: what the user should know about this choice, one sentence each.
+        memory: what the strategy wants to remember if the batch is issued; None: nothing.
     """
 
     digests: Digests
     values: Values | None = None
     non_finite: int = 0
     notes: tuple[str, ...] = ()
+    memory: Memory | None = None
 
 
 class Score(Protocol):
@@ -171,18 +194,6 @@ class Strategy(Protocol):
     def select(self, request: Request) -> Selection:
         """Exactly ``request.size`` different eligible samples; the same for the same request, whatever the order."""
         ...
-
-
-@dataclass(frozen=True, eq=False)
-class Answers:
-    """Effective labels: ``digests`` (n, 16) uint8 and class positions ``labels`` (n,) int64."""
-
-    digests: Digests
-    labels: NDArray[np.int64]
-
-
-Memory = Mapping[str, Any]
-"""What a strategy remembers from round to round: a JSON object."""
 
 
 class Remembering(Protocol):
@@ -232,5 +243,5 @@ def _not_scored(column: str) -> NotReadyError:
     what, key = _OPTIONAL_COLUMNS[column]
     return NotReadyError(
         f"this strategy chooses by {what}, and the scores of this model hold none",
-        f"set {key} in dalcli.yaml and run: dalcli score" if key else "choose another strategy",
+        f"set {key} in dalcli.yaml and run: dalcli score",
     )

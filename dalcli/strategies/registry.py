@@ -12,10 +12,13 @@ from collections.abc import Callable, Mapping
 from dalcli.config.schema import QueryConfig
 from dalcli.config.suggest import suggestion
 from dalcli.errors import BadInputError
+from dalcli.strategies.albl import ActiveByLearning
 from dalcli.strategies.badge import badge
 from dalcli.strategies.bait import bait
 from dalcli.strategies.balanced import Balanced
+from dalcli.strategies.bald import Bald
 from dalcli.strategies.base import Strategy
+from dalcli.strategies.batchbald import BatchBald
 from dalcli.strategies.cluster_margin import cluster_margin
 from dalcli.strategies.composed import composed
 from dalcli.strategies.confidence import LeastConfidence
@@ -29,6 +32,7 @@ from dalcli.strategies.margin import Margin
 from dalcli.strategies.maxherding import maxherding
 from dalcli.strategies.power import Power
 from dalcli.strategies.random import Random
+from dalcli.strategies.remembered import Remembered
 from dalcli.strategies.selection import TopValues
 from dalcli.strategies.typiclust import typiclust
 
@@ -52,6 +56,9 @@ STRATEGIES: Mapping[str, Callable[[QueryConfig], Strategy]] = {
     "bait": lambda query: bait(),
     "gradient-kmeans": lambda query: gradient_kmeans(),
     "lcmd": lambda query: lcmd(),
+    "bald": lambda query: TopValues(Bald()),
+    "batchbald": lambda query: BatchBald(),
+    "albl": lambda query: Remembered(ActiveByLearning(_experts(query))),
     "composed": composed,
 }
 
@@ -66,3 +73,11 @@ def create(name: str, query: QueryConfig, key: str = "query.strategy") -> Strate
         message = f"{key}: unknown strategy '{name}'{suggestion(name, STRATEGIES)}"
         raise BadInputError(message, f"choose one of: {', '.join(STRATEGIES)}")
     return STRATEGIES[name](query)
+
+
+def _experts(query: QueryConfig) -> dict[str, Strategy]:
+    """The strategies that ``albl`` chooses between."""
+    key = "query.experts"
+    if "albl" in query.experts:
+        raise BadInputError(f"{key}: albl cannot be its own expert", "choose other strategies")
+    return {name: create(name, query, key) for name in query.experts}

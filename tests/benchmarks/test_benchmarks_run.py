@@ -32,7 +32,7 @@ def numbers(text: str, first: str) -> list[float]:
 @pytest.fixture
 def _in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Save the seconds that fresh processes need to import torch; one test keeps them."""
-    for name in ("pools", "contestants"):
+    for name in ("image_pools", "contestants"):
         monkeypatch.setattr(importlib.import_module(name), "in_fresh_process", lambda work, *given: work(*given))
 
 
@@ -80,8 +80,8 @@ def test_engine_profiles_layers_and_routes(capsys):
     tiny = ["--batches", "2", "--size", "8", "--repeats", "1", "--threads", "1"]
     out = printed(capsys, "engine", *tiny, "--layers", "cnn")
     assert len(re.findall(r"Conv2d", out)) == 3
-    out = printed(capsys, "engine", *tiny, "--routes")
-    assert "64→64 at 32²" in out
+    out = printed(capsys, "engine", *tiny, "--routes", "cnn")
+    assert len(re.findall(r"3×3 by 1×1: .*\*", out)) == 3  # one route is the cost model's choice
 
 
 @pytest.mark.usefixtures("_in_this_process")

@@ -47,13 +47,13 @@ def run_out_of_memory(monkeypatch: pytest.MonkeyPatch, most: int, error: Excepti
         checked(len(inputs))
         return score(self, inputs, *rest, **named)
 
-    def limited_labeled(self: GradientEngine, batches: Any) -> Any:
+    def limited_labeled(self: GradientEngine, batches: Any, **named: Any) -> Any:
         def watched() -> Any:
             for inputs, labels in batches:
                 checked(len(inputs))
                 yield inputs, labels
 
-        return labeled(self, watched())
+        return labeled(self, watched(), **named)
 
     monkeypatch.setattr(GradientEngine, "score", limited_score)
     monkeypatch.setattr(GradientEngine, "labeled_gradient", limited_labeled)

@@ -19,14 +19,17 @@ PLAIN = TableSettings("0123456789abcdef")
     st.integers(0, 2**63 - 1),
     st.floats(0, 1, exclude_min=True),
     st.one_of(st.just(math.inf), st.floats(0, 1e9)),
+    st.integers(0, 1000),
 )
-def test_the_text_says_it_all(sketch: int, seed: int, prescreen: float, gamma: float) -> None:
+def test_the_text_says_it_all(sketch: int, seed: int, prescreen: float, gamma: float, samples: int) -> None:
     settings = TableSettings(
         PLAIN.pixels,
         sketch,
         seed if sketch else 0,
         prescreen,
         gamma if prescreen < 1 else 0.0,
+        samples,
+        seed if samples else 0,
     )
     assert TableSettings.parse(settings.text()) == settings
 
@@ -43,6 +46,7 @@ def test_what_cannot_be_read_serves_nobody(text: str) -> None:
 
 SKETCHED = replace(PLAIN, sketch=64, seed=7)
 SCREENED = replace(PLAIN, prescreen=0.3, gamma=2.0)
+DROPPED = replace(PLAIN, mc_samples=20, mc_seed=5)
 
 
 @pytest.mark.parametrize(
@@ -60,6 +64,11 @@ SCREENED = replace(PLAIN, prescreen=0.3, gamma=2.0)
         (SCREENED, replace(SCREENED, gamma=math.inf), True),
         (replace(SCREENED, sketch=64), SKETCHED, False),
         (replace(SKETCHED, pixels="other"), SKETCHED, False),
+        (DROPPED, PLAIN, True),
+        (PLAIN, DROPPED, False),
+        (DROPPED, replace(DROPPED, mc_samples=10, mc_seed=6), True),
+        (DROPPED, replace(DROPPED, mc_samples=21), False),
+        (replace(DROPPED, sketch=64), replace(SCREENED, sketch=64, mc_samples=2), True),
     ],
 )
 def test_more_than_is_wanted_serves(made: TableSettings, wanted: TableSettings, serves: bool) -> None:

@@ -87,6 +87,8 @@ def test_views_and_fortran_order_are_stored_by_value(tmp_path: Path) -> None:
         ({"grad_inner": np.zeros(7, ">f8")}, "grad_inner"),
         ({"probabilities": np.zeros((6, 4), np.float32)}, "probabilities"),
         ({"probabilities": np.zeros((7, 0), np.float32)}, "probabilities"),
+        ({"mc_probabilities": np.zeros((7, 5, 3), np.float16)}, "mc_probabilities"),
+        ({"mc_probabilities": np.zeros((7, 5, 4), np.float32)}, "mc_probabilities"),
         ({"features": np.zeros(7, np.float32)}, "features"),
         ({"digest": np.zeros((7, 15), np.uint8)}, "digest"),
         ({"digest": np.zeros((7, 16), np.uint8)}, "twice"),

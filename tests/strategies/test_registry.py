@@ -34,6 +34,7 @@ def stored(folder: Path, digests: np.ndarray, order: np.ndarray, shard_size: int
         "features": rng.standard_normal((count, 3)).astype(np.float32),
         "sketch": rng.standard_normal((count, 4)).astype(np.float16),
     }
+    columns["mc_probabilities"] = rng.dirichlet(np.ones(logits.shape[1]), (count, 6)).astype(np.float16)
     numbers = [name for name in columns if name != "digest"]
     if kind in ("equal", "nan", "zero", "inf"):
         fill = {"equal": 0.2, "nan": math.nan, "zero": 0.0, "inf": math.inf}[kind]
@@ -123,6 +124,12 @@ def test_a_memory_limit_is_kept_and_said(tables: dict[str, tuple[ScoreTable, Sco
 @pytest.mark.parametrize("name", ["gradient-kmeans", "lcmd", "joint-dynamical"])
 def test_a_table_without_sketches_names_the_key_to_set(name: str) -> None:
     with pytest.raises(NotReadyError, match=r"gradient sketches.*\n.*scoring\.sketch.*dalcli score"):
+        create(name, QueryConfig()).select(request(pool([1.0, 2.0]), 1))
+
+
+@pytest.mark.parametrize("name", ["bald", "batchbald"])
+def test_a_table_without_dropout_samples_names_the_key_to_set(name: str) -> None:
+    with pytest.raises(NotReadyError, match=r"dropout samples.*\n.*scoring\.mc_samples.*dalcli score"):
         create(name, QueryConfig()).select(request(pool([1.0, 2.0]), 1))
 
 

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dalcli.scoring.anchors import anchored, source
 from dalcli.scoring.functional.calls import CallWatcher, name_of, tensors_in
 from dalcli.scoring.functional.plan import Kind, Layout, Plan, Step
 from dalcli.scoring.functional.record import slice_of
 from dalcli.scoring.functional.sums import Gathered, total
-from dalcli.scoring.passes import anchored, source
 from dalcli.scoring.rules.base import Contribution
 from dalcli.scoring.targets import Targets
 

@@ -1,0 +1,106 @@
+"""What images look like, as few numbers: features for choosing before there is any model. numpy only.
+
+An image is reduced to at most 16×16 pixels by averaging areas and described by two things: its mean colour, and what
+is left without it, scaled to a common contrast. The principal components of these descriptions (of a sample of the
+images) are the features. They know layout, colours and coarse shapes; pretrained networks know more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dalcli.data.pixels import IntArray, PixelSource, UInt8Array
+
+SIDE = 16
+COMPONENTS = 64
+SAMPLE = 4096
+LEAST_CONTRAST = 0.05  # of [0, 1]: flatter images are flat, not noise to be amplified
+COLOUR_WEIGHT = 2.0
+BLOCK_BYTES = 32 << 20
+_NEGLIGIBLE = 1e-9
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Projection:
+    """Principal components: ``mean`` (D,), ``axes`` (D, d) float64, scaled so that features have a mean square of 1."""
+
+    mean: NDArray[np.float64]
+    axes: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, descriptions: Floats, most: int) -> Projection:
+        """At most ``most`` components of ``descriptions`` (n, D), n at least 1; fewer where no more differ."""
+        mean = descriptions.mean(axis=0, dtype=np.float64)
+        centred = descriptions - mean
+        values, vectors = np.linalg.eigh(centred.T @ centred / len(centred))
+        count = min(most, int(np.count_nonzero(values > max(_NEGLIGIBLE, _NEGLIGIBLE * values[-1]))))
+        axes = vectors[:, ::-1][:, :count]
+        largest = np.abs(axes).argmax(axis=0)
+        signs = np.sign(axes[largest, np.arange(count)])  # an eigenvector's sign is anybody's choice
+        return cls(mean, axes * signs / np.sqrt(values[::-1][:count].sum() or 1.0))
+
+    def features(self, descriptions: Floats) -> Floats:
+        """(n, d + 1): the components, and a constant 1 with which length 1 keeps distances apart as they are."""
+        found = np.ones((len(descriptions), self.axes.shape[1] + 1), np.float32)
+        found[:, :-1] = (descriptions - self.mean) @ self.axes
+        return found
+
+
+def pixel_features(source: PixelSource, sample: IntArray, most: int, advance: Callable[[int], None]) -> Floats:
+    """Features (n, d ≤ ``most`` + 1) of every image of ``source``, in components of those in the rows ``sample``.
+
+    Memory: the result, the descriptions of the sample (3 KiB each), and some blocks of 32 MiB.
+
+    Raises:
+        UnreadableImagesError: from the source.
+    """
+    height, width, _ = source.shape
+    step = max(1, BLOCK_BYTES // (12 * height * width))
+
+    def described(rows: IntArray) -> Floats:
+        return descriptions(source.read(rows))
+
+    parts = [described(sample[start : start + step]) for start in range(0, len(sample), step)]
+    projection = Projection.of(np.concatenate(parts), most)
+    found = np.empty((len(source), projection.axes.shape[1] + 1), np.float32)
+    for start in range(0, len(source), step):
+        rows = np.arange(start, min(start + step, len(source)), dtype=np.int64)
+        found[rows] = projection.features(described(rows))
+        advance(len(rows))
+    return found
+
+
+def descriptions(pixels: UInt8Array) -> Floats:
+    """(n, H, W, 3) uint8 as (n, h·w·3 + 3): structure at a common contrast, of length 1 at most, and mean colour."""
+    small = reduced(pixels)
+    colour = small.mean(axis=(1, 2))
+    structure = (small - colour[:, None, None]).reshape(len(small), -1)
+    contrast = np.sqrt(np.square(structure).mean(axis=1, keepdims=True))
+    scaled = structure / ((contrast + LEAST_CONTRAST) * np.sqrt(structure.shape[1]))
+    both: Floats = np.concatenate([scaled, COLOUR_WEIGHT * colour], axis=1)
+    return both
+
+
+def reduced(pixels: UInt8Array) -> Floats:
+    """(n, H, W, 3) uint8 in at most 16×16 pixels, float32 in [0, 1]; each is the mean of the area it covers."""
+    _, height, width, _ = pixels.shape
+    rows, columns = _areas(height), _areas(width)
+    scaled = pixels.astype(np.float32) / np.float32(255)
+    by_rows = np.tensordot(scaled, rows, axes=(1, 1))  # n, W, 3, h
+    return np.ascontiguousarray(np.tensordot(by_rows, columns, axes=(1, 1)).transpose(0, 2, 3, 1))
+
+
+def _areas(length: int) -> Floats:
+    """(min(16, length), length): what share of each of the fewer pixels is covered by each of the many."""
+    count = min(SIDE, length)
+    edges = np.linspace(0, length, count + 1)
+    many = np.arange(length)
+    overlaps = np.minimum(edges[1:, None], many + 1) - np.maximum(edges[:-1, None], many)
+    shares: Floats = (np.clip(overlaps, 0, None) * count / length).astype(np.float32)
+    return shares
