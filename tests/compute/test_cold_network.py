@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from safetensors.torch import save_file
 from dalcli.commands import cold_network, cold_start
 from dalcli.commands.pixels import peek_images
 from dalcli.commands.session import Session, open_session
+from dalcli.config.seeding import derive_seed
 from dalcli.data.identity import digests
 from dalcli.feedback import SilentFeedback
 from dalcli.models import zoo
@@ -65,8 +67,6 @@ def test_features_are_what_the_pretrained_head_would_read(pool: SmallPool) -> No
 def test_the_batch_is_the_strategys_choice_among_them(pool: SmallPool) -> None:
     rows = pool.ok("query", "--budget", "5").out.splitlines()[1:]
     with open_session(pool.root, SilentFeedback()) as session:
-        from dalcli.config.seeding import derive_seed
-
         table = cold_start.features(session)
         eligible = SampleSet(np.concatenate([block.digests for block in table.blocks([])]))
         asked = Request(5, eligible, derive_seed(session.config.seed, "query", "b-0001"), table)
@@ -115,6 +115,21 @@ def test_a_damaged_file_is_made_again(pool: SmallPool) -> None:
     path.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
     pool.ok("query", "--new", "--budget", "3")
     assert path.read_bytes() == before
+
+
+def test_a_smaller_memory_limit_makes_them_again(pool: SmallPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    pool.ok("query", "--budget", "3")
+    monkeypatch.setattr(cold_network, "FEWEST", 2)
+    settings = {"model": {"name": "cnn", "weights": "w.safetensors"}, "evaluation": {"reserve": 0}}
+    pool.configure(**settings, query={"cold_start": "typiclust", "memory_limit": 1_000_000})
+    with open_session(pool.root, SilentFeedback()) as session:
+        assert cold_start.features(session).layout["features"] == ("float32", (128,))  # 24 × 128 fit
+        limited = session.config.query.model_copy(update={"memory_limit": 16 * COUNT * 10})
+        narrow = session.config.model_copy(update={"query": limited})
+        smaller = replace(session, config=narrow)
+        assert cold_start.features(smaller).layout["features"] == ("float32", (10,))
+        assert cold_start.features(smaller).layout["features"] == ("float32", (10,))
+        assert cold_start.features(session).layout["features"] == ("float32", (128,))
 
 
 def test_unreadable_images_are_set_aside(pool: SmallPool) -> None:
