@@ -174,9 +174,7 @@ def query(
     purpose: Annotated[Purpose, typer.Option(help="What the labels are for.")] = Purpose.TRAINING,
     strategy: Annotated[
         str | None,
-        typer.Option(
-            help="How to choose: margin, badge, ... (see docs/strategies.md); default: query.strategy."
-        ),
+        typer.Option(help="How to choose: margin, badge, ... (see docs/strategies.md); default: query.strategy."),
     ] = None,
     gamma: Annotated[
         float | None,

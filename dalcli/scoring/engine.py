@@ -136,12 +136,13 @@ class GradientEngine:
         """
         if inputs.shape[0] == 0:
             raise ValueError("there is nothing to score")
-        prepared = None if direction is None else self._prepared(direction)
         if sketch is not None and (self._sketcher is None or self._sketcher.spec != sketch):
             self._sketcher = Sketcher(sketch)
         sketcher = None if sketch is None else self._sketcher
         with evaluating(self._model), tf32(self._precision is Precision.TF32):
             self._check(inputs)
+            # Only now: the check needs as much memory for itself.
+            prepared = None if direction is None else self._prepared(direction)
 
             def scored(lane: Lane, piece: slice) -> GradientScores:
                 return self._scores(self._laid_out(inputs[piece]), prepared, sketcher, lane, self._precision)

@@ -19,6 +19,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from dalcli.scoring.heap import share_heap
+
 MOST = 8  # lanes: beyond it they wait for each other's Python more than they gain
 PLAIN = bool | int | float | str | None
 Item = TypeVar("Item")
@@ -60,6 +62,7 @@ class Lanes:
         """``count`` lanes in eval mode with shared weights, kernels channels-last; none for a model that refuses."""
         if self.refused:
             return []
+        share_heap()
         state = _state(self._model)
         if state != self._state:
             self._copies, self._state = [], state
@@ -93,7 +96,12 @@ def _state(model: nn.Module) -> list[object]:
     ]
     for module in model.modules():
         plain = {key: value for key, value in vars(module).items() if isinstance(value, PLAIN) and key != "training"}
-        state.append((id(module), plain, list(module._forward_hooks), list(module._forward_pre_hooks)))
+        loose = [
+            (key, id(value), None if value.is_inference() else value._version)
+            for key, value in vars(module).items()
+            if isinstance(value, Tensor)
+        ]
+        state.append((id(module), plain, loose, list(module._forward_hooks), list(module._forward_pre_hooks)))
     return state
 
 

@@ -12,7 +12,7 @@ from dalcli.scoring.passes import logits_of
 CACHE_BYTES = 4 * 2**20
 ACCELERATOR_CHUNK_BYTES = 256 * 2**20
 PIECE_BYTES = 16 * 2**20
-PIECE_PER_WEIGHT = 32
+PIECE_PER_WEIGHT = 3
 
 
 def activation_bytes(model: nn.Module, sample: Tensor) -> int:
