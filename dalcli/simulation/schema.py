@@ -115,7 +115,9 @@ class SimulationConfig(Section):
     )
     initial_labels: Count = Field(description="labels before the first choice by a strategy")
     initial_choice: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = Field(
-        ("random",), min_length=1, description="how those are chosen (cold start): a strategy, or a list to compare"
+        ("random",),
+        min_length=1,
+        description="how those are chosen (cold start): random, typiclust, maxherding, coreset, or a list to compare",
     )
     batch_sizes: Annotated[tuple[Count, ...], BeforeValidator(_as_tuple)] = Field(
         min_length=1, description="labels per round: a number, or a list to compare"
