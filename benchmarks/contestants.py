@@ -5,6 +5,7 @@ Not a benchmark itself: ``engine.py`` times contestants, and measures their memo
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import statistics
 from collections.abc import Callable, Iterable
@@ -96,6 +97,11 @@ class Round:
         found = random_direction(dict(self.model.named_parameters()))
         return {name: value.to(self.setting.device) for name, value in found.items()}
 
+    @cached_property
+    def trained(self) -> nn.Module:
+        """Its own copy for training steps: they change buffers, after which an engine would copy its lanes anew."""
+        return copy.deepcopy(self.model)
+
     def engine(self) -> GradientEngine:
         head = find_head(self.model, self.setting.classes)
         return GradientEngine(self.model, head=head, memory_limit_bytes=MEMORY_LIMIT)
@@ -105,9 +111,10 @@ def enter(name: str, contest: Round) -> Work:
     """A contestant, ready to run. UnavailableError: a peer that is not installed or refuses the model."""
     model, inputs, labels = contest.model, contest.inputs, contest.labels
     if name == "train":
-        return lambda: _train(model, inputs, labels)
+        return partial(_train, contest.trained, inputs, labels)
     if name == "train-nhwc":
-        return lambda: _train(model, inputs.contiguous(memory_format=torch.channels_last), labels)
+        trained = contest.trained
+        return lambda: _train(trained, inputs.contiguous(memory_format=torch.channels_last), labels)
     if name == "forward":
         return lambda: _forward(model, inputs)
     direction = contest.direction
@@ -173,6 +180,8 @@ def peak_growth(setting: Setting, name: str, threads: int) -> int:
     contest = Round.of(setting)
     if name in {"engine", "sketch", *PEERS}:
         assert contest.direction  # made now
+    if name in {"train", "train-nhwc"}:
+        assert contest.trained is not contest.model  # made now
 
     def three_times() -> None:
         work = enter(name, contest)

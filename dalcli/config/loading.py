@@ -44,8 +44,10 @@ def load_as(model: type[Model], path: Path) -> tuple[Model, dict[KeyPath, int]]:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise BadInputError(f"{path}: no such configuration file", "name an existing YAML file") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise BadInputError(f"{path}: cannot be read: {error}", "save it as UTF-8 text") from None
+    except OSError as error:
+        raise BadInputError(f"{path}: cannot be read: {error.strerror}", "name a YAML file that you may read") from None
     return parse_as(model, text, str(path))
 
 

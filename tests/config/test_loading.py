@@ -122,3 +122,9 @@ def test_the_configuration_that_init_writes_says_what_it_chose() -> None:
         for key, value in values.items()
         if key != "reserve"
     )
+
+
+def test_a_folder_is_no_configuration(tmp_path: Path) -> None:
+    with pytest.raises(BadInputError, match=r"cannot be read: Is a directory$") as caught:
+        load(tmp_path)
+    assert caught.value.remedy == "name a YAML file that you may read"
