@@ -99,6 +99,8 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "latin.yaml").write_bytes(b"# caf\xe9\n")
     with pytest.raises(BadInputError, match="cannot be read"):
         load(tmp_path / "latin.yaml")
+    with pytest.raises(BadInputError, match=r"cannot be read: Is a directory\nname a YAML file"):
+        load(tmp_path)
     (tmp_path / "bom.yaml").write_bytes(b"\xef\xbb\xbfseed: 3\r\n")
     assert load(tmp_path / "bom.yaml").seed == 3
 
@@ -122,9 +124,3 @@ def test_the_configuration_that_init_writes_says_what_it_chose() -> None:
         for key, value in values.items()
         if key != "reserve"
     )
-
-
-def test_a_folder_is_no_configuration(tmp_path: Path) -> None:
-    with pytest.raises(BadInputError, match=r"cannot be read: Is a directory$") as caught:
-        load(tmp_path)
-    assert caught.value.remedy == "name a YAML file that you may read"

@@ -91,6 +91,33 @@ def test_weights_follow_the_reward() -> None:
     assert bandit.exploration == pytest.approx(floor)
 
 
+def test_followed_is_the_expert_with_the_weight() -> None:
+    scores = table([True] * 40)
+    bandit = ActiveByLearning({"up": Fixed(scores.digests), "down": Fixed(scores.digests[::-1])}, rounds=100)
+    memory = {"experts": ["up", "down"], "weights": [0.5, 1.5], "asked": [], "round": 2}
+    floor = math.sqrt(math.log(2) / 200)
+    likely = (1 - 2 * floor) * 0.75 + floor
+    firsts = []
+    for seed in range(400):
+        selection, after = bandit.select(request(scores, 1, seed=seed), memory, NO_ANSWERS)
+        row, probability = rows_of(scores, selection.digests)[0], after["asked"][0][1]
+        assert probability == pytest.approx(likely if row == 39 else 1 - likely)
+        firsts.append(row == 39)
+    assert stats.binomtest(sum(firsts), 400, likely).pvalue > 1e-3
+
+
+def test_earlier_rounds_count_in_the_accuracy_and_only_the_last_ones_experts_gain() -> None:
+    scores = table([False, True, True, True])
+    a, b = ids(scores.digests[:2])
+    bandit = ActiveByLearning({"a": Fixed(scores.digests), "b": Fixed(scores.digests[::-1])}, rounds=10)
+    memory = {"experts": ["a", "b"], "weights": [1.0, 1.0], "asked": [[a, 0.2, [0], 1], [b, 0.5, [1], 2]], "round": 2}
+    asked = request(scores, 1, scores.digests[2:], labeled=SampleSet(scores.digests[:2]))
+    _, after = bandit.select(asked, memory, Answers(scores.digests[:2], np.array([1, 1])))
+    reward = (1 / 0.5) / (1 / 0.2 + 1 / 0.5)
+    first, second = after["weights"]
+    assert second / first == pytest.approx(math.exp(bandit.exploration / 2 * reward / 0.5), rel=1e-12)
+
+
 def test_the_memory_of_many_rounds_is_json_and_forgets_nothing() -> None:
     scores = table([True] * 100 + [False] * 100)
     bandit = ActiveByLearning({"right": Fixed(scores.digests[:100]), "wrong": Fixed(scores.digests[100:])})
