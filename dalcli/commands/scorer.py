@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
-from functools import cached_property
-from typing import Any, TypeVar
+from functools import cached_property, partial
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -20,6 +19,7 @@ from dalcli.scoring.dropout import DropoutSampler, DropoutSamples, DropoutSpec, 
 from dalcli.scoring.engine import GradientEngine, GradientScores
 from dalcli.scoring.forward import Prediction
 from dalcli.scoring.precision import Precision
+from dalcli.scoring.records import joined
 from dalcli.scoring.sketch import SketchError, SketchSpec, sketch_error
 from dalcli.state.versions import ModelVersion
 
@@ -148,11 +148,11 @@ class Scorer:
         done = 0
         while done < len(pixels):
             piece = pixels[done : done + self._size(len(pixels))]
-            part = self._within_memory(lambda: work(piece), len(piece))  # noqa: B023
+            part = self._within_memory(partial(work, piece), len(piece))
             if part is not None:
                 parts.append(part)
                 done += len(piece)
-        return parts[0] if len(parts) == 1 else _joined(parts)
+        return joined(parts)
 
     def _size(self, wanted: int) -> int:
         return wanted if self._at_once is None else min(wanted, self._at_once)
@@ -181,11 +181,3 @@ def _is_out_of_memory(error: Exception) -> bool:
     if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):
         return True
     return "can't allocate memory" in str(error) or "not enough memory" in str(error)  # the processor's allocator
-
-
-def _joined(parts: list[Record]) -> Record:
-    columns: dict[str, Any] = {}
-    for field in dataclasses.fields(parts[0]):
-        values = [getattr(part, field.name) for part in parts]
-        columns[field.name] = None if values[0] is None else torch.cat(values)
-    return type(parts[0])(**columns)

@@ -18,7 +18,7 @@ from dalcli.scoring import memory, selfcheck
 from dalcli.scoring.admission import Admission, Outcome, shape_of
 from dalcli.scoring.direction import Direction, normalised
 from dalcli.scoring.fallback import Fallback
-from dalcli.scoring.forward import Prediction, joined, predicted
+from dalcli.scoring.forward import Prediction, predicted
 from dalcli.scoring.functional.intercept import Interception
 from dalcli.scoring.labeled import add_gradient
 from dalcli.scoring.lanes import Lane, Lanes, UnsettledError, lane_count, spread
@@ -26,6 +26,7 @@ from dalcli.scoring.ownership import FALLBACK, SITE, Owner, Ownership
 from dalcli.scoring.passes import Pass, evaluating, frozen, influential, pooled
 from dalcli.scoring.precision import Precision, computing, tf32, widened
 from dalcli.scoring.projection import Sketcher, SketchSpec
+from dalcli.scoring.records import joined
 from dalcli.scoring.residuals import residuals, unit_rows
 from dalcli.scoring.rules import Contribution
 from dalcli.scoring.targets import Targets
@@ -147,19 +148,7 @@ class GradientEngine:
             def scored(lane: Lane, piece: slice) -> GradientScores:
                 return self._scores(self._laid_out(inputs[piece]), prepared, sketcher, lane, self._precision)
 
-            parts = self._spread(inputs, scored)
-        if len(parts) == 1:
-            return parts[0]
-        inner = [part.inner for part in parts if part.inner is not None]
-        sketches = [part.sketch for part in parts if part.sketch is not None]
-        return GradientScores(
-            torch.cat([part.sq_norm for part in parts]),
-            torch.cat(inner) if inner else None,
-            torch.cat([part.probabilities for part in parts]),
-            torch.cat([part.pseudo_label for part in parts]),
-            torch.cat([part.features for part in parts]),
-            torch.cat(sketches) if sketches else None,
-        )
+            return joined(self._spread(inputs, scored))
 
     def predict(self, inputs: Tensor) -> Prediction:
         """Probabilities, pseudo-labels and features of inputs (n, ...) by a forward pass alone, as :meth:`score` has.

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -32,10 +31,3 @@ def predicted(model: nn.Module, head: nn.Module | None, inputs: Tensor) -> Predi
         labels = logits.argmax(1)
         probabilities, q = residuals(logits, labels)
     return Prediction(probabilities.float(), q, labels, pooled(logits) if features is None else features)
-
-
-def joined(parts: Sequence[Prediction]) -> Prediction:
-    """Predictions for consecutive samples in one."""
-    if len(parts) == 1:
-        return parts[0]
-    return Prediction(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(Prediction)))
