@@ -1,8 +1,9 @@
-"""For all tests: no workspace of the developer is ever meant, and no deadline for a single example."""
+"""For all tests: no workspace of the developer, no deadline for a single example, the same random weights in any order."""
 
 from __future__ import annotations
 
 import os
+import sys
 
 # Before torch is imported: waiting threads must not spin where several tests share the cores (see dalcli/cli/main.py).
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
@@ -18,3 +19,11 @@ settings.load_profile("dalcli")
 @pytest.fixture(autouse=True)
 def _no_workspace_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DALCLI_WORKSPACE", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _same_weights_in_every_order() -> None:
+    """Modules that a test builds start from the same weights, whatever ran before it."""
+    torch = sys.modules.get("torch")  # most tests must not import it
+    if torch is not None:
+        torch.manual_seed(0)
