@@ -1,4 +1,4 @@
-"""For all tests: no workspace of the developer, no deadline for a single example, the same random weights in any order."""
+"""For all tests: no workspace of the developer, no deadline for an example, the same random weights in any order."""
 
 from __future__ import annotations
 

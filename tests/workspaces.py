@@ -11,7 +11,7 @@ import numpy as np
 from dalcli_runner import ok
 from PIL import Image
 
-from dalcli.commands.score_state import score_fingerprint
+from dalcli.commands.score_settings import pixels_fingerprint
 from dalcli.commands.session import Session, open_session
 from dalcli.data.identity import digests, sample_id
 from dalcli.feedback import SilentFeedback
@@ -125,6 +125,6 @@ def add_scores(root: Path, inner: Sequence[float] | None = None) -> dict[str, fl
         }
         write_shard(folder / "shard-00000.safetensors", columns, ShardMetadata(model.version, 128))
         with opened.database.write() as connection:
-            scores.begin(connection, model.key, 128, score_fingerprint(opened.config, model))
+            scores.begin(connection, model.key, 128, pixels_fingerprint(opened.config, model))
             scores.add_shard(connection, model.key, ScoreShard(0, "shard-00000.safetensors", len(images), 0.1))
     return dict(zip((found.sample_id for found in images), map(float, values), strict=True))

@@ -27,6 +27,7 @@ from dalcli.config.schema import MAX_BUDGET
 from dalcli.config.seeding import derive_seed, generator
 from dalcli.errors import BadInputError, NotReadyError, UsageError
 from dalcli.state.catalog import PoolImage
+from dalcli.state.versions import ModelVersion
 from dalcli.training.device import reproducible, resolve_device
 
 POOL_PER_SAMPLE = 32  # pool samples whose gradients R may look at, per kernel sample
@@ -110,7 +111,7 @@ def _diagnose(session: Session, scorer: Scorer, sets: Sets, options: Options, ba
     batch, random = _ratios(session, gradients, pictures, sets, pool, options, seed)
     wish = KernelWish(options.samples, options.random_batches, sets.budget, options.ridge, options.sketch, seed)
     theory = diagnose_kernel.measure(scorer, pictures, session.feedback, sets, kept, wish)
-    training = _training(gradients, sets, pictures.readable(pool))
+    training = _training(gradients, sets.model, pictures.readable(pool))
     return DiagnoseResult(
         version=sets.model.version,
         newer_labels=sets.newer_labels,
@@ -155,8 +156,7 @@ def _ratios(
     return batch, random
 
 
-def _training(gradients: Gradients, sets: Sets, pool: Sequence[PoolImage]) -> TrainingState:
-    model = sets.model
+def _training(gradients: Gradients, model: ModelVersion, pool: Sequence[PoolImage]) -> TrainingState:
     dynamics = sq_norm(gradients.of_labeled)
     of_pool = gradients.of_samples(pool).sq_norm if pool else np.empty(0)
     assert model.train_accuracy is not None
@@ -167,9 +167,9 @@ def _training(gradients: Gradients, sets: Sets, pool: Sequence[PoolImage]) -> Tr
         epochs=model.epochs or 0,
         train_accuracy=model.train_accuracy,
         train_loss=model.train_loss,
-        labeled=len(sets.labeled),
+        labeled=gradients.labeled,
         dynamics=dynamics,
-        mean_gradient=float(np.sqrt(dynamics)) / len(sets.labeled),
+        mean_gradient=float(np.sqrt(dynamics)) / gradients.labeled,
         pool_gradient=float(np.sqrt(of_pool.mean())) if len(of_pool) else None,
         pool_samples=len(pool),
     )

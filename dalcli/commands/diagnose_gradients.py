@@ -48,6 +48,11 @@ class Gradients:
         self._stored = of_labeled
         self._batch = scorer.micro_batch()
 
+    @property
+    def labeled(self) -> int:
+        """How many samples G_S is summed over: those of S that could be read."""
+        return self._stored.samples if self._stored is not None else len(self._pictures.readable(self._sets.labeled))
+
     @cached_property
     def of_labeled(self) -> Gradient:
         """G_S with the labels that the version saw: as `score` stored it, or computed here."""

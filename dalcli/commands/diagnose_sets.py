@@ -14,8 +14,8 @@ from dalcli.commands import choosing
 from dalcli.commands.choosing import Situation, Wish
 from dalcli.commands.diagnose_labels import from_file
 from dalcli.commands.diagnose_scores import stored_table
+from dalcli.commands.named_version import named_version
 from dalcli.commands.session import Session
-from dalcli.config.suggest import suggestion
 from dalcli.errors import NothingLeftError, NotReadyError, UsageError
 from dalcli.scoring.table import ScoreTable
 from dalcli.state import batches, catalog, ledger, versions
@@ -97,7 +97,7 @@ def gather(session: Session, version: str | None, budget: int | None, labels: Pa
 def _look(
     connection: Connection, session: Session, version: str | None, budget: int | None, file: Path | None
 ) -> _Look:
-    model = _version(connection, version)
+    model = named_version(connection, version)
     history = versions.history(connection)
     newest = model == history[-1]
     labels = versions.seen_labels(connection, model)
@@ -126,19 +126,10 @@ def _look(
         candidates=_candidates(connection, session, model, labels, images, file),
     )
     if not sets.labeled:
-        raise NotReadyError(f"none of the images that {model.version} was trained on can be read", "dalcli pool list")
+        raise NotReadyError(
+            f"none of the images that {model.version} was trained on can be read", "see `dalcli pool quarantine`"
+        )
     return _Look(sets, wish, situation)
-
-
-def _version(connection: Connection, name: str | None) -> ModelVersion:
-    known = {version.version: version for version in versions.history(connection)}
-    if not known:
-        raise NotReadyError("there is no model yet", "train one: dalcli train")
-    if name is None:
-        return list(known.values())[-1]
-    if name not in known:
-        raise UsageError(f"--model: no version '{name}'{suggestion(name, known)}", f"known: {', '.join(known)}")
-    return known[name]
 
 
 def _issued(connection: Connection, model: ModelVersion, budget: int | None) -> Batch | None:

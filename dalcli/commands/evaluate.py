@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dalcli.commands.named_version import named_version
 from dalcli.commands.pixels import ReadableImages, with_readable_images
 from dalcli.commands.session import Session
 from dalcli.config.fingerprint import fingerprint
-from dalcli.config.suggest import suggestion
-from dalcli.errors import NotReadyError, UsageError
+from dalcli.errors import NotReadyError
 from dalcli.evaluation.metrics import Accumulator
 from dalcli.state import catalog, classes, evaluations, ledger, versions
 from dalcli.state.database import Connection
@@ -42,7 +42,7 @@ def run(session: Session, version: str | None = None) -> EvaluateResult:
     config = session.config
     settings = fingerprint(config.evaluation, config.data.resize, config.data.alpha_background)
     with session.database.read() as connection:
-        model = _version(connection, version)
+        model = named_version(connection, version)
         labels = ledger.labels(connection, "evaluation")
         if not labels:
             raise _no_labels(connection)
@@ -96,17 +96,6 @@ def _padded(logits: NDArray[np.float32], total: int) -> NDArray[np.float32]:
     """Classes that came after a version was trained are impossible to it."""
     missing = total - logits.shape[1]
     return np.pad(logits, ((0, 0), (0, missing)), constant_values=-np.inf) if missing else logits
-
-
-def _version(connection: Connection, name: str | None) -> ModelVersion:
-    known = {version.version: version for version in versions.history(connection)}
-    if not known:
-        raise NotReadyError("there is no model yet", "train one: dalcli train")
-    if name is None:
-        return list(known.values())[-1]
-    if name not in known:
-        raise UsageError(f"--model: no version '{name}'{suggestion(name, known)}", f"known: {', '.join(known)}")
-    return known[name]
 
 
 def _no_labels(connection: Connection) -> NotReadyError:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dalcli.commands.score_settings import TableSettings, pixels_fingerprint, wanted_settings
+from dalcli.commands.score_settings import TableSettings, wanted_settings
 from dalcli.config.schema import Config
 from dalcli.data.identity import digests
 from dalcli.errors import DalcliError
@@ -19,11 +19,6 @@ from dalcli.state.scores import ScoreShard
 from dalcli.state.versions import ModelVersion
 from dalcli.state.workspace import Workspace
 from dalcli.strategies.samples import SampleSet
-
-
-def score_fingerprint(config: Config, model: ModelVersion) -> str:
-    """Changes when exact scores and G_S do: with the model, or with the pixels that it would see."""
-    return pixels_fingerprint(config, model)
 
 
 def recorded(connection: Connection, model: ModelVersion) -> TableSettings | None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from dalcli.commands.pixels import ReadableImages, open_images, set_aside_unreadable
+from dalcli.commands.score_extras import VISIBLE_SECONDS
 from dalcli.commands.score_shards import ShardOutcome, ShardPlan
 from dalcli.commands.score_team import Team
 from dalcli.commands.session import Session
@@ -26,8 +27,6 @@ from dalcli.state import scores
 from dalcli.state.catalog import PoolImage
 from dalcli.state.scores import ScoreShard
 from dalcli.state.versions import ModelVersion
-
-VISIBLE_SECONDS = 90.0  # a network file system may take that long to show a file that another machine made
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ class Workers:
     """``count`` processes; as a context manager, none of them outlives it."""
 
     def __init__(self, count: int, threads: int, modules: Sequence[Path] = ()) -> None:
-        self._events: queue.Queue[Event | None] = queue.Queue()
+        self._events: queue.Queue[tuple[subprocess.Popen[str], Event]] = queue.Queue()
         self._environment = _environment(threads, modules)
         self._processes: dict[int, subprocess.Popen[str]] = {}
         self._free = list(range(count))
@@ -80,10 +80,12 @@ class Workers:
         """What happens next; waits. A worker that is done, or has died, is free again."""
         while True:
             try:
-                event = self._events.get(timeout=1.0)  # a signal interrupts no wait without a limit on some systems
+                process, event = self._events.get(
+                    timeout=1.0
+                )  # a signal interrupts no wait without a limit on some systems
             except queue.Empty:
                 continue
-            if event is None:
+            if self._processes[event.worker] is not process:  # it died between two tasks: the next one is another's
                 continue
             if event.kind in {"done", "failed"} and event.worker in self.busy:
                 self.busy.discard(event.worker)
@@ -116,12 +118,12 @@ class Workers:
         try:
             for line in process.stdout:
                 facts = json.loads(line)
-                self._events.put(Event(worker, facts.pop("event"), facts))
+                self._events.put((process, Event(worker, facts.pop("event"), facts)))
         except ValueError:  # half a line from a process that was killed, or closed by us
             pass
         code = process.wait()
         how = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
-        self._events.put(Event(worker, "failed", {"message": f"its process {how}"}))
+        self._events.put((process, Event(worker, "failed", {"message": f"its process {how}"})))
 
 
 def _environment(threads: int, modules: Sequence[Path]) -> dict[str, str]:

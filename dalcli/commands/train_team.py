@@ -135,7 +135,10 @@ def _order(job: Job, opened: ReadableImages) -> Json:
 def _prepare(directory: Path | None, ranks: Ranks, order: Json) -> _Prepared:
     """Everything an order needs, but for the weights."""
     if order["dalcli"] != dalcli.__version__:
-        raise DalcliError(f"dalcli {dalcli.__version__} is installed here, {order['dalcli']} where process 0 runs")
+        raise DalcliError(
+            f"dalcli {dalcli.__version__} is installed here, but {order['dalcli']} where process 0 runs",
+            "install the same version on all machines",
+        )
     job = Job(
         config=Config.model_validate(order["config"]),
         spec=_SPEC.validate_python(order["spec"]),

@@ -36,6 +36,8 @@ class KMeansPlusPlus:
 
     def pick(self, task: Task) -> Rows:
         weights = self._weights(task)
+        if not weights.any():  # no positive value: nothing to draw, not even a first pick
+            return np.empty(0, np.intp)
         nearest = Nearest(task.points)
         if self.relative:
             nearest.sq_distance[:] = task.points.sq_norms

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Kendall:
-    """τ-b of ``pairs`` observations and its standard error; both NaN where one side is constant."""
+    """τ-b of ``observations`` pairs of numbers and its standard error; both NaN where one side is constant."""
 
     tau: float
     standard_error: float

@@ -35,7 +35,7 @@ def leave(store: Any) -> None:
 
 
 def has_left(store: Any) -> bool:
-    """Whether rank 0 has said why it ended, or is there still."""
+    """Whether rank 0 has ended in order, and so could say why; False while it runs, or if it was killed."""
     return bool(store.check([_LEFT]))
 
 

@@ -134,7 +134,7 @@ def test_draws_never_repeat_and_stop_when_nothing_is_left() -> None:
     picked = KMeansPlusPlus().pick(task(x, 60))
     assert sorted(row // 3 for row in picked.tolist()) == list(range(20))
     assert len(KMeansPlusPlus(relative=True).pick(task(np.zeros((9, 2)), 5))) == 0
-    assert len(KMeansPlusPlus(power=1.0).pick(task(np.eye(3), 3, values=np.array([-1.0, 0.0, -2.0])))) == 1
+    assert len(KMeansPlusPlus(power=1.0).pick(task(np.eye(3), 3, values=np.array([-1.0, 0.0, -2.0])))) == 0
 
 
 def test_shares_of_infinite_and_absent_values() -> None:
