@@ -34,8 +34,8 @@ class Power:
     def values(self, block: ScoreBlock, request: Request) -> NDArray[np.float64]:
         values = np.asarray(self.score.values(block, request), np.float64)
         with np.errstate(divide="ignore"):
-            logs = np.log(np.maximum(values, 0.0))  # NaN stays
-        with np.errstate(invalid="ignore"):
+            logs = np.minimum(np.log(np.maximum(values, 0.0)), np.finfo(np.float64).max)  # NaN stays; 0 · inf is NaN
+        with np.errstate(invalid="ignore", over="ignore"):
             scaled = np.where((values > 0) | np.isnan(values), self.beta * logs, -np.inf)
         return scaled + gumbel(request.keys(block.digests, "power"))
 

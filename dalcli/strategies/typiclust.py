@@ -64,9 +64,10 @@ def _by_typicality(points: Points, members: NDArray[np.bool_]) -> list[int]:
     distance = np.empty(len(rows))
     for piece in blocks(len(rows)):
         distances = points.take(rows[piece]).sq_distances(others)
-        # Everyone's nearest is itself, at 0; beyond the compared ones it is a real neighbour, and one more is taken.
-        nearest = np.partition(distances, neighbours, axis=1)[:, : neighbours + 1]
-        distance[piece] = np.sqrt(nearest).sum(axis=1) / neighbours
+        nearest = np.sqrt(np.partition(distances, neighbours, axis=1)[:, : neighbours + 1])
+        # The nearest of the compared ones is itself, at 0; the rest have one real neighbour too many.
+        surplus = np.where(np.arange(len(rows))[piece] < len(others), 0.0, nearest.max(axis=1))
+        distance[piece] = (nearest.sum(axis=1) - surplus) / neighbours
     return [int(row) for row in rows[np.argsort(distance, kind="stable")]]
 
 

@@ -121,6 +121,11 @@ def test_typicality_of_a_large_cluster_is_judged_by_a_part_of_it(monkeypatch: py
     x = rng.standard_normal((300, 2))
     (first,) = TypicalOfClusters().pick(task(x, 1))
     assert np.linalg.norm(x[first]) < 0.7  # the densest part: half of all are within 1.18
+    far = cdist(x, x[:50])
+    far[np.arange(50), np.arange(50)] = np.inf  # nobody is its own neighbour
+    mean = np.sort(far, axis=1)[:, :20].mean(axis=1)
+    ranked = typiclust._by_typicality(plain(x), np.ones(300, bool))
+    assert np.all(np.diff(mean[ranked]) > -1e-5)
 
 
 def test_low_budget_strategies_keep_away_from_what_is_in_flight() -> None:

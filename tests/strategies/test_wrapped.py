@@ -46,6 +46,15 @@ def test_power_puts_what_has_no_positive_score_last_and_nan_after_it() -> None:
     assert chosen.non_finite == 1
 
 
+def test_power_zero_draws_an_infinite_score_like_any_other() -> None:
+    table = pool([math.inf, 1.0, 2.0])
+    firsts = [
+        rows_of(table, TopValues(Power(SCORE, 0.0)).select(request(table, 1, seed=seed)).digests)[0]
+        for seed in range(900)
+    ]
+    assert stats.chisquare(np.bincount(firsts, minlength=3)).pvalue > 1e-3
+
+
 @pytest.mark.parametrize("beta", [-1.0, math.inf, math.nan])
 def test_an_exponent_out_of_range_is_refused(beta: float) -> None:
     with pytest.raises(ValueError, match="beta"):
