@@ -80,9 +80,8 @@ class Workers:
         """What happens next; waits. A worker that is done, or has died, is free again."""
         while True:
             try:
-                process, event = self._events.get(
-                    timeout=1.0
-                )  # a signal interrupts no wait without a limit on some systems
+                # A signal interrupts no wait without a limit on some systems.
+                process, event = self._events.get(timeout=1.0)
             except queue.Empty:
                 continue
             if self._processes[event.worker] is not process:  # it died between two tasks: the next one is another's

@@ -169,7 +169,8 @@ def _with_own_time(record: CellRecord, entry: RoundRecord) -> CellRecord:
     if entry.round != 1:
         return record.with_round(entry)
     charged = replace(entry.seconds, score=entry.seconds.score + start.seconds.score)
-    return CellRecord((replace(start, seconds=replace(start.seconds, score=0.0)), replace(entry, seconds=charged)))
+    entry = replace(entry, seconds=charged, interrupted=entry.interrupted or start.interrupted)
+    return CellRecord((replace(start, seconds=replace(start.seconds, score=0.0)), entry))
 
 
 def _copy(base: Path, root: Path, query_keys: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ from dalcli_runner import message, ok, problems, run
 from simulations import rows, things, write
 from workspaces import ask
 
-from dalcli.commands.simulate_pool import Workers
+from dalcli.commands.simulate_pool import Event, Workers
 
 
 @pytest.fixture(scope="module")
@@ -178,6 +178,18 @@ def test_a_process_that_dies_is_a_failure_and_another_takes_its_place(tmp_path: 
             assert (event.kind, event.facts["message"]) == ("failed", "its process ended with status 1")
             assert "KeyError" in (tmp_path / "log").read_text()
             assert workers.any_free
+
+
+def test_a_process_that_died_between_two_tasks_does_not_fail_the_next_one(tmp_path: Path) -> None:
+    with Workers(1, 1) as workers:
+        task = {"log": str(tmp_path / "log")}
+        workers.give(task)
+        workers.next_event()
+        died = workers._processes[0]
+        workers._events.put((died, Event(0, "failed", {"message": "its process was killed by signal 9"})))
+        workers.give(task)
+        assert workers.next_event().facts["message"] == "its process ended with status 1"  # its own end
+        assert workers.any_free
 
 
 def test_broken_configurations_say_where_and_what(tmp_path: Path) -> None:
