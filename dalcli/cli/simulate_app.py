@@ -27,7 +27,12 @@ def simulate(
         Path | None, typer.Option("--output", "-o", metavar="DIR", help="Results; default: a folder beside CONFIG.")
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say how many cells are left and how long they take; compute none.")
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Say how many cells are left and how long they take; compute none. Reads the images, and downloads "
+            "them if `source.download` says so.",
+        ),
     ] = False,
     report: Annotated[bool, typer.Option("--report", help="Print the results so far; compute nothing.")] = False,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the workspaces of finished cells.")] = False,

@@ -202,3 +202,10 @@ def test_without_interaction_joint_dynamical_is_dynamical() -> None:
     values = np.random.default_rng(0).standard_normal(20)
     picked = InteractionGreedy(0.0).pick(task(np.ones((20, 2)), 5, values=values))
     assert picked.tolist() == np.argsort(-values)[:5].tolist()
+
+
+def test_joint_dynamical_takes_nothing_twice_where_values_are_infinite() -> None:
+    values = np.array([1.0, -np.inf, -np.inf, 2.0])
+    picked = InteractionGreedy().pick(task(np.ones((4, 2)), 4, values=values)).tolist()
+    assert picked[:2] == [3, 0]
+    assert sorted(picked) == [0, 1, 2, 3]
