@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar
 
 import pytest
@@ -25,13 +26,14 @@ def four_threads() -> Iterator[None]:
 
 
 class _Tracked(nn.Module):
-    """The identity; remembers the threads that it ran in."""
+    """The identity, or a multiple; remembers the threads that it ran in."""
 
     threads: ClassVar[set[int]] = set()
+    factor: Tensor | None = None
 
     def forward(self, values: Tensor) -> Tensor:
         self.threads.add(threading.get_ident())
-        return values
+        return values if self.factor is None else values * self.factor
 
 
 def small() -> nn.Sequential:
@@ -58,6 +60,8 @@ def test_threads_get_their_share_and_torch_keeps_its_number() -> None:
     found = spread(lanes, range(5), lambda lane, item: (item, torch.get_num_threads(), torch.is_grad_enabled()))
     assert found == [(item, 2, True) for item in range(5)]
     assert torch.get_num_threads() == 4
+    with ThreadPoolExecutor(1) as later:  # a thread to come starts from the number that was set last
+        assert later.submit(torch.get_num_threads).result() == 4
 
 
 def test_an_error_in_one_lane_reaches_the_caller_after_all_have_stopped() -> None:
@@ -77,9 +81,10 @@ def test_an_error_in_one_lane_reaches_the_caller_after_all_have_stopped() -> Non
     assert torch.get_num_threads() == 4
 
 
-@pytest.mark.parametrize("change", ["weight", "flag", "buffer"])
+@pytest.mark.parametrize("change", ["weight", "flag", "buffer", "another buffer", "loose tensor", "hook"])
 def test_copies_follow_the_model(change: str) -> None:
     model, inputs = small(), images(6)
+    model[3].factor = torch.tensor(1.0)
     engine = engine_for(model)
     engine.score(inputs, None)
     with torch.no_grad():
@@ -87,6 +92,12 @@ def test_copies_follow_the_model(change: str) -> None:
             model[0].weight.mul_(3)
         elif change == "buffer":
             model[1].running_mean.add_(1)
+        elif change == "another buffer":
+            model[1].running_mean = model[1].running_mean + 1
+        elif change == "loose tensor":
+            model[3].factor.mul_(3)
+        elif change == "hook":
+            model[2].register_forward_hook(lambda module, arguments, values: 3 * values)
         else:
             model[1].eps = 10.0
     found = engine.score(inputs, None).sq_norm

@@ -36,6 +36,7 @@ def test_about_the_fraction_passes_and_it_is_the_best(fraction: float, gamma: fl
     best = np.argsort(-exact)[: int(0.3 * fraction * 5000)]
     assert passed[best].mean() > 0.99
     control = codes == Screened.CONTROL
+    np.testing.assert_array_equal(control, ~passed & is_control(5, CONTROL_SHARE, digests(5000, seed=13)))
     assert control.sum() / (~passed).sum() == pytest.approx(CONTROL_SHARE, abs=0.012)
 
 
