@@ -11,7 +11,7 @@ import copy
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -141,9 +141,8 @@ def spread(lanes: Sequence[Lane], items: Sequence[Item], work: Callable[[Lane, I
         try:
             return [future.result() for future in futures]
         finally:
-            for future in futures:
+            for future in futures:  # leaving the pool waits for those that run
                 future.cancel()
-            wait(futures)
 
 
 @contextmanager
