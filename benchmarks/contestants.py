@@ -102,9 +102,14 @@ class Round:
         """Its own copy for training steps: they change buffers, after which an engine would copy its lanes anew."""
         return copy.deepcopy(self.model)
 
+    @cached_property
+    def loaded(self) -> nn.Module:
+        """The model as ``dalcli`` loads it for scoring: kernels channels-last."""
+        return copy.deepcopy(self.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
     def engine(self) -> GradientEngine:
-        head = find_head(self.model, self.setting.classes)
-        return GradientEngine(self.model, head=head, memory_limit_bytes=MEMORY_LIMIT)
+        head = find_head(self.loaded, self.setting.classes)
+        return GradientEngine(self.loaded, head=head, memory_limit_bytes=MEMORY_LIMIT)
 
 
 def enter(name: str, contest: Round) -> Work:
@@ -179,7 +184,7 @@ def peak_growth(setting: Setting, name: str, threads: int) -> int:
     enter(name, Round.of(dataclasses.replace(setting, batch=2)))()
     contest = Round.of(setting)
     if name in {"engine", "sketch", *PEERS}:
-        assert contest.direction  # made now
+        assert contest.direction and contest.loaded is not contest.model  # made now
     if name in {"train", "train-nhwc"}:
         assert contest.trained is not contest.model  # made now
 

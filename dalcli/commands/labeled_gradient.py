@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from dalcli.commands.session import Session
 from dalcli.data.pixels import IntArray
 from dalcli.errors import NotReadyError
 from dalcli.models.tensorfile import DamagedFileError, read_tensors, write_tensors
+from dalcli.scoring.direction import laid_out
 from dalcli.state import catalog, versions
 from dalcli.state.versions import ModelVersion
 from dalcli.training.prefetch import prefetch
@@ -34,6 +35,11 @@ class LabeledGradient:
     tensors: dict[str, Tensor]
     samples: int
 
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor], samples: int) -> LabeledGradient:
+        """Laid out as scoring wants it: it is as large as the model, once should do."""
+        return cls({name: laid_out(value) for name, value in tensors.items()}, samples)
+
     @property
     def norm(self) -> float:
         """‖G_S‖, whose square is Eq. 8's training dynamics."""
@@ -50,7 +56,7 @@ def stored(path: Path, settings: str) -> LabeledGradient | None:
         tensors, metadata = read_tensors(path)
         if metadata["settings"] != settings:
             return None
-        return LabeledGradient(tensors, int(metadata["samples"]))
+        return LabeledGradient.of(tensors, int(metadata["samples"]))
     except (DamagedFileError, KeyError, TypeError, ValueError):
         return None
 
@@ -71,7 +77,7 @@ def labeled_gradient(session: Session, model: ModelVersion, team: Team, settings
                 f"none of the images that {model.version} was trained on can be read", "see `dalcli pool quarantine`"
             )
         found = team.labeled_gradient(opened, [labels[image.key] for image in opened.images])
-        return LabeledGradient(found, len(opened.images))
+        return LabeledGradient.of(found, len(opened.images))
 
     gradient = with_readable_images(session, images, team.image_size, total)
     path = session.workspace.score_folder(model.version) / LABELED_GRADIENT_NAME

@@ -13,6 +13,7 @@ from dalcli.models import zoo
 from dalcli.models.checkpoint import load_model
 from dalcli.models.head import find_head
 from dalcli.models.meta import ModelMeta, read_meta
+from dalcli.scoring.direction import laid_out
 from dalcli.state.versions import ModelVersion
 
 
@@ -40,4 +41,7 @@ def load_version(session: Surroundings, version: ModelVersion, device: torch.dev
     meta = read_meta(folder / META_NAME)
     model = zoo.build(meta.spec, meta.seed, session.workspace.root)
     load_model(folder / WEIGHTS_NAME, model)
-    return LoadedModel(model.to(device).eval(), meta, device)
+    model.to(device)
+    for parameter in model.parameters():  # as scoring wants kernels: laid out later they would be there twice
+        parameter.data = laid_out(parameter.data)
+    return LoadedModel(model.eval(), meta, device)

@@ -1,4 +1,4 @@
-"""The vector V of ⟨g_u, V⟩, checked and scaled to length 1."""
+"""The vector V of ⟨g_u, V⟩, checked, and scaled where its length calls for it."""
 
 from __future__ import annotations
 
@@ -9,19 +9,24 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+MODERATE = 2.0**20
+"""V is used as it is if its length lies between this and its inverse."""
+
 
 @dataclass(frozen=True, slots=True)
 class Direction:
-    """V / ‖V‖ by parameter name, in each parameter's dtype and device, and ‖V‖."""
+    """V = ``scale`` · ``vector`` by parameter name, in each parameter's type, laid out as :func:`laid_out` does."""
 
-    unit: dict[str, Tensor]
-    length: float
+    vector: dict[str, Tensor]
+    scale: float
 
 
-def normalised(direction: Mapping[str, Tensor], trainable: Mapping[str, nn.Parameter]) -> Direction:
+def moderated(direction: Mapping[str, Tensor], trainable: Mapping[str, nn.Parameter]) -> Direction:
     """V for the trainable parameters; ValueError where one is missing or has another shape.
 
-    Length 1 keeps the products with tiny gradients inside float32's range, whatever the labeled set's gradient is.
+    A moderate length keeps the products with tiny gradients inside float32's range, whatever the labeled set's gradient
+    is. A V of such a length that is laid out already is not copied: V is as large as the model. The scale is a power
+    of two, so that scaling rounds nothing.
     """
     for name, parameter in trainable.items():
         if name not in direction:
@@ -30,31 +35,39 @@ def normalised(direction: Mapping[str, Tensor], trainable: Mapping[str, nn.Param
             raise ValueError(
                 f"the direction has shape {tuple(direction[name].shape)} for {name}, not {tuple(parameter.shape)}"
             )
-    length = math.sqrt(
-        sum(float(torch.linalg.vector_norm(direction[name], dtype=torch.float64)) ** 2 for name in trainable)
-    )
-    scale = length if length > 0 else 1.0
-    unit = {
-        name: _laid_out(direction[name].detach().to(parameter.device, torch.float64, copy=True).div_(scale), parameter)
-        for name, parameter in trainable.items()
-    }
-    return Direction(unit, length)
+    lengths = [float(torch.linalg.vector_norm(direction[name], dtype=torch.float64)) for name in trainable]
+    length = math.hypot(*lengths)
+    scale = 1.0 if length == 0 or 1 / MODERATE <= length <= MODERATE else _power_of_two(length)
+    return Direction({name: _fitted(direction[name], parameter, scale) for name, parameter in trainable.items()}, scale)
 
 
-def _laid_out(values: Tensor, parameter: nn.Parameter) -> Tensor:
-    """In the parameter's type, kernels channels-last, as the images that they are applied to."""
-    form = torch.channels_last if values.dim() == 4 else torch.preserve_format
-    return values.to(parameter.dtype, memory_format=form)
+def _power_of_two(length: float) -> float:
+    """The power of two next below ``length``; 1 for inf and NaN, which nothing mends."""
+    return 2.0 ** (math.frexp(length)[1] - 1) if math.isfinite(length) else 1.0
+
+
+def _fitted(values: Tensor, parameter: nn.Parameter, scale: float) -> Tensor:
+    """V over ``scale`` for a parameter; the caller's own tensor where nothing has to change."""
+    values = values.clone() if values.is_inference() else values.detach()
+    if scale != 1.0:
+        values = values.double() / scale
+    return laid_out(values.to(parameter.device, parameter.dtype))
+
+
+def laid_out(values: Tensor) -> Tensor:
+    """Kernels channels-last, as the images that they are applied to; all else as it is."""
+    return values.contiguous(memory_format=torch.channels_last) if values.dim() == 4 else values
 
 
 def random_direction(trainable: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
-    """A fixed Gaussian V of length near 1, the same on every device, laid out like that of :func:`normalised`."""
+    """A fixed Gaussian V of length near 1, the same on every device, laid out."""
     generator = torch.Generator().manual_seed(0)
     scale = max(1, sum(parameter.numel() for parameter in trainable.values())) ** -0.5
     return {
-        name: _laid_out(
-            torch.randn(parameter.shape, generator=generator, dtype=torch.float32).mul_(scale).to(parameter.device),
-            parameter,
+        name: laid_out(
+            torch.randn(parameter.shape, generator=generator, dtype=torch.float32)
+            .mul_(scale)
+            .to(parameter.device, parameter.dtype)
         )
         for name, parameter in trainable.items()
     }

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from dalcli.scoring import memory, selfcheck
 from dalcli.scoring.admission import Admission, Outcome, shape_of
-from dalcli.scoring.direction import Direction, normalised
+from dalcli.scoring.direction import Direction, moderated
 from dalcli.scoring.fallback import Fallback
 from dalcli.scoring.forward import Prediction, predicted
 from dalcli.scoring.functional.intercept import Interception
@@ -196,14 +196,14 @@ class GradientEngine:
         lane: Lane,
         precision: Precision = Precision.FLOAT32,
     ) -> GradientScores:
-        targets = Targets(None if direction is None else direction.unit, sketcher)
+        targets = Targets(None if direction is None else direction.vector, sketcher)
         result = self._run(inputs, targets, lane, precision)
         total = Contribution.zeros(inputs.shape[0], inputs.device, direction is not None)
         for contribution in result.contributions.values():
             total += contribution
         inner = None
         if direction is not None and total.inner is not None:
-            inner = total.inner * result.lengths * direction.length
+            inner = total.inner * result.lengths * direction.scale
         sketch = None
         if sketcher is not None:
             found = inputs.new_zeros(len(inputs), sketcher.spec.dimension, dtype=torch.float64)
@@ -333,14 +333,14 @@ class GradientEngine:
     def _prepared(self, direction: Mapping[str, Tensor]) -> Direction:
         """The direction, checked and scaled; kept while the caller passes the same tensors unchanged."""
         if any(value.is_inference() for value in direction.values()):  # changes in place would go unnoticed
-            return normalised(direction, self._ownership.trainable)
+            return moderated(direction, self._ownership.trainable)
         key = tuple((name, value, value._version) for name, value in direction.items())
         same = len(key) == len(self._direction_key) and all(
             name == old_name and value is old_value and version == old_version
             for (name, value, version), (old_name, old_value, old_version) in zip(key, self._direction_key, strict=True)
         )
         if self._direction is None or not same:
-            self._direction = normalised(direction, self._ownership.trainable)
+            self._direction = moderated(direction, self._ownership.trainable)
             self._direction_key = key
         return self._direction
 

@@ -19,7 +19,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from dalcli.scoring.heap import share_heap
+from dalcli.scoring.direction import laid_out
+from dalcli.training.heap import share_heap
 
 MOST = 8  # lanes: beyond it they wait for each other's Python more than they gain
 PLAIN = bool | int | float | str | None
@@ -83,7 +84,7 @@ class Lanes:
         """A deep copy of all but parameters and buffers, which are those of ``first`` or laid out now."""
         memo: dict[int, object] = {id(value): value for value in self._model.buffers()}
         for name, parameter in self._model.named_parameters():
-            values = _laid_out(parameter) if first is None else first.parameters[name].detach()
+            values = laid_out(parameter.detach()) if first is None else first.parameters[name].detach()
             memo[id(parameter)] = nn.Parameter(values, requires_grad=parameter.requires_grad)
         return Lane.of(copy.deepcopy(self._model, memo).eval(), self._head)
 
@@ -103,12 +104,6 @@ def _state(model: nn.Module) -> list[object]:
         ]
         state.append((id(module), plain, loose, list(module._forward_hooks), list(module._forward_pre_hooks)))
     return state
-
-
-def _laid_out(parameter: nn.Parameter) -> Tensor:
-    """Kernels channels-last, so that no pass has to lay them out again; all else as it is."""
-    values = parameter.detach()
-    return values.contiguous(memory_format=torch.channels_last) if values.dim() == 4 else values
 
 
 def lane_count(device: torch.device, samples: int) -> int:

@@ -20,6 +20,7 @@ from dalcli.models.preprocess import PixelStats
 from dalcli.training.batches import TrainingData, training_batches
 from dalcli.training.device import reproducible
 from dalcli.training.epoch import measure, train_epoch
+from dalcli.training.heap import keep_freed_memory
 from dalcli.training.optimizers import learning_rate, make_optimizer, set_learning_rate
 from dalcli.training.precision import Precision, choose_precision
 from dalcli.training.ranks import SOLO, Ranks
@@ -91,6 +92,8 @@ def fit(
     """
     if len(data.labels) == 0:
         raise NotReadyError("there are no labels to train on", "Run `dalcli ingest-labels` first.")
+    if device.type == "cpu":
+        keep_freed_memory()
     model.to(device)
     precision = choose_precision(settings.mixed_precision, device, feedback)
     optimizer = make_optimizer(model, settings)
