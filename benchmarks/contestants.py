@@ -22,7 +22,7 @@ from torchvision.models import convnext, swin_transformer, vision_transformer
 from dalcli.models import zoo
 from dalcli.models.head import find_head
 from dalcli.models.spec import ModelSpec, resolve_stem
-from dalcli.scoring.direction import random_direction
+from dalcli.scoring.direction import RandomDirection
 from dalcli.scoring.engine import GradientEngine
 from dalcli.scoring.projection import SketchSpec
 
@@ -94,8 +94,7 @@ class Round:
     @cached_property
     def direction(self) -> dict[str, Tensor]:
         """V: an input, as the images are."""
-        found = random_direction(dict(self.model.named_parameters()))
-        return {name: value.to(self.setting.device) for name, value in found.items()}
+        return dict(RandomDirection(dict(self.model.named_parameters())))
 
     @cached_property
     def trained(self) -> nn.Module:

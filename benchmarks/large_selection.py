@@ -29,7 +29,7 @@ from dalcli.strategies.samples import SampleSet
 
 SHARD_ROWS = 2048
 COMPARING = (
-    "badge", "coreset", "diverse-dynamical", "cluster-margin", "typiclust", "maxherding", "bait",
+    "badge", "coreset", "diverse-margin", "diverse-dynamical", "cluster-margin", "typiclust", "maxherding", "bait",
     "gradient-kmeans", "lcmd", "joint-dynamical", "balanced-margin",
 )  # fmt: skip
 

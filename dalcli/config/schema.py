@@ -254,7 +254,7 @@ class ComposeConfig(Section):
 class QueryConfig(Section):
     """What is asked next."""
 
-    strategy: str = Field("dynamical", description="how samples are chosen once there is a model")
+    strategy: str = Field("diverse-margin", description="how samples are chosen once there is a model")
     cold_start: str = Field(
         "random",
         description="how samples are chosen while there is no model: random, or by what images look like: typiclust, "

@@ -22,8 +22,7 @@ training:
   max_epochs: 200
 
 query:
-  strategy: dynamical   # dynamical, margin, badge, random, ...: see docs/strategies.md
-  gamma: 2.0            # weight of the interaction with the labeled set (dynamical)
+  strategy: diverse-margin  # dynamical, margin, badge, random, ...: see docs/strategies.md
 
 evaluation:
   reserve: {reserve:g}          # fixed by `init`

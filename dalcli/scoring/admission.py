@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from dalcli.scoring import selfcheck
-from dalcli.scoring.direction import random_direction
+from dalcli.scoring.direction import RandomDirection
 from dalcli.scoring.fallback import Fallback
 from dalcli.scoring.ownership import FALLBACK, SITE, Ownership
 from dalcli.scoring.rules import Contribution
@@ -63,7 +63,7 @@ class Admission:
     def admit(self, sample: Tensor, run: Run) -> None:
         """Settle everything for inputs like the first samples of a batch, (1 or 2, ...)."""
         key, sites = _key(sample), self._ownership.sites
-        direction = random_direction(self._ownership.trainable)
+        direction = RandomDirection(self._ownership.trainable)
 
         def learnt() -> bool:
             return sites.learn(shape_of(sample), sample[:1], self._ownership.fallback_names())

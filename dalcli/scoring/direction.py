@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+
+from dalcli.config.seeding import derive_seed
 
 MODERATE = 2.0**20
 """V is used as it is if its length lies between this and its inverse."""
@@ -59,15 +61,24 @@ def laid_out(values: Tensor) -> Tensor:
     return values.contiguous(memory_format=torch.channels_last) if values.dim() == 4 else values
 
 
-def random_direction(trainable: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
-    """A fixed Gaussian V of length near 1, the same on every device, laid out."""
-    generator = torch.Generator().manual_seed(0)
-    scale = max(1, sum(parameter.numel() for parameter in trainable.values())) ** -0.5
-    return {
-        name: laid_out(
-            torch.randn(parameter.shape, generator=generator, dtype=torch.float32)
-            .mul_(scale)
-            .to(parameter.device, parameter.dtype)
-        )
-        for name, parameter in trainable.items()
-    }
+class RandomDirection(Mapping[str, Tensor]):
+    """A fixed Gaussian V of length near 1, the same on every device, laid out; each tensor is made anew when asked for.
+
+    All of them at once would be as large as the model.
+    """
+
+    def __init__(self, trainable: Mapping[str, nn.Parameter]) -> None:
+        self._trainable = trainable
+        self._scale = max(1, sum(parameter.numel() for parameter in trainable.values())) ** -0.5
+
+    def __getitem__(self, name: str) -> Tensor:
+        parameter = self._trainable[name]
+        generator = torch.Generator().manual_seed(derive_seed(0, "random direction", name))
+        values = torch.randn(parameter.shape, generator=generator, dtype=torch.float32).mul_(self._scale)
+        return laid_out(values.to(parameter.device, parameter.dtype))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._trainable)
+
+    def __len__(self) -> int:
+        return len(self._trainable)

@@ -42,24 +42,35 @@ def compare(
     wrong: set[str] = set()
     mixed = False
     for index in range(inputs.shape[0]):
-        alone, gradients = sample_gradients(
-            model, trainable, inputs[index : index + 1], seeds[index : index + 1].to(logits.dtype)
-        )
+        seed = seeds[index : index + 1].to(logits.dtype)
+        alone, gradients = sample_gradients(model, trainable, inputs[index : index + 1], seed)
         mixed |= not _alike(alone, logits[index])
-        total = sum(_dot(gradient, gradient) for gradient in gradients.values())
-        for owner, names in owned.items():
-            sq_norm, inner = _sums(gradients, names, direction)
-            of_owner = found.get(owner)
-            sq_found, inner_found = (
-                (0.0, 0.0) if of_owner is None else (float(of_owner.sq_norm[index]), _inner(of_owner, index))
-            )
-            length = sum(_dot(direction[name], direction[name]) for name in names) ** 0.5
-            norm_allowed = RELATIVE * sq_norm + FLOOR * total
-            inner_allowed = (RELATIVE * sq_norm**0.5 + FLOOR * total**0.5) * length
-            # Written so that NaN is wrong too.
-            if not (abs(sq_found - sq_norm) <= norm_allowed and abs(inner_found - inner) <= inner_allowed):
-                wrong.add(owner)
+        wrong |= _differing(gradients, owned, found, index, direction)
+        del gradients  # as large as the model: never those of two samples
     return Verdict(sorted(wrong), mixed)
+
+
+def _differing(
+    gradients: Mapping[str, Tensor],
+    owned: Mapping[str, Sequence[str]],
+    found: Mapping[str, Contribution],
+    index: int,
+    direction: Mapping[str, Tensor],
+) -> set[str]:
+    """The owners whose sums for one sample are not those of its ``gradients``."""
+    wrong: set[str] = set()
+    total = sum(_dot(gradient, gradient) for gradient in gradients.values())
+    for owner, names in owned.items():
+        sq_norm, inner, sq_length = _sums(gradients, names, direction)
+        of_owner = found.get(owner)
+        sq_found = 0.0 if of_owner is None else float(of_owner.sq_norm[index])
+        inner_found = 0.0 if of_owner is None or of_owner.inner is None else float(of_owner.inner[index])
+        norm_allowed = RELATIVE * sq_norm + FLOOR * total
+        inner_allowed = (RELATIVE * sq_norm**0.5 + FLOOR * total**0.5) * sq_length**0.5
+        # Written so that NaN is wrong too.
+        if not (abs(sq_found - sq_norm) <= norm_allowed and abs(inner_found - inner) <= inner_allowed):
+            wrong.add(owner)
+    return wrong
 
 
 def _alike(alone: Tensor, together: Tensor) -> bool:
@@ -68,20 +79,18 @@ def _alike(alone: Tensor, together: Tensor) -> bool:
     return torch.allclose(alone, together, rtol=RELATIVE, atol=RELATIVE * scale, equal_nan=True)
 
 
-def _inner(contribution: Contribution, index: int) -> float:
-    return 0.0 if contribution.inner is None else float(contribution.inner[index])
-
-
 def _sums(
     gradients: Mapping[str, Tensor], names: Sequence[str], direction: Mapping[str, Tensor]
-) -> tuple[float, float]:
-    sq_norm = inner = 0.0
+) -> tuple[float, float, float]:
+    """‖g‖², ⟨g, V⟩ and ‖V‖² over the parameters ``names``."""
+    sq_norm = inner = sq_length = 0.0
     for name in names:
-        gradient = gradients.get(name)
-        if gradient is not None:
+        wanted = direction[name]
+        sq_length += _dot(wanted, wanted)
+        if (gradient := gradients.get(name)) is not None:
             sq_norm += _dot(gradient, gradient)
-            inner += _dot(gradient, direction[name])
-    return sq_norm, inner
+            inner += _dot(gradient, wanted)
+    return sq_norm, inner, sq_length
 
 
 def _dot(left: Tensor, right: Tensor) -> float:

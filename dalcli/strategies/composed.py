@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from dalcli.config.schema import QueryConfig
+from dalcli.config.schema import ComposeConfig, QueryConfig
 from dalcli.strategies.balanced import Balanced
 from dalcli.strategies.base import Score, Strategy
 from dalcli.strategies.cluster_margin import ClusterTurns
@@ -42,10 +42,15 @@ def composed(query: QueryConfig) -> Strategy:
     return Diverse(
         SPACES[wish.space](),
         _picker(query),
-        score=score if wish.weight > 0 else None,
+        score=score if wish.weight > 0 or _ranked(wish) else None,
         shortlist=None if wish.candidates is None else Shortlist(chooser, wish.candidates),
         apart_from="known" if wish.apart_from_labeled else "in flight",
     )
+
+
+def _ranked(wish: ComposeConfig) -> bool:
+    """Whether candidates are few because of a score: users see it, and it fills up what a picker leaves over."""
+    return wish.candidates is not None and wish.score != "uniform"
 
 
 def _score(query: QueryConfig) -> Score:

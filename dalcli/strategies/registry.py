@@ -24,6 +24,7 @@ from dalcli.strategies.composed import composed
 from dalcli.strategies.confidence import LeastConfidence
 from dalcli.strategies.coreset import coreset
 from dalcli.strategies.diverse_dynamical import diverse_dynamical
+from dalcli.strategies.diverse_margin import diverse_margin
 from dalcli.strategies.dynamical import Dynamical
 from dalcli.strategies.entropy import Entropy
 from dalcli.strategies.gradient_space import gradient_kmeans, lcmd
@@ -46,6 +47,7 @@ STRATEGIES: Mapping[str, Callable[[QueryConfig], Strategy]] = {
     "power-margin": lambda query: TopValues(Power(Margin())),
     "balanced-dynamical": lambda query: Balanced(Dynamical(query.gamma)),
     "balanced-margin": lambda query: Balanced(Margin()),
+    "diverse-margin": lambda query: diverse_margin(),
     "diverse-dynamical": lambda query: diverse_dynamical(query.gamma),
     "joint-dynamical": lambda query: joint_dynamical(query.gamma),
     "badge": lambda query: badge(),

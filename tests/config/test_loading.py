@@ -114,7 +114,7 @@ def test_the_configuration_that_init_writes_says_what_it_chose() -> None:
     assert "`init` chose resnet18" in text
     changed = config.model_dump(exclude_unset=True)
     assert {key for section in changed.values() if isinstance(section, dict) for key in section} == {
-        "image_size", "resize", "name", "accuracy_threshold", "max_epochs", "strategy", "gamma", "reserve",
+        "image_size", "resize", "name", "accuracy_threshold", "max_epochs", "strategy", "reserve",
     }  # fmt: skip
     defaults = Config().model_dump()
     assert all(

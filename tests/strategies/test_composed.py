@@ -30,6 +30,15 @@ def test_the_default_composition_is_dynamical() -> None:
     assert compose(gamma=0.5) == TopValues(Dynamical(0.5))
 
 
+DIVERSE_MARGIN = {
+    "score": "margin",
+    "selection": "lcmd",
+    "space": "last-layer",
+    "candidates": 5,
+    "apart_from_labeled": True,
+}
+
+
 @pytest.mark.parametrize(
     ("name", "parts"),
     [
@@ -41,6 +50,7 @@ def test_the_default_composition_is_dynamical() -> None:
         ("balanced-dynamical", {"class_balance": True}),
         ("balanced-margin", {"score": "margin", "class_balance": True}),
         ("diverse-dynamical", {"selection": "kmeans++", "space": "last-layer", "weight": 1, "relative": True}),
+        ("diverse-margin", DIVERSE_MARGIN),
         ("badge", {"selection": "kmeans++", "space": "last-layer", "candidates": None}),
         ("coreset", {"selection": "k-center", "candidates": None, "apart_from_labeled": True}),
         ("gradient-kmeans", {"selection": "kmeans++", "space": "sketch", "candidates": None}),

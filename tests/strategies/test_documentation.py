@@ -31,7 +31,7 @@ def test_the_example_is_a_configuration() -> None:
 
 def test_the_compositions_listed_are_the_named_strategies() -> None:
     rows = re.findall(r"^\| `([a-z-]+)` \| (`[a-z_]+: .*`) \|$", PAGE, re.MULTILINE)
-    assert len(rows) == 9
+    assert len(rows) == 10
     for name, settings in rows:
         parts = yaml.safe_load("{" + settings.replace("`", "") + "}")
         own = composed(QueryConfig(compose=ComposeConfig.model_validate(parts)))

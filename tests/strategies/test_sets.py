@@ -18,6 +18,7 @@ from dalcli.strategies.base import Request
 from dalcli.strategies.coreset import coreset
 from dalcli.strategies.diverse import Diverse, Shortlist
 from dalcli.strategies.diverse_dynamical import diverse_dynamical
+from dalcli.strategies.diverse_margin import diverse_margin
 from dalcli.strategies.dynamical import Dynamical
 from dalcli.strategies.gather import chunks, gather, keyed_order, row_bytes
 from dalcli.strategies.kcenter import KCenterGreedy
@@ -91,6 +92,40 @@ def test_bait_takes_the_greedy_steps_of_its_trace(labeled: int) -> None:
         so_far = known + chosen[:step]
         best = min(trace([*so_far, row]) for row in range(labeled, 80) if row not in so_far)
         assert trace(known + chosen[: step + 1]) == pytest.approx(best, rel=1e-6)
+
+
+@pytest.mark.parametrize(("labeled", "in_flight"), [(0, 0), (12, 0), (10, 7)])
+def test_diverse_margin_takes_the_farthest_of_the_largest_cluster_among_close_calls(
+    labeled: int, in_flight: int
+) -> None:
+    table = model_table(150, seed=3, cuts=[40, 41, 99])
+    asked = request(table, 8, *_named(split(table, labeled, in_flight)))
+    ordered = np.sort(table.columns["probabilities"].astype(np.float64), axis=1)
+    margins = ordered[:, -1] - ordered[:, -2]
+    first = labeled + in_flight
+    close = first + np.argsort(margins[first:])[:40]
+    x = gradients(table.columns["probabilities"], table.columns["features"])
+    centres, expected = list(range(first)), []
+    while len(expected) < 8:
+        if not centres:
+            row = int(close[(x[close] ** 2).sum(axis=1).argmax()])
+        else:
+            gaps = cdist(x[close], x[centres], "sqeuclidean")
+            owner, gap = gaps.argmin(axis=1), gaps.min(axis=1)
+            largest = np.argmax(np.bincount(owner, weights=gap))
+            row = int(close[np.where(owner == largest, gap, -1).argmax()])
+        expected.append(row)
+        centres.append(row)
+    selection = diverse_margin().select(asked)
+    assert rows_of(table, selection.digests) == expected
+    np.testing.assert_allclose(selection.values, 1 - margins[expected], atol=1e-6)
+
+
+def test_diverse_margin_fills_up_with_the_closest_calls_where_all_gradients_are_equal() -> None:
+    table = model_table(60)
+    table.columns["features"][:] = 0
+    table.columns["probabilities"][:] = [0.6, *[0.4 / 4] * 4][: table.columns["probabilities"].shape[1]]
+    assert len(set(ids(diverse_margin().select(request(table, 20)).digests))) == 20
 
 
 def test_diverse_dynamical_draws_first_by_delta_from_the_best_tenths() -> None:
