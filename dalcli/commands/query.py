@@ -98,6 +98,8 @@ def run(session: Session, options: Options) -> QueryResult:
         choice = choose(session, wish, situation)
         if _issue(session, options, wish, choice):
             _tell(session, wish, situation, choice)
+            if (word := _without_effect(options, wish)) is not None:
+                session.feedback.warn(word)
             return QueryResult(choice.batch_id, choice.csv)
     raise DalcliError("other processes keep changing the workspace while this query is choosing", "try again")
 
@@ -112,6 +114,16 @@ def _wish(config: QueryConfig, options: Options) -> Wish:
 
 
 # What is stored already -----------------------------------------------------------------------------------------------
+
+
+def _without_effect(options: Options, wish: Wish) -> str | None:
+    """A word to whoever typed a ``--gamma`` that the strategy does not look at."""
+    if options.gamma is None or wish.purpose == "evaluation":
+        return None
+    name, other = wish.query.strategy, wish.query.model_copy(update={"gamma": 0.0 if wish.query.gamma else 1.0})
+    if registry.create(name, wish.query) != registry.create(name, other):
+        return None
+    return f"--gamma has no effect on {name}: it is a weight in the score of `dynamical` and its kin"
 
 
 def _stored(connection: Connection, options: Options, wish: Wish) -> Batch | None:

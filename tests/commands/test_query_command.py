@@ -66,7 +66,7 @@ def test_the_configured_budget_may_change_while_a_batch_is_open(root: Path) -> N
 
 def test_the_same_in_effect_is_the_same(root: Path) -> None:
     first = ok(root, "query", "--budget", "2")
-    assert ok(root, "query", "--budget", "2", "--strategy", "dynamical", "--gamma", "2").out == first.out
+    assert ok(root, "query", "--budget", "2", "--strategy", "diverse-margin", "--gamma", "2").out == first.out
 
 
 @pytest.mark.parametrize(
@@ -231,6 +231,7 @@ def test_the_seed_decides_which_samples_a_cold_start_takes(tmp_path: Path) -> No
 
 
 def test_stored_scores_decide_and_are_printed(root: Path) -> None:
+    (root / "dalcli.yaml").write_text("query:\n  strategy: dynamical\n")
     labeled = ok(root, "query", "--budget", "2").rows
     ok(root, "ingest-labels", write_labels(root / "l.csv", labeled, all_of_them="cat"))
     add_model(root)
@@ -254,7 +255,7 @@ def test_stored_scores_decide_and_are_printed(root: Path) -> None:
 def test_a_value_that_is_not_a_number_is_an_empty_cell(root: Path) -> None:
     add_model(root)
     add_scores(root, [float("nan")] * 11 + [1.0])
-    asked = ok(root, "query", "--budget", "2")
+    asked = ok(root, "query", "--budget", "2", "--strategy", "dynamical")
     assert [row["score"] for row in asked.rows] == ["2.0", ""]
     assert "11 samples have no finite score" in asked.err
 
@@ -330,3 +331,15 @@ def test_a_deleted_sample_is_noticed_when_the_batch_is_issued(root: Path, monkey
     monkeypatch.setattr(query, "choose", slow)
     rows = ok(root, "query", "--budget", "12").rows
     assert {row["sample_id"] for row in rows} == set(ids(root / "photos").values())
+
+
+@pytest.mark.parametrize(
+    ("strategy", "told"),
+    [("diverse-margin", True), ("margin", True), ("dynamical", False), ("diverse-dynamical", False)],
+)
+def test_a_gamma_without_effect_is_told(root: Path, strategy: str, told: bool) -> None:
+    add_model(root)
+    add_scores(root)
+    told_now = ok(root, "query", "--budget", "2", "--strategy", strategy, "--gamma", "0.5").err
+    assert (f"--gamma has no effect on {strategy}" in told_now) == told
+    assert "no effect" not in ok(root, "query", "--budget", "3", "--new", "--strategy", strategy).err

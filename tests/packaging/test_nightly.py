@@ -55,7 +55,7 @@ def test_nights_hand_out_batches_and_a_second_run_does_nothing(workspace: Path) 
     assert (second.returncode, second.stderr) == (0, "")
     assert "dalcli train: exit 0" in second.stdout
     next_asked = batch.read_bytes()
-    assert b",dynamical," in next_asked
+    assert b",diverse-margin," in next_asked
     assert not sample_ids(asked) & sample_ids(next_asked)
     assert [path.name.endswith("-monday.csv") for path in (workspace / "inbox" / "done").iterdir()] == [True]
     assert not list((workspace / "inbox").glob("*.csv"))
