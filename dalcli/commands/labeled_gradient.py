@@ -16,8 +16,8 @@ from dalcli.commands.scorer import Batches, Scorer
 from dalcli.commands.session import Session
 from dalcli.data.pixels import IntArray
 from dalcli.errors import NotReadyError
+from dalcli.models.kernels import laid_out
 from dalcli.models.tensorfile import DamagedFileError, read_tensors, write_tensors
-from dalcli.scoring.direction import laid_out
 from dalcli.state import catalog, versions
 from dalcli.state.versions import ModelVersion
 from dalcli.training.prefetch import prefetch
@@ -37,8 +37,8 @@ class LabeledGradient:
 
     @classmethod
     def of(cls, tensors: Mapping[str, Tensor], samples: int) -> LabeledGradient:
-        """Laid out as scoring wants it: it is as large as the model, once should do."""
-        return cls({name: laid_out(value) for name, value in tensors.items()}, samples)
+        """Laid out as scoring wants it: it is as large as the model, once should do. In one order, wherever from."""
+        return cls({name: laid_out(tensors[name]) for name in sorted(tensors)}, samples)
 
     @property
     def norm(self) -> float:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from dalcli.config.seeding import derive_seed
+from dalcli.models.kernels import laid_out
 
 MODERATE = 2.0**20
 """V is used as it is if its length lies between this and its inverse."""
@@ -17,7 +18,7 @@ MODERATE = 2.0**20
 
 @dataclass(frozen=True, slots=True)
 class Direction:
-    """V = ``scale`` · ``vector`` by parameter name, in each parameter's type, laid out as :func:`laid_out` does."""
+    """V = ``scale`` · ``vector`` by parameter name, in each parameter's type, kernels channels-last."""
 
     vector: dict[str, Tensor]
     scale: float
@@ -54,11 +55,6 @@ def _fitted(values: Tensor, parameter: nn.Parameter, scale: float) -> Tensor:
     if scale != 1.0:
         values = values.double() / scale
     return laid_out(values.to(parameter.device, parameter.dtype))
-
-
-def laid_out(values: Tensor) -> Tensor:
-    """Kernels channels-last, as the images that they are applied to; all else as it is."""
-    return values.contiguous(memory_format=torch.channels_last) if values.dim() == 4 else values
 
 
 class RandomDirection(Mapping[str, Tensor]):

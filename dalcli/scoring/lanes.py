@@ -19,7 +19,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from dalcli.scoring.direction import laid_out
+from dalcli.models.kernels import laid_out, plain_kernels
 from dalcli.training.heap import share_heap
 
 MOST = 8  # lanes: beyond it they wait for each other's Python more than they gain
@@ -81,10 +81,12 @@ class Lanes:
         self._copies, self._state, self._tensors = [], [], []
 
     def _copied(self, first: Lane | None) -> Lane:
-        """A deep copy of all but parameters and buffers, which are those of ``first`` or laid out now."""
+        """A deep copy of all but parameters and buffers, which are those of ``first`` or, kernels laid out, its own."""
         memo: dict[int, object] = {id(value): value for value in self._model.buffers()}
+        kernels = {id(kernel) for kernel in plain_kernels(self._model)}
         for name, parameter in self._model.named_parameters():
-            values = laid_out(parameter.detach()) if first is None else first.parameters[name].detach()
+            values = (parameter if first is None else first.parameters[name]).detach()
+            values = laid_out(values) if id(parameter) in kernels else values
             memo[id(parameter)] = nn.Parameter(values, requires_grad=parameter.requires_grad)
         return Lane.of(copy.deepcopy(self._model, memo).eval(), self._head)
 

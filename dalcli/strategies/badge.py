@@ -1,7 +1,7 @@
 """BADGE: uncertain and different at once (Ash, Zhang, Krishnamurthy, Langford & Agarwal, ICLR 2020).
 
 k-means++ on the last layer's pseudo-label gradients: long ones (uncertain samples) are likely, and near ones unlikely
-together. The gradients have K·d entries and are held as factors, K + d..
+together. The gradients have K·d entries and are held as factors, K + d.
 Samples in flight count as chosen already.
 """
 

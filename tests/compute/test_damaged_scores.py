@@ -28,6 +28,7 @@ def content_of(path: Path, column: str) -> int:
 
 
 def test_query_refuses_damaged_numbers_and_score_mends_them(scored: SmallPool) -> None:
+    scored.configure(query={"strategy": "dynamical"})
     expected = scored.ok("query", "--budget", "4", "--new", "--key", "before").out
     path = scored.root / ".dalcli" / "scores" / "m-0001" / "shard-00001.safetensors"
     scored.ok("batch", "release", "b-0001")

@@ -147,7 +147,7 @@ def value(columns: dict[str, Any], gamma: float) -> float:
 def test_query_ranks_by_delta_from_the_shards(scored: SmallPool, gamma: float | None) -> None:
     options = [] if gamma is None else ["--gamma", str(gamma)]
     eligible = [row["sample_id"] for row in scored.pool("unlabeled")]
-    batch = query(scored, *options)
+    batch = query(scored, "--strategy", "dynamical", *options)
     scores = scored.scores()
     used = 2.0 if gamma is None else gamma
     best = sorted(eligible, key=lambda sample: -value(scores[sample], used))[:5]

@@ -20,7 +20,7 @@ COUNT = 200
 SETTINGS: dict[str, dict[str, Any]] = {
     "evaluation": {"reserve": 0},
     "scoring": {"batch_size": 16, "shard_size": 64, "prescreen": 0.2},
-    "query": {"budget": 10},
+    "query": {"budget": 10, "strategy": "dynamical"},
 }
 
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from dalcli.scoring.direction import Direction, laid_out, moderated
+from dalcli.models.kernels import laid_out
+from dalcli.scoring.direction import Direction, moderated
 
 
 def convolution() -> dict[str, nn.Parameter]:
@@ -63,3 +64,12 @@ def test_a_direction_made_for_inference_can_be_used() -> None:
     with torch.inference_mode():
         given = direction(1.0)
     assert not any(value.is_inference() for value in moderated(given, convolution()).vector.values())
+
+
+def test_a_direction_that_begins_anywhere_gives_the_same_bits() -> None:
+    aligned = direction(1.0)
+    shifted = {}
+    for name, value in aligned.items():
+        shifted[name] = torch.empty(value.numel() + 1)[1:].reshape(value.shape).copy_(value)
+    found = moderated(shifted, convolution()).vector
+    assert all(value.data_ptr() % 64 == 0 and torch.equal(value, aligned[name]) for name, value in found.items())
