@@ -26,7 +26,7 @@ def draw_curves(reports: Sequence[SettingReport], title: str, level: float) -> s
     styles = {name: _style(index) for index, name in enumerate(names)}
     columns = min(PER_ROW, len(reports))
     rows = math.ceil(len(reports) / PER_ROW)
-    legend = LINE * max(len(report.strategies) for report in reports) + 12
+    legend = LINE * (max(len(report.strategies) for report in reports) + 2) + 12
     width, height = columns * WIDTH, rows * (HEIGHT + legend) + 30
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
@@ -57,8 +57,10 @@ def _panel(report: SettingReport, styles: dict[str, str], level: float) -> Itera
     yield from axes.draw()
     for strategy in shown:
         yield from _curve(strategy, report.labels, axes, styles[strategy.strategy])
+    caption = f"area under the curve, with its {100 * level:.3g}% interval over seeds:"
+    yield _text(LEFT, HEIGHT + LINE / 2, caption, anchor="start")
     for row, strategy in enumerate(sorted(shown, key=_area, reverse=True)):
-        yield from _legend(strategy, HEIGHT + LINE * row, styles[strategy.strategy], level)
+        yield from _legend(strategy, HEIGHT + LINE * (row + 1.5), styles[strategy.strategy])
 
 
 def _heading(report: SettingReport) -> str:
@@ -128,12 +130,12 @@ def _curve(strategy: StrategyReport, labels: Sequence[int], axes: _Axes, style: 
         yield f'<circle cx="{axes.x(known[0][0]):.1f}" cy="{axes.y(known[0][1].mean):.1f}" r="3" {fill}/>'
 
 
-def _legend(strategy: StrategyReport, y: float, style: str, level: float) -> Iterator[str]:
+def _legend(strategy: StrategyReport, y: float, style: str) -> Iterator[str]:
     text = strategy.strategy
     if strategy.area is not None:
-        text += f": area {100 * strategy.area.mean:.2f}%"
+        text += f": {100 * strategy.area.mean:.1f}%"
         if strategy.area.low is not None and strategy.area.high is not None:
-            text += f" ({100 * level:.3g}% interval {100 * strategy.area.low:.2f} to {100 * strategy.area.high:.2f})"
+            text += f" [{100 * strategy.area.low:.1f}, {100 * strategy.area.high:.1f}]"
         text += f", {strategy.area.seeds} seed" + ("s" if strategy.area.seeds > 1 else "")
     yield f'<line x1="{LEFT}" x2="{LEFT + 34}" y1="{y}" y2="{y}" stroke-width="2.2" {style}/>'
     yield _text(LEFT + 42, y + 4, text, anchor="start")
