@@ -27,6 +27,7 @@ from dalcli.commands.session import Surroundings
 from dalcli.config.schema import ImageSize
 from dalcli.data.pixels import Failure, UnreadableImagesError
 from dalcli.feedback import SilentFeedback, SilentTask, Task
+from dalcli.models.kernels import laid_out
 from dalcli.state.versions import ModelVersion
 from dalcli.training.ranks import Json, Ranks
 
@@ -131,7 +132,7 @@ class Member:
         self._extras = settled(self._folder, settings, wait=0.0 if self._ranks.main else VISIBLE_SECONDS)
         if not self._ranks.main:
             self.direction = {
-                name: torch.empty(shape, dtype=getattr(torch, dtype), device=self.device)
+                name: laid_out(torch.empty(shape, dtype=getattr(torch, dtype), device=self.device))
                 for name, dtype, shape in order["tensors"]
             }
         return {}

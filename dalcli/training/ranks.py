@@ -121,13 +121,17 @@ class Ranks:
                 _finish([distributed.all_reduce(tensor, async_op=True) for tensor in tensors])
 
     def share(self, tensors: Sequence[Tensor]) -> None:
-        """Replace every tensor by rank 0's, in place; shapes, dtypes and devices agree."""
+        """Replace every tensor by rank 0's, in place; shapes, dtypes and devices agree, strides need not."""
         if self.size == 1:
             return
         from torch import distributed
 
+        dense = [tensor.contiguous() for tensor in tensors]  # what is sent are bytes in the order of memory
         with self._peers():
-            _finish([distributed.broadcast(tensor, 0, async_op=True) for tensor in tensors])
+            _finish([distributed.broadcast(tensor, 0, async_op=True) for tensor in dense])
+        for tensor, received in zip(tensors, dense, strict=True):
+            if received is not tensor and not self.main:
+                tensor.copy_(received)
 
     def part(self, count: int) -> range:
         """This rank's even share of ``count`` things, consecutive."""

@@ -59,6 +59,8 @@ def exchange(ranks: Ranks) -> dict[str, Any]:
     total = [torch.full((3,), 0.1 * (ranks.rank + 1), dtype=torch.float64), torch.tensor(ranks.rank)]
     ranks.sum(total)
     shared = [torch.full((2, 2), float(ranks.rank) + 7), torch.tensor([ranks.rank])]
+    kernel = torch.arange(24.0).view(1, 3, 2, 4) + ranks.rank
+    shared.append(kernel.contiguous(memory_format=torch.channels_last) if ranks.main else kernel)
     ranks.share(shared)
     ranks.sum([])
     return {
@@ -81,7 +83,7 @@ def test_what_is_said_arrives_everywhere(group: Agent, size: int) -> None:
     assert found[0]["together"] == [10 * rank for rank in range(size)]
     expected = sum(0.1 * (rank + 1) for rank in range(size))
     assert found[0]["total"] == [pytest.approx([expected] * 3, rel=1e-15), size * (size - 1) // 2]
-    assert found[0]["shared"] == [[[7.0, 7.0], [7.0, 7.0]], [0]]
+    assert found[0]["shared"] == [[[7.0, 7.0], [7.0, 7.0]], [0], torch.arange(24.0).view(1, 3, 2, 4).tolist()]
 
 
 def fail(ranks: Ranks, where: list[int], error: Exception) -> list[int]:
