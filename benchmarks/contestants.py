@@ -21,6 +21,7 @@ from torchvision.models import convnext, swin_transformer, vision_transformer
 
 from dalcli.models import zoo
 from dalcli.models.head import find_head
+from dalcli.models.kernels import lay_out
 from dalcli.models.spec import ModelSpec, resolve_stem
 from dalcli.scoring.direction import RandomDirection
 from dalcli.scoring.engine import GradientEngine
@@ -104,7 +105,9 @@ class Round:
     @cached_property
     def loaded(self) -> nn.Module:
         """The model as ``dalcli`` loads it for scoring: kernels channels-last."""
-        return copy.deepcopy(self.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+        model = copy.deepcopy(self.model)
+        lay_out(model)
+        return model
 
     def engine(self) -> GradientEngine:
         head = find_head(self.loaded, self.setting.classes)

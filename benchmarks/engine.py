@@ -6,6 +6,7 @@
     python benchmarks/engine.py --sketch 512            a column for scoring with sketches of 512 numbers
     python benchmarks/engine.py --peers vmap naive      only some of: vmap naive opacus backpack (see peers.py)
     python benchmarks/engine.py --no-time               peak memory alone
+    python benchmarks/engine.py --keep-freed            times with the allocator as `dalcli train` sets it
 
 Contestants take turns, so that a busy machine slows all of them alike; medians are compared. A memory figure is the
 growth of the peak beyond model, images and V: of the resident set of a fresh process, or of the GPU allocator;
@@ -32,6 +33,7 @@ from dalcli.scoring.rules import LayerCall, cost
 from dalcli.scoring.rules.base import Contribution, Rule, Wanted
 from dalcli.scoring.rules.conv import ConvRule, as_plane
 from dalcli.scoring.rules.conv_routes import ROUTES
+from dalcli.training.heap import keep_freed_memory
 
 MODELS = f"cnn, vgg11, resnet18, any torchvision model, {', '.join(SMALL)}"
 
@@ -199,7 +201,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     found.add_argument("--no-time", action="store_true")
     found.add_argument("--layers", metavar="MODEL")
     found.add_argument("--routes", nargs="+", metavar="MODEL", help=MODELS)
+    found.add_argument("--keep-freed", action="store_true", help="freed memory stays, as in `dalcli train`")
     options = found.parse_args(arguments)
+    if options.keep_freed:
+        keep_freed_memory()
     options.peers = list(dict.fromkeys([*options.peers, *options.memory]))
     print(machine(options))
     if options.layers:

@@ -4,7 +4,7 @@
 
 RESULTS are folders of ``dalcli simulate`` (or their ``results.csv``) with the same strategies and seeds. A setting is a
 simulation × variant × first choice × batch size. Differences are within seeds, averaged over settings; intervals are
-95% bootstrap percentiles over seeds. ``regret``: how far a strategy is below the best one, in its worst setting.
+those of ``simulate``, at 95%. ``regret``: how far a strategy is below the best one, in its worst setting.
 """
 
 from __future__ import annotations
@@ -19,6 +19,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from dalcli.simulation.statistics.comparison import estimate
+from dalcli.simulation.statistics.curves import area
+
+LEVEL = 0.95
 Areas = NDArray[np.float64]
 Setting = tuple[str, ...]
 
@@ -65,22 +69,20 @@ def pooled(results: list[Path]) -> tuple[list[str], list[Setting], Areas]:
     seeds = sorted(set.intersection(*({key[2] for key in curves if key[:2] == cell} for cell in cells)))
     if not seeds:
         sys.exit("no seed is done for all strategies in all settings")
-    flat = [area(curves[*cell, seed]) for cell in cells for seed in seeds]
+    flat = [_area(curves[*cell, seed]) for cell in cells for seed in seeds]
     return strategies, settings, np.array(flat).reshape(len(strategies), len(settings), len(seeds))
 
 
-def area(curve: dict[int, float]) -> float:
-    """Mean accuracy over the range of labels, in per cent, by the trapezoidal rule."""
+def _area(curve: dict[int, float]) -> float:
     labels = sorted(curve)
-    return float(100 * np.trapezoid([curve[count] for count in labels], labels) / (labels[-1] - labels[0]))
+    return 100 * float(area(np.array(labels, float), np.array([curve[count] for count in labels])))
 
 
 def difference(paired: Areas) -> str:
     """Mean and interval of paired (settings, seeds) differences."""
-    by_seed = paired.mean(axis=0)
-    drawn = np.random.default_rng(0).integers(0, len(by_seed), (10_000, len(by_seed)))
-    low, high = np.quantile(by_seed[drawn].mean(axis=1), [0.025, 0.975])
-    return f"{by_seed.mean():+.2f} [{low:+.2f}, {high:+.2f}]"
+    found = estimate(paired.mean(axis=0), LEVEL)
+    assert found is not None
+    return f"{found.mean:+.2f}" + ("" if found.low is None else f" [{found.low:+.2f}, {found.high:+.2f}]")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from dalcli.commands.version_files import META_NAME, WEIGHTS_NAME
 from dalcli.models import zoo
 from dalcli.models.checkpoint import load_model
 from dalcli.models.head import find_head
-from dalcli.models.kernels import laid_out, plain_kernels
+from dalcli.models.kernels import lay_out
 from dalcli.models.meta import ModelMeta, read_meta
 from dalcli.state.versions import ModelVersion
 
@@ -42,6 +42,5 @@ def load_version(session: Surroundings, version: ModelVersion, device: torch.dev
     model = zoo.build(meta.spec, meta.seed, session.workspace.root)
     load_model(folder / WEIGHTS_NAME, model)
     model.to(device)
-    for kernel in plain_kernels(model):  # as scoring wants them: laid out later they would be there twice
-        kernel.data = laid_out(kernel.data)
+    lay_out(model)  # as scoring wants it: later, kernels would be there twice
     return LoadedModel(model.eval(), meta, device)

@@ -19,6 +19,12 @@ def plain_kernels(model: nn.Module) -> list[nn.Parameter]:
     return [weight for weight in plain if isinstance(weight, nn.Parameter)]
 
 
+def lay_out(model: nn.Module) -> None:
+    """Lay out the plain kernels of ``model`` in place; values and parameters stay the same."""
+    for kernel in plain_kernels(model):
+        kernel.data = laid_out(kernel.data)
+
+
 def laid_out(values: Tensor) -> Tensor:
     """``values`` channels-last if they have four dimensions, else as they are; a copy only where that is needed.
 

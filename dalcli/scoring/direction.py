@@ -24,6 +24,30 @@ class Direction:
     scale: float
 
 
+class Directions:
+    """The direction that was used last, prepared; again only where its caller's tensors have changed."""
+
+    def __init__(self, trainable: Mapping[str, nn.Parameter]) -> None:
+        self._trainable = trainable
+        self._seen: list[tuple[str, Tensor, int]] = []
+        self._prepared: Direction | None = None
+
+    def of(self, direction: Mapping[str, Tensor]) -> Direction:
+        """:func:`moderated`, kept while the same tensors come unchanged."""
+        if any(value.is_inference() for value in direction.values()):  # changes in place would go unnoticed
+            return moderated(direction, self._trainable)
+        if self._prepared is None or not self._same(direction):
+            self._prepared = moderated(direction, self._trainable)
+            self._seen = [(name, value, value._version) for name, value in direction.items()]
+        return self._prepared
+
+    def _same(self, direction: Mapping[str, Tensor]) -> bool:
+        return len(direction) == len(self._seen) and all(
+            name == old_name and value is old_value and value._version == version
+            for (name, value), (old_name, old_value, version) in zip(direction.items(), self._seen, strict=True)
+        )
+
+
 def moderated(direction: Mapping[str, Tensor], trainable: Mapping[str, nn.Parameter]) -> Direction:
     """V for the trainable parameters; ValueError where one is missing or has another shape.
 

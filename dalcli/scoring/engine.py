@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from dalcli.scoring import memory, selfcheck
 from dalcli.scoring.admission import Admission, Outcome, shape_of
-from dalcli.scoring.direction import Direction, moderated
+from dalcli.scoring.direction import Direction, Directions
 from dalcli.scoring.fallback import Fallback
 from dalcli.scoring.forward import Prediction, predicted
 from dalcli.scoring.functional.intercept import Interception
@@ -85,8 +85,7 @@ class GradientEngine:
         self._planar = any(isinstance(module, nn.Conv2d) for module in model.modules())
         self._weight_bytes = sum(parameter.nbytes for parameter in model.parameters())
         self._sketcher: Sketcher | None = None
-        self._direction_key: tuple[tuple[str, Tensor, int], ...] = ()
-        self._direction: Direction | None = None
+        self._directions = Directions(self._ownership.trainable)
         self._activation_bytes: dict[tuple[object, ...], int] = {}
         self.notes: list[str] = []
 
@@ -143,7 +142,7 @@ class GradientEngine:
         with evaluating(self._model), tf32(self._precision is Precision.TF32):
             self._check(inputs)
             # Only now: the check needs as much memory for itself.
-            prepared = None if direction is None else self._prepared(direction)
+            prepared = None if direction is None else self._directions.of(direction)
 
             def scored(lane: Lane, piece: slice) -> GradientScores:
                 return self._scores(self._laid_out(inputs[piece]), prepared, sketcher, lane, self._precision)
@@ -329,20 +328,6 @@ class GradientEngine:
         """Images channels-last, which convolutions prefer on every device; ordinary tensors for autograd."""
         plain = inputs.clone() if inputs.is_inference() else inputs.detach()
         return plain.contiguous(memory_format=torch.channels_last) if self._planar and plain.dim() == 4 else plain
-
-    def _prepared(self, direction: Mapping[str, Tensor]) -> Direction:
-        """The direction, checked and scaled; kept while the caller passes the same tensors unchanged."""
-        if any(value.is_inference() for value in direction.values()):  # changes in place would go unnoticed
-            return moderated(direction, self._ownership.trainable)
-        key = tuple((name, value, value._version) for name, value in direction.items())
-        same = len(key) == len(self._direction_key) and all(
-            name == old_name and value is old_value and version == old_version
-            for (name, value, version), (old_name, old_value, old_version) in zip(key, self._direction_key, strict=True)
-        )
-        if self._direction is None or not same:
-            self._direction = moderated(direction, self._ownership.trainable)
-            self._direction_key = key
-        return self._direction
 
 
 def _missing(sited: Interception | None, found: Mapping[str, Contribution]) -> frozenset[str]:

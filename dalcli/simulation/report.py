@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from dalcli.simulation.cells import Cell, Setting
 from dalcli.simulation.records import CellRecord, RoundRecord, Seconds
-from dalcli.simulation.statistics.comparison import Estimate, Needed, areas, estimate, needed
+from dalcli.simulation.statistics.comparison import Estimate, Needed, estimate, needed
+from dalcli.simulation.statistics.curves import area
 
 Floats = NDArray[np.float64]
 Records = Mapping[str, CellRecord]
@@ -165,7 +166,8 @@ class _Table:
         )
 
     def _areas(self, name: str) -> Floats:
-        return areas(self.labels, self.groups[name].accuracy)
+        """(seeds,) in [0, 1]; NaN for curves with a gap."""
+        return area(self.labels, self.groups[name].accuracy)
 
     def _best_other(self, name: str) -> str | None:
         """The other strategy with the largest mean area, on the seeds that all finished strategies share if any."""

@@ -30,8 +30,19 @@ def test_areas_differences_and_regret(tmp_path: Path, capsys: pytest.CaptureFixt
     # random: (0.1 + 0.3) / 2 for 10 labels, (0.3 + 0.5) / 2 for 20: 33.3. margin: 50, 33.3; and 50, 10.
     assert lines["random"][1:5] == ["33.3", "33.3", "33.33", "8.33"]
     assert lines["margin"][1:5] == ["41.7", "30.0", "35.83", "3.33"]
-    assert lines["margin"][5:8] == ["+2.50", "[-11.67,", "+16.67]"]
-    assert lines["random"][8:11] == ["-2.50", "[-16.67,", "+11.67]"]
+    assert lines["margin"][5:] == ["+2.50", "+0.00"]  # two seeds have no interval
+    assert lines["random"][5:] == ["+0.00", "-2.50"]
+
+
+def test_three_seeds_have_an_interval(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    gains = (0.1, 0.2, 0.3)
+    random = {("random", seed): (0.1, 0.1, 0.1) for seed in range(3)}
+    margin = {("margin", seed): (0.1 + gain,) * 3 for seed, gain in enumerate(gains)}
+    importlib.import_module("pooled").main(
+        [str(written(tmp_path / "one.csv", {**random, **margin})), "--reference", "margin"]
+    )
+    (line,) = (line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("margin"))
+    assert line[4:7] == ["+20.00", "[+10.00,", "+30.00]"]
 
 
 def test_names_that_are_not_there_are_refused(tmp_path: Path) -> None:

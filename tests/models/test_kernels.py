@@ -2,7 +2,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
-from dalcli.models.kernels import laid_out, plain_kernels
+from dalcli.models.kernels import laid_out, lay_out, plain_kernels
 from dalcli.scoring.engine import GradientEngine
 from dalcli.scoring.oracle import reference_scores
 
@@ -45,8 +45,8 @@ def test_laying_out_keeps_values_and_copies_once() -> None:
 
 def test_a_convolution_that_looks_at_its_weight_is_scored() -> None:
     model = network()
-    for kernel in plain_kernels(model):
-        kernel.data = laid_out(kernel.data)
+    lay_out(model)
+    assert model[0].weight.is_contiguous(memory_format=torch.channels_last)
     images = torch.randn(9, 3, 8, 8)
     expected = reference_scores(model, images, None)
     found = GradientEngine(model, head="5", memory_limit_bytes=1 << 28).score(images, None)

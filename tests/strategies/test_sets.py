@@ -121,10 +121,10 @@ def test_diverse_margin_takes_the_farthest_of_the_largest_cluster_among_close_ca
     np.testing.assert_allclose(selection.values, 1 - margins[expected], atol=1e-6)
 
 
-def test_diverse_margin_fills_up_with_the_closest_calls_where_all_gradients_are_equal() -> None:
-    table = model_table(60)
+def test_diverse_margin_gives_a_whole_batch_where_all_gradients_are_equal() -> None:
+    table = model_table(60, classes=4)
     table.columns["features"][:] = 0
-    table.columns["probabilities"][:] = [0.6, *[0.4 / 4] * 4][: table.columns["probabilities"].shape[1]]
+    table.columns["probabilities"][:] = [0.4, 0.3, 0.2, 0.1]
     assert len(set(ids(diverse_margin().select(request(table, 20)).digests))) == 20
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from dalcli.training import heap
+
 SIZE = 64 << 20
 RESIDENT = f"""
 import ctypes, sys
@@ -41,9 +43,31 @@ def test_freed_memory_stays_with_the_process_once_asked_to() -> None:
     assert SIZE * 3 / 4 < grown("kept") < SIZE * 5 / 4
 
 
-def test_asking_is_harmless_where_the_c_library_does_not_know_how(monkeypatch: pytest.MonkeyPatch) -> None:
-    from dalcli.training import heap
-
-    monkeypatch.setattr(sys, "platform", "darwin")
+@pytest.mark.parametrize("platform", ["darwin", "win32"])
+def test_other_systems_are_not_asked(monkeypatch: pytest.MonkeyPatch, platform: str) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setattr(heap.ctypes, "CDLL", asked.append)
     for ask in (heap.keep_freed_memory, heap.share_heap):
         ask.__wrapped__()
+    assert not asked
+
+
+def test_a_c_library_without_the_option_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(heap.ctypes, "CDLL", lambda _: object())
+    heap.keep_freed_memory.__wrapped__()
+
+
+def test_a_threshold_that_is_refused_leaves_the_other_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    class Library:
+        def mallopt(self, option: int, value: int) -> int:
+            asked.append(option)
+            return 0
+
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(heap.ctypes, "CDLL", lambda _: Library())
+    heap.keep_freed_memory.__wrapped__()
+    assert asked == [heap.M_MMAP_THRESHOLD]

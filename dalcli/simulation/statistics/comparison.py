@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dalcli.simulation.statistics import bootstrap
-from dalcli.simulation.statistics.curves import area, labels_needed
+from dalcli.simulation.statistics.curves import labels_needed
 
 Floats = NDArray[np.float64]
 
@@ -56,11 +56,6 @@ def estimate(values: Floats, level: float) -> Estimate | None:
     sd = float(values.std(ddof=1)) if len(values) > 1 else None
     low, high = bounds or (None, None)
     return Estimate(float(values.mean()), sd, low, high, len(values))
-
-
-def areas(labels: Floats, curves: Floats) -> Floats:
-    """(seeds,) normalised area under each curve; NaN for curves with a gap."""
-    return area(labels, curves)
 
 
 def needed(labels: Floats, curves: Floats, baseline: Floats | None, accuracy: float, level: float) -> Needed | None:
