@@ -23,11 +23,11 @@ import torch
 from scipy.optimize import least_squares
 from torch.nn import functional
 
-from dalcli.scoring.rules.base import Wanted
-from dalcli.scoring.rules.conv_routes import ROUTES
-from dalcli.scoring.rules.convolution import Convolution
-from dalcli.scoring.rules.cost import CPU, Machine, Outer, cheapest, convolution_routes, matmul_routes
-from dalcli.scoring.rules.linear import BY_ROUTE
+from dalcli.gradients.rules.base import Wanted
+from dalcli.gradients.rules.conv_routes import ROUTES
+from dalcli.gradients.rules.convolution import Convolution
+from dalcli.gradients.rules.cost import CPU, Machine, Outer, cheapest, convolution_routes, matmul_routes
+from dalcli.gradients.rules.linear import BY_ROUTE
 
 SAMPLES = 16
 CHUNK = 4 * 2**20

@@ -18,10 +18,10 @@ from sklearn.neighbors import KNeighborsClassifier
 from dalcli.config.schema import QueryConfig
 from dalcli.data.pixel_features import COMPONENTS, pixel_features
 from dalcli.data.pixels import ArrayPixels
+from dalcli.scores.samples import SampleSet
 from dalcli.strategies.base import Request
 from dalcli.strategies.memory_table import MemoryTable
 from dalcli.strategies.registry import create
-from dalcli.strategies.samples import SampleSet
 
 STRATEGIES = ("random", "coreset", "typiclust", "maxherding")
 

@@ -19,13 +19,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models import convnext, swin_transformer, vision_transformer
 
+from dalcli.gradients.direction import RandomDirection
+from dalcli.gradients.engine import GradientEngine
+from dalcli.gradients.kernels import lay_out
+from dalcli.gradients.projection import SketchSpec
 from dalcli.models import zoo
 from dalcli.models.head import find_head
-from dalcli.models.kernels import lay_out
 from dalcli.models.spec import ModelSpec, resolve_stem
-from dalcli.scoring.direction import RandomDirection
-from dalcli.scoring.engine import GradientEngine
-from dalcli.scoring.projection import SketchSpec
 
 OWN = ("train", "train-nhwc", "forward", "engine", "sketch")
 MEMORY_LIMIT = 8 * 2**30

@@ -27,13 +27,13 @@ from contestants import MEMORY_LIMIT, SMALL, Setting, build_model, contestants, 
 from measuring import MEBIBYTE, Work, interleaved, machine, parser, ratio, seconds_of, synchronise
 from peers import PEERS
 
-from dalcli.scoring.engine import GradientEngine
-from dalcli.scoring.memory import CACHE_BYTES
-from dalcli.scoring.rules import LayerCall, cost
-from dalcli.scoring.rules.base import Contribution, Rule, Wanted
-from dalcli.scoring.rules.conv import ConvRule, as_plane
-from dalcli.scoring.rules.conv_routes import ROUTES
-from dalcli.training.heap import keep_freed_memory
+from dalcli.gradients.engine import GradientEngine
+from dalcli.gradients.memory import CACHE_BYTES
+from dalcli.gradients.rules import LayerCall, cost
+from dalcli.gradients.rules.base import Contribution, Rule, Wanted
+from dalcli.gradients.rules.conv import ConvRule, as_plane
+from dalcli.gradients.rules.conv_routes import ROUTES
+from dalcli.runtime.heap import keep_freed_memory
 
 MODELS = f"cnn, vgg11, resnet18, any torchvision model, {', '.join(SMALL)}"
 

@@ -18,8 +18,8 @@ from measuring import machine, parser
 from torch import nn
 from torchvision import models
 
-from dalcli.scoring.engine import GradientEngine
-from dalcli.scoring.oracle import reference_labeled_gradient, reference_scores
+from dalcli.gradients.engine import GradientEngine
+from dalcli.gradients.oracle import reference_labeled_gradient, reference_scores
 
 FAMILIES: dict[str, tuple[int, dict[str, object]]] = {
     "alexnet": (63, {}),

@@ -20,15 +20,15 @@ from measuring import MEBIBYTE, in_fresh_process, synchronise
 from PIL import Image
 
 from dalcli.cli.main import main as dalcli
-from dalcli.commands import score, score_estimate
-from dalcli.commands.peak_memory import peak_bytes
-from dalcli.commands.pixels import peek_images, row_chunks
-from dalcli.commands.score import kept_table, newest
-from dalcli.commands.scorer import Scorer
-from dalcli.commands.session import Session, open_session
 from dalcli.feedback import SilentFeedback
+from dalcli.runtime.device import reproducible, resolve_device
+from dalcli.runtime.memory import peak_bytes
+from dalcli.scoring.estimate import estimate
+from dalcli.scoring.run import kept_table, newest, score
+from dalcli.scoring.scorer import Scorer
 from dalcli.state import catalog
-from dalcli.training.device import reproducible, resolve_device
+from dalcli.workspace.images import peek_images, row_chunks
+from dalcli.workspace.session import Session, open_session
 
 CLASSES = ("a", "b", "c", "d")
 LABELED = 40
@@ -94,7 +94,7 @@ def the_command(root: Path) -> Measured:
     forget_shards(root)
     with open_session(root, SilentFeedback()) as session:
         started = time.perf_counter()
-        score.run(session)
+        score(session)
         return time.perf_counter() - started, _mebibytes()
 
 
@@ -128,8 +128,8 @@ def the_estimate(root: Path) -> Measured:
     """What ``score --dry-run`` foretells of :func:`the_command`."""
     forget_shards(root)
     with open_session(root, SilentFeedback()) as session:
-        estimate = score_estimate.run(session)
-    return estimate.seconds, (estimate.device_memory or estimate.memory or 0) / MEBIBYTE
+        found = estimate(session)
+    return found.seconds, (found.device_memory or found.memory or 0) / MEBIBYTE
 
 
 def the_command_decoding(root: Path) -> Measured:

@@ -22,10 +22,10 @@ from pathlib import Path
 import numpy as np
 
 from dalcli.config.schema import QueryConfig
-from dalcli.scoring.table import ScoreTable, ShardMetadata, write_shard
+from dalcli.scores.samples import SampleSet
+from dalcli.scores.table import ScoreTable, ShardMetadata, write_shard
 from dalcli.strategies.base import Request
 from dalcli.strategies.registry import create
-from dalcli.strategies.samples import SampleSet
 
 SHARD_ROWS = 2048
 COMPARING = (

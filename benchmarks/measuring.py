@@ -21,9 +21,9 @@ from typing import Any, TypeVar
 
 import torch
 
-from dalcli.commands.peak_memory import peak_bytes
 from dalcli.errors import BadInputError
-from dalcli.training.device import resolve_device
+from dalcli.runtime.device import resolve_device
+from dalcli.runtime.memory import peak_bytes
 
 MEBIBYTE = 2**20
 STATUS = Path("/proc/self/status")

@@ -18,11 +18,11 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dalcli.gradients.engine import GradientEngine, GradientScores
+from dalcli.gradients.precision import Precision
 from dalcli.models import zoo
 from dalcli.models.head import find_head
 from dalcli.models.spec import ModelSpec
-from dalcli.scoring.engine import GradientEngine, GradientScores
-from dalcli.scoring.precision import Precision
 
 CLASSES, LABELED, GAMMA = 10, 200, 2.0
 MEMORY_LIMIT = 2 << 30

@@ -31,19 +31,19 @@ from scipy import ndimage
 from sklearn.datasets import load_digits
 
 from dalcli.cli.main import main as dalcli
-from dalcli.commands.labeled_gradient import LABELED_GRADIENT_NAME
-from dalcli.commands.pixels import peek_images, row_chunks
-from dalcli.commands.score import newest
-from dalcli.commands.scorer import Scorer
-from dalcli.commands.session import Session, open_session
 from dalcli.data.identity import digests
 from dalcli.feedback import SilentFeedback
 from dalcli.models.tensorfile import read_tensors
-from dalcli.scoring.columns import Digests, Screened
-from dalcli.scoring.prescreen import calibration_size, decide, delta, drawn
-from dalcli.scoring.table import ScoreTable
+from dalcli.runtime.device import reproducible, resolve_device
+from dalcli.scores.columns import Digests, Screened
+from dalcli.scores.prescreen import calibration_size, decide, delta, drawn
+from dalcli.scores.table import ScoreTable
+from dalcli.scoring.labeled_gradient import LABELED_GRADIENT_NAME
+from dalcli.scoring.run import newest
+from dalcli.scoring.scorer import Scorer
 from dalcli.state import catalog
-from dalcli.training.device import reproducible, resolve_device
+from dalcli.workspace.images import peek_images, row_chunks
+from dalcli.workspace.session import Session, open_session
 
 FRACTIONS = (0.05, 0.1, 0.15, 0.2, 0.3)
 TOPS = (0.005, 0.01, 0.02, 0.05)

@@ -24,10 +24,10 @@ import numpy as np
 from safetensors import safe_open
 
 from dalcli.config.schema import QueryConfig
-from dalcli.scoring.table import ScoreTable, ShardMetadata, write_shard
+from dalcli.scores.samples import SampleSet
+from dalcli.scores.table import ScoreTable, ShardMetadata, write_shard
 from dalcli.strategies.base import Request, Strategy
 from dalcli.strategies.registry import STRATEGIES, create
-from dalcli.strategies.samples import SampleSet
 
 SHARD_ROWS = 2048
 VALUED = {"grad_sq_norm", "grad_inner", "probabilities"}

@@ -11,14 +11,14 @@ import numpy as np
 from dalcli_runner import ok
 from PIL import Image
 
-from dalcli.commands.score_settings import pixels_fingerprint
-from dalcli.commands.session import Session, open_session
 from dalcli.data.identity import digests, sample_id
 from dalcli.feedback import SilentFeedback
-from dalcli.scoring.table import ShardMetadata, write_shard
+from dalcli.scores.settings import pixels_fingerprint
+from dalcli.scores.table import ShardMetadata, write_shard
 from dalcli.state import catalog, classes, ledger, scores, versions
 from dalcli.state.database import Connection
 from dalcli.state.scores import ScoreShard
+from dalcli.workspace.session import Session, open_session
 
 
 def image(path: Path, number: int) -> Path:

@@ -118,11 +118,11 @@ def train(wait: Wait = 0.0, directory: Directory = None, json: Json = False, qui
     """Train on the labels there are, to convergence, starting from the previous model."""
     from dalcli.cli import render
     from dalcli.commands import train as command
-    from dalcli.training.ranks import joined
+    from dalcli.runtime.ranks import joined
 
     with joined() as ranks:
         if not ranks.main:
-            from dalcli.commands.train_team import serve
+            from dalcli.training.job import serve
 
             serve(directory_of(directory), ranks)
             return
@@ -147,16 +147,16 @@ def score(
     from dalcli.cli import render
 
     if dry_run:
-        from dalcli.commands import score_estimate
+        from dalcli.commands import score as command
 
         if speaks():
             with session_of(directory, quiet) as session:
                 alone_of(session.feedback)
-                render.show(score_estimate.run(session, stale_ok=stale_ok), json)
+                render.show(command.dry_run(session, stale_ok), json)
         return
     from dalcli.commands import score as command
-    from dalcli.commands.score_team import serve
-    from dalcli.training.ranks import joined
+    from dalcli.runtime.ranks import joined
+    from dalcli.scoring.team import serve
 
     with joined() as ranks:
         if not ranks.main:

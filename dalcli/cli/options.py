@@ -14,9 +14,9 @@ from dalcli.config.class_names import problem_with
 from dalcli.errors import UsageError
 
 if TYPE_CHECKING:
-    from dalcli.commands.session import Session
     from dalcli.feedback import Feedback
     from dalcli.state.workspace import Workspace
+    from dalcli.workspace.session import Session
 
 _WORKSPACE_HELP = "The workspace; default: the nearest one at or above the current directory."
 # Only the option before the command reads the variable: `-C` on either side of the command wins over it.
@@ -63,7 +63,7 @@ def feedback_of(quiet: bool) -> Feedback:
 @contextmanager
 def session_of(directory: Path | None, quiet: bool) -> Iterator[Session]:
     """The opened workspace of one command."""
-    from dalcli.commands.session import open_session
+    from dalcli.workspace.session import open_session
 
     with open_session(directory_of(directory), feedback_of(quiet)) as session:
         yield session

@@ -9,7 +9,7 @@ from dalcli.cli.tables import facts, listing, percent, text
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from dalcli.commands.diagnose_result import (
+    from dalcli.diagnosis.result import (
         Agreement,
         DiagnoseResult,
         Discrepancy,
@@ -132,7 +132,7 @@ def _distance(found: Discrepancy | None) -> str:
 
 
 def _agreement(found: Agreement | None) -> list[Row]:
-    from dalcli.commands.diagnose_words import tau
+    from dalcli.diagnosis.findings import tau
 
     if found is None:
         return [("Kendall τ", "unknown: too few true labels outside S")]

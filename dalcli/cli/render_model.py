@@ -11,12 +11,12 @@ from dalcli.config.sizes import bytes_text
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from dalcli.commands.evaluate import EvaluateResult
-    from dalcli.commands.score import ScoreResult
-    from dalcli.commands.score_estimate import ScoreEstimate
-    from dalcli.commands.train import TrainResult
-    from dalcli.scoring.labeled_sketch import SketchReport
-    from dalcli.scoring.recall import PrescreenRecall
+    from dalcli.evaluation.run import EvaluateResult
+    from dalcli.scores.labeled_sketch import SketchReport
+    from dalcli.scores.recall import PrescreenRecall
+    from dalcli.scoring.estimate import ScoreEstimate
+    from dalcli.scoring.run import ScoreResult
+    from dalcli.training.run import TrainResult
 
 
 def train(result: TrainResult) -> str:

@@ -11,8 +11,8 @@ from dalcli.simulation.statistics.bootstrap import FEWEST, attainable_level
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from dalcli.commands.simulate import SimulateEstimate, SimulateResult
     from dalcli.simulation.report import SettingReport, StrategyReport, Versus
+    from dalcli.simulation.run import SimulateEstimate, SimulateResult
     from dalcli.simulation.statistics.comparison import Estimate, Needed
 
 COUNTS_SHOWN = 7

@@ -41,11 +41,11 @@ def simulate(
 ) -> None:
     """Compare strategies by replaying the loop on images with known labels."""
     from dalcli.cli import render
-    from dalcli.commands import simulate as command
     from dalcli.errors import UsageError
+    from dalcli.simulation import run as command
 
     if dry_run and report:
         raise UsageError("--dry-run and --report exclude each other", "choose one of them")
     request = command.Request(config, output, jobs, keep, report)
     feedback = feedback_of(quiet)
-    render.show(command.estimate(request, feedback) if dry_run else command.run(request, feedback), json)
+    render.show(command.estimate(request, feedback) if dry_run else command.simulate(request, feedback), json)

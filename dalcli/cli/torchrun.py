@@ -12,7 +12,7 @@ import typer
 
 from dalcli.errors import UsageError
 from dalcli.feedback import Feedback
-from dalcli.training.launch import launched
+from dalcli.runtime.launch import launched
 
 TOGETHER = ("train", "score")
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dalcli.commands.session import Session
 from dalcli.config.suggest import suggestion
 from dalcli.errors import BadInputError
 from dalcli.state import batches
 from dalcli.state.batches import Batch, IssuedRow
 from dalcli.state.database import Connection
+from dalcli.workspace.session import Session
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dalcli.commands.matching import SampleMatcher, UnknownSampleError
-from dalcli.commands.registration import place
-from dalcli.commands.session import Session
 from dalcli.config.suggest import suggestion
 from dalcli.data.text import TextInput
 from dalcli.errors import BadInputError
@@ -20,6 +17,9 @@ from dalcli.state.batches import Batch
 from dalcli.state.database import Connection
 from dalcli.state.ledger import OnConflict, Recording, Vote
 from dalcli.state.workspace import printable
+from dalcli.workspace.matching import SampleMatcher, UnknownSampleError
+from dalcli.workspace.registration import place
+from dalcli.workspace.session import Session
 
 
 @dataclass(frozen=True)

@@ -16,16 +16,6 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from dalcli.commands.model_choice import choose
-from dalcli.commands.registration import Findings, check_labels, collect, register, report
-from dalcli.commands.session import (
-    ModelChoice,
-    contains_in_order,
-    evaluation_reserve,
-    load_config,
-    model_choice,
-    open_session,
-)
 from dalcli.config.class_names import problem_with
 from dalcli.config.schema import Config
 from dalcli.config.template import render
@@ -34,6 +24,16 @@ from dalcli.feedback import Feedback
 from dalcli.state import atomic, catalog, classes, meta
 from dalcli.state.database import Database, now
 from dalcli.state.workspace import STATE_NAME, Workspace, printable
+from dalcli.workspace.model_choice import choose
+from dalcli.workspace.registration import Findings, check_labels, collect, register, report
+from dalcli.workspace.session import (
+    ModelChoice,
+    contains_in_order,
+    evaluation_reserve,
+    load_config,
+    model_choice,
+    open_session,
+)
 
 PARTIAL_NAME = ".dalcli.partial"
 LOCK_NAME = "init.lock"

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from dalcli.commands.registration import check_labels, collect, register, report
-from dalcli.commands.session import Session
 from dalcli.data.identity import sample_id
 from dalcli.errors import BadInputError, UsageError
 from dalcli.state import catalog, classes, files
 from dalcli.state.catalog import STATES, PoolEntry, UnreadableFile
+from dalcli.workspace.registration import check_labels, collect, register, report
+from dalcli.workspace.session import Session
 
 
 @dataclass(frozen=True)

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from dalcli.commands import cold_start
-from dalcli.commands.choosing import Choice, Situation, Wish, choose, look
-from dalcli.commands.session import Session
 from dalcli.config.schema import MAX_BUDGET, QueryConfig
 from dalcli.config.suggest import suggestion
 from dalcli.errors import DalcliError, NotReadyError, UsageError
+from dalcli.querying import cold_start
+from dalcli.querying.snapshot import Choice, Situation, Wish, choose, look
 from dalcli.state import batches, catalog, memories, versions
 from dalcli.state.batches import Batch
 from dalcli.state.catalog import Purpose
 from dalcli.state.database import Connection
 from dalcli.strategies import registry
+from dalcli.workspace.session import Session
 
 ATTEMPTS = 10
 

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from dalcli.data.colour import Colour
 from dalcli.data.decoding import WHITE, DecodeError, decode
-from dalcli.data.parallel import ordered_map
 from dalcli.data.pixels import Failure, IntArray, UInt8Array, UnreadableImagesError
 from dalcli.data.resizing import Resize
+from dalcli.runtime.parallel import ordered_map
 
 
 class DecodedImages:

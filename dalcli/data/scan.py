@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from dalcli.data.decoding import DecodeError, probe, read_image_file
 from dalcli.data.found import FoundImage
 from dalcli.data.identity import sample_id
-from dalcli.data.parallel import ordered_map
+from dalcli.runtime.parallel import ordered_map
 
 
 @dataclass(frozen=True, slots=True)

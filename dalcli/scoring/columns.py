@@ -1,75 +1,143 @@
-"""The columns of a score table: their names, shapes and types, and samples as keys. Never imports torch."""
+"""From pixels to the columns of a shard: everything scored exactly, or the promising ones only."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from enum import IntEnum
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
-from dalcli.data.identity import DIGEST_BYTES
+from dalcli.data.pixels import UInt8Array
+from dalcli.gradients.dropout import DropoutSpec
+from dalcli.gradients.engine import GradientScores
+from dalcli.gradients.forward import Prediction
+from dalcli.gradients.projection import SketchSpec
+from dalcli.scores.columns import Digests, Screened
+from dalcli.scores.prescreen import Prescreen
+from dalcli.scoring.scorer import Scorer
 
-Array = NDArray[Any]
-Digests = NDArray[np.uint8]
-"""Samples as (n, 16) uint8: the bytes behind their ``sample_id``."""
-
-COLUMNS: Mapping[str, tuple[int, tuple[str, ...]]] = {
-    "digest": (2, ("uint8",)),
-    "grad_sq_norm": (1, ("float64",)),
-    "grad_inner": (1, ("float64",)),
-    "probabilities": (2, ("float32",)),
-    "features": (2, ("float32",)),
-    "sketch": (2, ("float16", "float32")),
-    "prescreen": (1, ("uint8",)),
-    "mc_probabilities": (3, ("float16",)),
-}
-"""Column name → number of dimensions, possible dtypes. ``prescreen`` holds :class:`Screened` codes."""
-_OPTIONAL = {"sketch", "prescreen", "mc_probabilities"}
+Columns = dict[str, NDArray[Any]]
 
 
-class Screened(IntEnum):
-    """Why a sample of a prescreened table has exact gradient values, or that it has none (NaN) by choice."""
+@dataclass(frozen=True)
+class Extras:
+    """What a table holds besides exact scores of everything."""
 
-    AWAY = 0
-    PROMISING = 1
-    CONTROL = 2
-    CALIBRATION = 3
-
-
-Layout = Mapping[str, tuple[str, tuple[int, ...]]]
-"""Column name → dtype name, shape of one row."""
+    sketch: SketchSpec | None = None
+    prescreen: Prescreen | None = None
+    dropout: DropoutSpec | None = None
 
 
-def as_keys(digests: Digests) -> NDArray[np.bytes_]:
-    """One sortable 16-byte key per row of ``digests`` (n, 16) uint8, in the order of the bytes."""
-    if digests.ndim != 2 or digests.shape[1] != DIGEST_BYTES or digests.dtype != np.uint8:
-        raise ValueError(f"digests must be (n, 16) uint8, got {digests.shape} {digests.dtype}")
-    return np.ascontiguousarray(digests).view(f"S{DIGEST_BYTES}").reshape(-1)
+PLAIN = Extras()
 
 
-def find_keys(keys: NDArray[np.bytes_], among: NDArray[np.bytes_]) -> NDArray[np.int64]:
-    """Where each of ``keys`` is in ``among`` (sorted, unique); −1 where it is not."""
-    if not len(among):
-        return np.full(len(keys), -1, np.int64)
-    places = np.searchsorted(among, keys)
-    places[places == len(among)] = 0
-    return np.where(among[places] == keys, places, -1)
+@dataclass(frozen=True)
+class Scoring:
+    """How samples become columns: ``direction`` is G_S on the device, ``micro_batch`` how many are scored at once."""
+
+    scorer: Scorer
+    direction: Mapping[str, Tensor]
+    micro_batch: int
+    extras: Extras = PLAIN
+
+    def columns(self, digests: Digests, blocks: Iterable[UInt8Array]) -> Columns:
+        """Columns of the samples (n, 16), whose pixels come in ``blocks`` of at most ``micro_batch``."""
+        if self.extras.prescreen is None:
+            parts = [columns_of(self.exact(block)) | self.dropped(block) for block in blocks]
+            columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        else:
+            columns = _Screening(self, self.extras.prescreen, digests).run(blocks)
+        return columns | {"digest": digests}
+
+    def exact(self, pixels: UInt8Array) -> GradientScores:
+        """Exact scores of (n, H, W, 3) pixels, with sketches where the table has them."""
+        return self.scorer.score(pixels, self.direction, self.extras.sketch)
+
+    def dropped(self, pixels: UInt8Array) -> Columns:
+        """Predictions under dropout masks, where the table has them."""
+        if self.extras.dropout is None:
+            return {}
+        found = self.scorer.dropout_samples(pixels, self.extras.dropout)
+        return {"mc_probabilities": found.probabilities.cpu().numpy()}
 
 
-def check_columns(shapes: Mapping[str, tuple[int, ...]], dtypes: Mapping[str, str]) -> None:
-    """ValueError unless columns of these shapes and dtypes make a shard."""
-    unknown, absent = shapes.keys() - COLUMNS.keys(), COLUMNS.keys() - _OPTIONAL - shapes.keys()
-    if unknown or absent:
-        raise ValueError(f"columns missing: {sorted(absent)}, unknown: {sorted(unknown)}")
-    for name, shape in shapes.items():
-        (dimensions, allowed), rows = COLUMNS[name], shapes["digest"][0]
-        if dtypes[name] not in allowed or len(shape) != dimensions or shape[0] != rows:
-            wanted = f"{dimensions} dimensions, {rows} rows, {' or '.join(allowed)}"
-            raise ValueError(f"column {name!r} is {shape} {dtypes[name]}, not {wanted}")
-    if shapes["digest"][1] != DIGEST_BYTES or shapes["probabilities"][1] < 1:
-        raise ValueError(f"digest {shapes['digest']}, probabilities {shapes['probabilities']}: not (n, 16) and (n, K)")
-    drawn = shapes.get("mc_probabilities")
-    if drawn is not None and (drawn[1] < 1 or drawn[2] != shapes["probabilities"][1]):
-        raise ValueError(f"mc_probabilities {drawn}: not (n, T, {shapes['probabilities'][1]})")
+class _Screening:
+    """One shard of a prescreened table: a forward pass for everything, exact scores for full micro-batches of those
+    that pass. Their pixels wait in memory, fewer than two micro-batches of them.
+    """
+
+    def __init__(self, scoring: Scoring, prescreen: Prescreen, digests: Digests) -> None:
+        self._scoring, self._prescreen, self._digests = scoring, prescreen, digests
+        self._seen = 0
+        self._predicted: list[Columns] = []
+        self._exact: Columns = {}
+        self._waiting: list[tuple[NDArray[np.int64], UInt8Array]] = []
+
+    def run(self, blocks: Iterable[UInt8Array]) -> Columns:
+        self._empty_columns()
+        for block in blocks:
+            self._take(block)
+            while self._count() >= self._scoring.micro_batch:
+                self._score(self._scoring.micro_batch)
+        while self._count():
+            self._score(self._count())
+        predicted = {name: np.concatenate([part[name] for part in self._predicted]) for name in self._predicted[0]}
+        return predicted | self._exact
+
+    def _empty_columns(self) -> None:
+        count = len(self._digests)
+        self._exact = {name: np.full(count, np.nan) for name in ("grad_sq_norm", "grad_inner")}
+        if self._scoring.extras.sketch is not None:
+            self._exact["sketch"] = np.full((count, self._scoring.extras.sketch.dimension), np.nan, np.float32)
+        places = self._prescreen.places(self._digests)
+        known = np.flatnonzero(places >= 0)
+        for name, array in self._prescreen.known.items():
+            self._exact[name][known] = array[places[known]]
+
+    def _take(self, block: UInt8Array) -> None:
+        rows = np.arange(self._seen, self._seen + len(block))
+        self._seen += len(block)
+        prediction = self._scoring.scorer.predict(block)
+        codes = self._prescreen.codes(self._digests[rows], *seen_by_proxy(prediction))
+        passing = np.isin(codes, (Screened.PROMISING, Screened.CONTROL))
+        columns = predicted_columns(prediction) | self._scoring.dropped(block)
+        self._predicted.append(columns | {"prescreen": codes})
+        if passing.any():
+            self._waiting.append((rows[passing], block[passing]))
+
+    def _count(self) -> int:
+        return sum(len(rows) for rows, _ in self._waiting)
+
+    def _score(self, size: int) -> None:
+        """Score the first ``size`` of those that wait."""
+        rows = np.concatenate([rows for rows, _ in self._waiting])
+        pixels = np.concatenate([block for _, block in self._waiting])
+        self._waiting = [(rows[size:], pixels[size:])] if len(rows) > size else []
+        found = columns_of(self._scoring.exact(pixels[:size]))
+        for name, column in self._exact.items():
+            column[rows[:size]] = found[name]
+
+
+def columns_of(found: GradientScores) -> Columns:
+    """What a shard keeps of scores."""
+    assert found.inner is not None  # there always is a direction
+    columns: Columns = {
+        "grad_sq_norm": found.sq_norm.double().cpu().numpy(),
+        "grad_inner": found.inner.double().cpu().numpy(),
+        "probabilities": found.probabilities.cpu().numpy(),
+        "features": found.features.float().cpu().numpy(),
+    }
+    return columns if found.sketch is None else columns | {"sketch": found.sketch.float().cpu().numpy()}
+
+
+def predicted_columns(found: Prediction) -> Columns:
+    """What a shard keeps of a forward pass."""
+    return {"probabilities": found.probabilities.cpu().numpy(), "features": found.features.float().cpu().numpy()}
+
+
+def seen_by_proxy(found: Prediction) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What the proxy reads of a forward pass: residuals and features, (n, K) and (n, d)."""
+    return found.residuals.cpu().numpy(), found.features.double().cpu().numpy()

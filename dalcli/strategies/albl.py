@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dalcli.scores.samples import SampleSet
 from dalcli.strategies.base import Answers, Memory, Request, Selection, Strategy
-from dalcli.strategies.samples import SampleSet
 
 Weights = NDArray[np.float64]
 

@@ -13,7 +13,7 @@ from heapq import heapify, heappop, heappush
 import numpy as np
 from numpy.typing import NDArray
 
-from dalcli.scoring.columns import as_keys
+from dalcli.scores.columns import as_keys
 from dalcli.strategies.base import Request, Score, Selection, members
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dalcli.scoring.table import ScoreBlock
+from dalcli.scores.table import ScoreBlock
 from dalcli.strategies.base import Request
 from dalcli.strategies.points import blocks
 

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from dalcli.config.seeding import derive_seed, generator
 from dalcli.data.identity import tie_keys
 from dalcli.errors import DalcliError, NotReadyError
-from dalcli.scoring.columns import Array, Digests, Layout
-from dalcli.scoring.table import ScoreBlock
-from dalcli.strategies.samples import SampleSet
+from dalcli.scores.columns import Array, Digests, Layout
+from dalcli.scores.samples import SampleSet
+from dalcli.scores.table import ScoreBlock
 
 Values = NDArray[np.float64]
 
@@ -35,7 +35,7 @@ _OPTIONAL_COLUMNS = {
 
 
 class Table(Protocol):
-    """Where scores stream from: a :class:`~dalcli.scoring.table.ScoreTable`, or arrays in memory."""
+    """Where scores stream from: a :class:`~dalcli.scores.table.ScoreTable`, or arrays in memory."""
 
     def blocks(self, columns: Sequence[str]) -> Iterator[ScoreBlock]:
         """All rows, some at a time, with the named columns; may be called again for another pass."""

@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from dalcli.scores.samples import SampleSet
 from dalcli.strategies.bald import Bald, entropy, mutual_information, normalised
 from dalcli.strategies.base import Request, Selection
 from dalcli.strategies.diverse import in_fill_order
 from dalcli.strategies.gather import gather, keyed_order
-from dalcli.strategies.samples import SampleSet
 from dalcli.strategies.selection import TopValues
 
 _CANDIDATES = 1000

@@ -14,12 +14,12 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from dalcli.scoring.columns import Array, Digests
-from dalcli.scoring.table import ScoreBlock
+from dalcli.scores.columns import Array, Digests
+from dalcli.scores.samples import SampleSet
+from dalcli.scores.table import ScoreBlock
 from dalcli.strategies.base import Request, Score, Selection, Strategy, Values
 from dalcli.strategies.gather import chunks, gather, keyed_order, row_bytes
 from dalcli.strategies.points import Points, blocks
-from dalcli.strategies.samples import SampleSet
 from dalcli.strategies.selection import TopValues
 from dalcli.strategies.spaces import Mapped, Space
 

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from dalcli.scoring.columns import Array, Digests
+from dalcli.scores.columns import Array, Digests
+from dalcli.scores.samples import SampleSet
 from dalcli.strategies.base import Request, members
-from dalcli.strategies.samples import SampleSet
 
 _LOOKUP_SHARE = 4  # rows are picked one by one if they are fewer than 1/4 of the table
 _CHUNK_BYTES = 128 << 20

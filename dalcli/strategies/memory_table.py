@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from dalcli.scoring.columns import Array, Digests, Layout, as_keys, find_keys
-from dalcli.scoring.table import ScoreBlock
+from dalcli.scores.columns import Array, Digests, Layout, as_keys, find_keys
+from dalcli.scores.samples import SampleSet
+from dalcli.scores.table import ScoreBlock
 from dalcli.strategies.base import unscored
-from dalcli.strategies.samples import SampleSet
 
 _ROWS = 16384
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dalcli.scoring.table import Digests, ScoreBlock, as_keys
+from dalcli.scores.table import Digests, ScoreBlock, as_keys
 from dalcli.strategies.base import Request, Score, Selection, unscored
 
 _CHUNK = 8192

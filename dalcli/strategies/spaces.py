@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from dalcli.scoring.columns import Array
+from dalcli.scores.columns import Array
 from dalcli.strategies.points import Points, blocks, from_factors
 
 Mapped = tuple[Points, NDArray[np.intp]]

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
-from dalcli.scoring import memory
-from dalcli.scoring.fallback import sample_gradients
-from dalcli.scoring.passes import logits_of
+from dalcli.gradients import memory
+from dalcli.gradients.fallback import sample_gradients
+from dalcli.gradients.passes import logits_of
 
 AT_ONCE = 64
 TRANSIENT = 8  # at most one in so many bytes of the limit holds gradients that are being laid out

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from dalcli.config.seeding import derive_seed, generator
-from dalcli.scoring import memory
-from dalcli.scoring.engine import GradientEngine
-from dalcli.scoring.passes import evaluating
-from dalcli.scoring.sketch import SketchSpec
+from dalcli.gradients import memory
+from dalcli.gradients.engine import GradientEngine
+from dalcli.gradients.passes import evaluating
+from dalcli.gradients.sketch import SketchSpec
 from dalcli.theory.jacobians import ClassGradients
 from dalcli.theory.kernel import Matrix
 from dalcli.theory.probes import ClassProbe, class_groups, undo

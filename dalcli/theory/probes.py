@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dalcli.scoring.passes import logits_of
+from dalcli.gradients.passes import logits_of
 
 
 class ClassProbe(nn.Module):

@@ -11,8 +11,8 @@ import numpy as np
 from dalcli.config.schema import TrainingConfig
 from dalcli.config.seeding import generator
 from dalcli.data.pixels import IntArray, PixelSource, UInt8Array
+from dalcli.runtime.ranks import SOLO, Ranks
 from dalcli.training import augment
-from dalcli.training.ranks import SOLO, Ranks
 
 
 @dataclass(frozen=True)

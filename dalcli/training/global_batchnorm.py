@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import batch_norm
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from dalcli.training.ranks import Ranks
+from dalcli.runtime.ranks import Ranks
 
 # A subclass that computes something else is left alone: what it means for a batch in parts is its own business.
 _KNOWN = (_BatchNorm.forward, nn.SyncBatchNorm.forward)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, optim
 
-from dalcli.training.ranks import Ranks
+from dalcli.runtime.ranks import Ranks
 
 
 def sum_gradients(optimizer: optim.Optimizer, ranks: Ranks) -> None:

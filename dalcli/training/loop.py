@@ -17,15 +17,15 @@ from dalcli.errors import DalcliError, NotReadyError, ToldError
 from dalcli.feedback import Feedback
 from dalcli.models.meta import EpochRecord, StopReason
 from dalcli.models.preprocess import PixelStats
+from dalcli.runtime.device import reproducible
+from dalcli.runtime.heap import keep_freed_memory
+from dalcli.runtime.ranks import SOLO, Ranks
+from dalcli.runtime.sharing import copy_from_main
 from dalcli.training.batches import TrainingData, training_batches
-from dalcli.training.device import reproducible
 from dalcli.training.epoch import measure, train_epoch
-from dalcli.training.heap import keep_freed_memory
 from dalcli.training.optimizers import learning_rate, make_optimizer, set_learning_rate
 from dalcli.training.precision import Precision, choose_precision
-from dalcli.training.ranks import SOLO, Ranks
 from dalcli.training.resume import Place, WriteBudget, resume_run, save_run, share_run
-from dalcli.training.sharing import copy_from_main
 from dalcli.training.stopping import stop_reason
 from dalcli.training.unreadable import PatientPixels
 

@@ -20,9 +20,9 @@ from dalcli.feedback import Feedback
 from dalcli.models.checkpoint import load_state, tensor_state
 from dalcli.models.meta import EpochRecord
 from dalcli.models.tensorfile import DamagedFileError, read_tensors, write_tensors
+from dalcli.runtime.ranks import Ranks
+from dalcli.runtime.sharing import share
 from dalcli.training.precision import Precision
-from dalcli.training.ranks import Ranks
-from dalcli.training.sharing import share
 
 WRITING_SHARE = 0.05  # of the time may go into writing checkpoints
 

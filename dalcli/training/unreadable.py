@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from dalcli.data.pixels import Failure, IntArray, PixelSource, UInt8Array, UnreadableImagesError
-from dalcli.training.ranks import Ranks
+from dalcli.runtime.ranks import Ranks
 
 
 class PatientPixels:

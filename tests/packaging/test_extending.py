@@ -17,16 +17,16 @@ from torch import nn
 
 from dalcli.data.text import TextInput
 from dalcli.formats import registry as formats
+from dalcli.gradients.engine import GradientEngine
+from dalcli.gradients.oracle import reference_labeled_gradient, reference_scores
+from dalcli.gradients.rules import base as rules
 from dalcli.models import zoo
 from dalcli.models.spec import ModelSpec
-from dalcli.scoring.engine import GradientEngine
-from dalcli.scoring.oracle import reference_labeled_gradient, reference_scores
-from dalcli.scoring.rules import base as rules
-from dalcli.scoring.table import ScoreBlock
+from dalcli.scores.samples import SampleSet
+from dalcli.scores.table import ScoreBlock
 from dalcli.strategies import registry as strategies
 from dalcli.strategies.base import Request
 from dalcli.strategies.diverse import Diverse
-from dalcli.strategies.samples import SampleSet
 from dalcli.strategies.selection import TopValues
 from dalcli.strategies.spaces import Features
 
@@ -84,7 +84,7 @@ def test_picker_example_asks_for_what_is_central(example: ModuleType) -> None:
     np.testing.assert_array_equal(selection.digests, digests[expected])
 
 
-@example_of("dalcli/scoring/rules/channel_scale.py")
+@example_of("dalcli/gradients/rules/channel_scale.py")
 def test_layer_rule_example_is_exact_and_used(example: ModuleType) -> None:
     try:
         torch.manual_seed(0)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from repository import ROOT
 
-from dalcli.commands.simulate_config import load as load_simulation
 from dalcli.config.loading import load
+from dalcli.simulation.config import load as load_simulation
 from dalcli.strategies.registry import create
 
 ALL = sorted((ROOT / "sample_configs").rglob("*.yaml"))

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from dalcli.data.identity import tie_keys
-from dalcli.scoring.table import ScoreBlock
+from dalcli.scores.samples import SampleSet
+from dalcli.scores.table import ScoreBlock
 from dalcli.strategies.base import MEMORY_LIMIT, Request
-from dalcli.strategies.samples import SampleSet
 
 NOBODY = SampleSet.EMPTY
 

@@ -11,10 +11,10 @@ import pytest
 from pools import ArrayTable, ids, random_digests, request, rows_of
 from scipy import stats
 
+from dalcli.scores.samples import SampleSet
 from dalcli.strategies.albl import ActiveByLearning, weighted_accuracy
 from dalcli.strategies.base import Answers, Request, Selection
 from dalcli.strategies.random import Random
-from dalcli.strategies.samples import SampleSet
 
 NO_ANSWERS = Answers(np.empty((0, 16), np.uint8), np.empty(0, np.int64))
 

@@ -11,10 +11,10 @@ from pools import ArrayTable, ids, pool, random_digests, request
 from scipy import stats
 
 from dalcli.errors import DalcliError, NotReadyError
-from dalcli.scoring.table import ScoreBlock
+from dalcli.scores.samples import SampleSet
+from dalcli.scores.table import ScoreBlock
 from dalcli.strategies.base import Request, Score, Selection
 from dalcli.strategies.dynamical import Dynamical
-from dalcli.strategies.samples import SampleSet
 from dalcli.strategies.selection import TopValues
 
 

@@ -131,8 +131,8 @@ def test_typicality_of_a_large_cluster_is_judged_by_a_part_of_it(monkeypatch: py
 def test_low_budget_strategies_keep_away_from_what_is_in_flight() -> None:
     """Two groups; one is handed out already: the other one is next."""
     from dalcli.config.schema import QueryConfig
+    from dalcli.scores.samples import SampleSet
     from dalcli.strategies.registry import create
-    from dalcli.strategies.samples import SampleSet
 
     x = np.concatenate(
         [np.random.default_rng(0).normal(5, 0.1, (30, 5)), -np.random.default_rng(1).normal(5, 0.1, (30, 5))]

@@ -12,12 +12,12 @@ from pools import ids, model_table, pool, random_digests, request, rows_of
 
 from dalcli.config.schema import QueryConfig
 from dalcli.errors import BadInputError, NotReadyError
-from dalcli.scoring.table import ScoreTable, ShardMetadata, write_shard
+from dalcli.scores.samples import SampleSet
+from dalcli.scores.table import ScoreTable, ShardMetadata, write_shard
 from dalcli.strategies.base import Request
 from dalcli.strategies.diverse import Diverse
 from dalcli.strategies.dynamical import Dynamical
 from dalcli.strategies.registry import STRATEGIES, create
-from dalcli.strategies.samples import SampleSet
 from dalcli.strategies.selection import TopValues
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pools import random_digests, request
 from scipy import stats
 
-from dalcli.scoring.table import ScoreBlock
+from dalcli.scores.table import ScoreBlock
 from dalcli.strategies.base import Score
 from dalcli.strategies.confidence import LeastConfidence
 from dalcli.strategies.dynamical import Dynamical

@@ -11,6 +11,7 @@ from scipy.spatial.distance import cdist
 from test_points import gradients
 
 from dalcli.config.schema import QueryConfig
+from dalcli.scores.samples import SampleSet
 from dalcli.strategies import gather as gathering
 from dalcli.strategies.badge import badge
 from dalcli.strategies.bait import bait
@@ -23,7 +24,6 @@ from dalcli.strategies.dynamical import Dynamical
 from dalcli.strategies.gather import chunks, gather, keyed_order, row_bytes
 from dalcli.strategies.kcenter import KCenterGreedy
 from dalcli.strategies.margin import Margin
-from dalcli.strategies.samples import SampleSet
 from dalcli.strategies.selection import TopValues
 from dalcli.strategies.spaces import Features
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from pools import ArrayTable, keyed_rows, pool, random_digests, request, rows_of
 from scipy import stats
 
+from dalcli.scores.samples import SampleSet
 from dalcli.strategies.balanced import Balanced
 from dalcli.strategies.dynamical import Dynamical
 from dalcli.strategies.power import Power, gumbel
-from dalcli.strategies.samples import SampleSet
 from dalcli.strategies.selection import TopValues
 
 SCORE = Dynamical(math.inf)

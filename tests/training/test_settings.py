@@ -13,7 +13,7 @@ from training_runs import RecordingFeedback
 from dalcli.config.schema import TrainingConfig
 from dalcli.errors import BadInputError
 from dalcli.models.meta import EpochRecord
-from dalcli.training.device import reproducible, resolve_device, set_threads
+from dalcli.runtime.device import reproducible, resolve_device, set_threads
 from dalcli.training.optimizers import learning_rate, make_optimizer
 from dalcli.training.precision import choose_precision
 from dalcli.training.stopping import stop_reason

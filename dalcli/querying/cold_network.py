@@ -1,0 +1,131 @@
+"""Features for choosing before there is a model, from the pretrained network that training will start from.
+
+They are kept in ``.dalcli/features``, which may be deleted at any time: another query without a model reads them there.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from dalcli.config.fingerprint import fingerprint
+from dalcli.config.seeding import derive_seed, generator
+from dalcli.data.identity import digests, sample_id
+from dalcli.gradients.passes import logits_of
+from dalcli.models import pretrained, zoo
+from dalcli.models.head import penultimate
+from dalcli.models.preprocess import IMAGENET, to_input
+from dalcli.models.spec import ModelSpec
+from dalcli.runtime.device import reproducible, resolve_device
+from dalcli.scores.arrayfile import read_arrays, write_arrays
+from dalcli.scores.columns import Array, as_keys, find_keys
+from dalcli.state import classes
+from dalcli.training.plan import model_spec
+from dalcli.workspace.images import ReadableImages, row_chunks
+from dalcli.workspace.session import Session, model_choice
+
+FOLDER, FILE = "features", "pretrained.safetensors"
+AT_ONCE = 32
+FEWEST = 32  # numbers per image
+
+Floats = NDArray[np.float32]
+
+
+def network_features(session: Session, opened: ReadableImages) -> Floats:
+    """Penultimate features (n, d) of all the images, those kept from before included.
+
+    Memory: four times n × d numbers of 4 bytes; where that is more than ``query.memory_limit``, d is reduced to what
+    fits by a random projection, which keeps distances but for a few per cent.
+
+    Raises:
+        BadInputError: ``model.weights`` or another key of the model's is wrong.
+        UnreadableImagesError: some of the images.
+    """
+    with session.database.read() as connection:
+        spec = model_spec(session.config, model_choice(connection, session.config), len(classes.names(connection)))
+    ids = digests([image.sample_id for image in opened.images])
+    most = max(FEWEST, session.config.query.memory_limit // (4 * 4 * max(len(ids), 1)))
+    made_with = _fingerprint(session, spec)
+    path = session.workspace.state / FOLDER / FILE
+    arrays = _kept(path, made_with, most)
+    places = find_keys(as_keys(ids), as_keys(arrays["digest"])) if arrays else np.full(len(ids), -1, np.int64)
+    missing = np.flatnonzero(places < 0)
+    if not len(missing):
+        found: Floats = arrays["features"][places]
+        return found
+    computed, width = _computed(session, spec, opened, missing, most)
+    result = np.empty((len(ids), computed.shape[1]), np.float32)
+    result[missing] = computed
+    if arrays:
+        result[places >= 0] = arrays["features"][places[places >= 0]]
+    order = np.argsort(as_keys(ids))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    metadata = {"made_with": made_with, "width": width}
+    write_arrays(path, {"digest": ids[order], "features": result[order]}, metadata)
+    return result
+
+
+def _kept(path: Path, made_with: str, most: int) -> dict[str, Array]:
+    """What is kept, if it would be made alike today; ``width`` is how many numbers the network gives."""
+    kept = read_arrays(path)
+    if kept is None:
+        return {}
+    arrays, metadata = kept
+    alike = metadata["made_with"] == made_with and arrays["features"].shape[1] == min(metadata["width"], most)
+    return arrays if alike else {}
+
+
+def _fingerprint(session: Session, spec: ModelSpec) -> str:
+    """Changes when features would."""
+    data, weights = session.config.data, str(spec.weights)
+    pixels = (*spec.image_size, data.resize, *data.alpha_background)
+    file = session.workspace.root / weights
+    content = sample_id(file) if pretrained.is_file(weights) and file.is_file() else weights
+    return fingerprint(spec.name, spec.stem, content, session.config.seed, pixels)
+
+
+def _computed(
+    session: Session, spec: ModelSpec, opened: ReadableImages, rows: NDArray[np.int64], most: int
+) -> tuple[Floats, int]:
+    """Features of some rows (n, d), and how many numbers the network gives."""
+    device = resolve_device(session.config.device)
+    model = _network(session, spec).to(device).eval()
+    stats = pretrained.pixel_stats(spec) or IMAGENET
+    parts: list[Floats] = []
+    width = 0
+    with (
+        reproducible(device, session.config.threads),
+        torch.inference_mode(),
+        penultimate(model, spec.num_classes) as head,
+        session.feedback.task("looking at images", len(rows)) as task,
+    ):
+        for chunk in row_chunks(len(rows), AT_ONCE):
+            pixels = opened.pixels.read(rows[chunk])
+            features = head.take(logits_of(model(to_input(pixels, stats, device)))).cpu().numpy()
+            width = features.shape[1]
+            parts.append(_projected(features, most, session.config.seed))
+            task.advance(len(chunk))
+    return np.concatenate(parts), width
+
+
+def _network(session: Session, spec: ModelSpec) -> nn.Module:
+    root = session.workspace.root
+    zoo.check(spec, root)
+    pretrained.check(spec, root)
+    model = zoo.build(spec, session.config.seed, root)
+    pretrained.load(model, spec, root, downloads=session.workspace.state / "downloads")
+    return model
+
+
+def _projected(features: Floats, most: int, seed: int) -> Floats:
+    """(n, min(d, ``most``)): as they are, or projected by random signs."""
+    width = features.shape[1]
+    if width <= most:
+        return features
+    signs = generator(derive_seed(seed, "feature projection"), width, most).integers(0, 2, (width, most))
+    scaled: Floats = features @ ((2 * signs - 1) / np.sqrt(most)).astype(np.float32)
+    return scaled

@@ -1,0 +1,73 @@
+"""Choosing before there is a model: which strategies can, and the features that they read."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dalcli.config.schema import QueryConfig
+from dalcli.config.seeding import derive_seed
+from dalcli.data.identity import digests, tie_keys
+from dalcli.data.pixel_features import COMPONENTS, SAMPLE, pixel_features
+from dalcli.errors import BadInputError
+from dalcli.state import catalog
+from dalcli.strategies import registry
+from dalcli.strategies.base import Strategy
+from dalcli.strategies.memory_table import MemoryTable
+from dalcli.workspace.images import ReadableImages, with_readable_images
+from dalcli.workspace.session import Session, model_choice
+
+COLUMN = "features"
+FEWEST = 8  # components
+
+
+def strategy(name: str, query: QueryConfig, key: str = "query.cold_start") -> Strategy:
+    """The strategy called ``name``, which must work without a model; ``key`` is where the user wrote the name.
+
+    Raises:
+        BadInputError: there is no such strategy, or it needs a model.
+    """
+    found = registry.create(name, query, key)
+    lacking = sorted(set(found.columns) - {COLUMN})
+    if lacking:
+        able = [each for each in registry.STRATEGIES if not set(registry.create(each, query).columns) - {COLUMN}]
+        raise BadInputError(
+            f"{key}: {name} chooses by what a model says ({', '.join(lacking)}), and there is no model yet",
+            f"choose one of: {', '.join(able)}",
+        )
+    return found
+
+
+def features(session: Session) -> MemoryTable:
+    """Features of every readable training image; images found unreadable are set aside.
+
+    They come from the network that ``model.weights`` names, else from pixels. Memory: the table and a copy, at most
+    ``query.memory_limit`` down to a few numbers per image.
+
+    Raises:
+        DalcliError: most of the images are missing.
+        BadInputError: ``model.weights`` is wrong.
+    """
+    with session.database.read() as connection:
+        images = catalog.images(connection, "training")
+        size = model_choice(connection, session.config).image_size
+
+    def described(opened: ReadableImages) -> MemoryTable:
+        ids = digests([image.sample_id for image in opened.images])
+        if not len(ids):
+            return MemoryTable(ids, {COLUMN: np.empty((0, 1), np.float32)})
+        if session.config.model.weights is not None:
+            from dalcli.querying.cold_network import network_features  # the only part that needs torch
+
+            return MemoryTable(ids, {COLUMN: network_features(session, opened)})
+        keys = tie_keys(derive_seed(session.config.seed, "pixel features"), ids)
+        sample = np.sort(np.argsort(keys, kind="stable")[:SAMPLE])
+        most = _components(len(ids), session.config.query.memory_limit)
+        with session.feedback.task("looking at images", len(ids)) as task:
+            return MemoryTable(ids, {COLUMN: pixel_features(opened.pixels, sample, most, task.advance)})
+
+    return with_readable_images(session, images, size, described)
+
+
+def _components(images: int, memory_limit: int) -> int:
+    """As many as take half of the memory there is (a copy takes the other half)."""
+    return max(FEWEST, min(COMPONENTS, memory_limit // (2 * 4 * max(images, 1)) - 1))

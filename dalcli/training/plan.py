@@ -1,0 +1,123 @@
+"""What ``train`` has to do, decided from the database and the configuration alone. Never imports torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dalcli.config.fingerprint import fingerprint
+from dalcli.config.schema import Config
+from dalcli.errors import NotReadyError
+from dalcli.models.spec import ModelSpec, resolve_stem
+from dalcli.state import catalog, classes, ledger, versions
+from dalcli.state.database import Connection
+from dalcli.state.versions import ModelVersion
+from dalcli.workspace import version_files
+from dalcli.workspace.session import ModelChoice, Session, model_choice
+
+
+@dataclass(frozen=True)
+class TrainPlan:
+    """What is to be trained, fixed when ``train`` starts: labels that come in meanwhile wait for the next one.
+
+    Attributes:
+        names: the ordered class list.
+        labels: the labeled set S, sample key → class position; not empty.
+        spec: the architecture.
+        fingerprint: of every setting that shapes training.
+        newest: the newest finished version, if any.
+        parent: the newest version whose files are still there: where a warm start starts.
+        unfinished: what a killed ``train`` left.
+        newer: how many labels ``newest`` has not seen.
+    """
+
+    names: tuple[str, ...]
+    labels: Mapping[int, int]
+    spec: ModelSpec
+    fingerprint: str
+    newest: ModelVersion | None
+    parent: ModelVersion | None
+    unfinished: ModelVersion | None
+    newer: int
+
+    @property
+    def digest(self) -> str:
+        """A name for exactly this labeled set and class list."""
+        return ledger.digest(self.labels, self.names)
+
+    @property
+    def done(self) -> ModelVersion | None:
+        """The version that makes training superfluous: these labels, classes and settings, and its files are there."""
+        newest = self.newest
+        if newest is None or newest != self.parent or self.newer:
+            return None
+        same = (newest.fingerprint, newest.classes) == (self.fingerprint, len(self.names))
+        return newest if same else None
+
+
+def make_plan(session: Session) -> TrainPlan:
+    """Read everything in one snapshot.
+
+    Raises:
+        NotReadyError: there are no labels.
+    """
+    config = session.config
+    with session.database.read() as connection:
+        names = classes.names(connection)
+        labels = ledger.labels(connection, "training")
+        if not labels:
+            raise _no_labels(connection)
+        choice = model_choice(connection, config)
+        newest = versions.newest(connection)
+        return TrainPlan(
+            names=names,
+            labels=labels,
+            spec=model_spec(config, choice, len(names)),
+            fingerprint=fingerprint(
+                config.model,
+                config.training,
+                config.data.resize,
+                config.data.alpha_background,
+                choice.name,
+                choice.image_size,
+                config.seed,
+            ),
+            newest=newest,
+            parent=_with_files(session, connection, newest),
+            unfinished=versions.unfinished(connection),
+            newer=versions.newer_labels(connection, newest) if newest is not None else len(labels),
+        )
+
+
+def model_spec(config: Config, choice: ModelChoice, num_classes: int) -> ModelSpec:
+    """The architecture to be trained; ``choice`` is what ``auto`` stands for."""
+    return ModelSpec(
+        name=choice.name,
+        num_classes=num_classes,
+        image_size=choice.image_size,
+        stem=resolve_stem(choice.image_size, config.model.stem),
+        dropout=config.model.dropout,
+        weights=config.model.weights,
+    )
+
+
+def _with_files(session: Session, connection: Connection, newest: ModelVersion | None) -> ModelVersion | None:
+    def complete(version: ModelVersion) -> bool:
+        return version_files.are_there(session.workspace.model_folder(version.version))
+
+    if newest is None or complete(newest):
+        return newest
+    return next((version for version in reversed(versions.history(connection)) if complete(version)), None)
+
+
+def _no_labels(connection: Connection) -> NotReadyError:
+    counts = catalog.count_states(connection)["training"]
+    if counts["in flight"]:
+        remedy = "record the answers: dalcli ingest-labels FILE"
+    elif counts["unlabeled"]:
+        remedy = "hand images out with `dalcli query --budget N > to_label.csv`, then `dalcli ingest-labels FILE`"
+    elif counts["quarantined"]:
+        remedy = "all labeled images are unreadable: see `dalcli pool quarantine`"
+    else:
+        remedy = "add images: dalcli pool add FOLDER"
+    return NotReadyError("there are no labels to train on", remedy)

@@ -1,0 +1,229 @@
+"""Training one model version so that it can be killed at any moment.
+
+The version's row is written first, its checkpoint at epoch ends, its files when it has converged, and last of all
+the row is marked finished: whatever is killed in between is continued or done again, never half there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from dalcli.config.fingerprint import fingerprint
+from dalcli.data.pixels import UnreadableImagesError
+from dalcli.models import pretrained, zoo
+from dalcli.models.checkpoint import save_model
+from dalcli.models.growth import grow
+from dalcli.models.meta import ModelMeta, read_meta, write_meta
+from dalcli.models.preprocess import PixelStats, measure
+from dalcli.models.spec import ModelSpec
+from dalcli.models.tensorfile import read_tensors
+from dalcli.runtime.ranks import SOLO, Ranks
+from dalcli.state import catalog, ledger, versions
+from dalcli.state.versions import ModelVersion
+from dalcli.training.job import Job, train
+from dalcli.training.loop import FitResult
+from dalcli.training.plan import TrainPlan
+from dalcli.training.resume import saved_place
+from dalcli.workspace import version_files
+from dalcli.workspace.images import ReadableImages, open_decodable_images, set_aside_unreadable
+from dalcli.workspace.session import Session
+from dalcli.workspace.version_files import CHECKPOINT_NAME, META_NAME, WEIGHTS_NAME
+
+
+class LabeledSetChanged(Exception):
+    """The plan cannot be carried out any more: images were set aside, or serve evaluation now. Make another one."""
+
+
+def check(session: Session, plan: TrainPlan, ranks: Ranks = SOLO) -> torch.device:
+    """Find what is wrong with the settings before anything is waited for; the device to train on, here.
+
+    Raises:
+        BadInputError: naming the key of the configuration.
+    """
+    zoo.check(plan.spec, session.workspace.root)
+    pretrained.check(plan.spec, session.workspace.root)
+    return ranks.device(session.config.device)
+
+
+def train_version(session: Session, plan: TrainPlan, device: torch.device, ranks: Ranks = SOLO) -> ModelVersion:
+    """Train the version that ``plan`` asks for, or finish the one a killed ``train`` left; holds the compute lock.
+
+    On rank 0 alone; the others serve it (see ``train_team``).
+
+    Raises:
+        LabeledSetChanged: nothing was trained.
+    """
+    opened = _open(session, plan)
+    version = _begin(session, plan, device)
+    folder = session.workspace.model_folder(version.version)
+    folder.mkdir(parents=True, exist_ok=True)
+    version_files.remove_leftovers(folder)
+    model, stats = _start(session, plan, version, opened)
+    checkpoint = folder / CHECKPOINT_NAME
+    job = Job(
+        config=session.config,
+        spec=plan.spec,
+        stats=stats,
+        version=version.version,
+        threads=_threads(session, version, checkpoint, ranks),
+        fingerprint=fingerprint(version.fingerprint, version.labels_digest, version.parent),
+        truth=np.array([plan.labels[image.key] for image in opened.images], dtype=np.int64),
+    )
+    try:
+        result = train(session, ranks, job, opened, model, device, checkpoint)
+    except UnreadableImagesError as error:
+        set_aside_unreadable(session, opened.images, error.failures)
+        raise LabeledSetChanged from None
+    finished = _finish(session, version, model, _meta(plan, version, stats, device, result, ranks))
+    if not result.converged:
+        session.feedback.warn(
+            f"{version.version} has not converged ({result.stopped} after {result.epochs} epochs, train accuracy "
+            f"{result.train_accuracy:.1%}): raise training.max_epochs or lower training.learning_rate"
+        )
+    return finished
+
+
+def _open(session: Session, plan: TrainPlan) -> ReadableImages:
+    """The labeled images, every one of which can be decoded."""
+    with session.database.read() as connection:
+        images = [image for image in catalog.images(connection, "training") if image.key in plan.labels]
+    opened = open_decodable_images(session, images, plan.spec.image_size)
+    if len(opened.images) < len(plan.labels):
+        raise LabeledSetChanged
+    return opened
+
+
+def _begin(session: Session, plan: TrainPlan, device: torch.device) -> ModelVersion:
+    """Continue the version a killed ``train`` left, if it is the same work; else start one from the parent."""
+    parent = None if plan.parent is None else plan.parent.version
+    left = plan.unfinished
+    if left is not None:
+        if (left.labels_digest, left.fingerprint, left.parent) == (plan.digest, plan.fingerprint, parent):
+            session.feedback.note(f"continuing {left.version}, which was interrupted")
+            return left
+        session.feedback.note("labels or settings changed since training was interrupted: starting again")
+    if plan.newest is not None and plan.newest != plan.parent:
+        session.feedback.warn(f"the files of {plan.newest.version} are missing: starting from {parent or 'none'}")
+    with session.database.write() as connection:
+        if not plan.labels.keys() <= ledger.labels(connection, "training").keys():
+            raise LabeledSetChanged  # from here on it stays: what a model has seen never moves to the test set
+        if left is not None:
+            versions.abandon(connection, left)
+        begun = versions.begin(
+            connection,
+            parent=None if plan.parent is None else plan.parent.key,
+            classes=len(plan.names),
+            labels=plan.labels,
+            labels_digest=plan.digest,
+            fingerprint=plan.fingerprint,
+            seed=session.config.seed,
+            threads=session.config.threads or torch.get_num_threads(),
+            device=str(device),
+        )
+    shutil.rmtree(session.workspace.model_folder(begun.version), ignore_errors=True)
+    if plan.newest is not None:  # left by a process that was killed just before it would have removed it
+        (session.workspace.model_folder(plan.newest.version) / CHECKPOINT_NAME).unlink(missing_ok=True)
+    return begun
+
+
+def _threads(session: Session, version: ModelVersion, checkpoint: Path, ranks: Ranks) -> int:
+    """As many as the version was begun with: the weights depend on it, in their last digits.
+
+    Where the number of processes has changed since, they do so anyway; then as many as suit a process now.
+    """
+    place = saved_place(checkpoint)
+    if place is None:
+        return version.threads
+    return place.threads if place.ranks == ranks.size else session.config.threads or torch.get_num_threads()
+
+
+def _start(
+    session: Session, plan: TrainPlan, version: ModelVersion, opened: ReadableImages
+) -> tuple[nn.Module, PixelStats]:
+    """The weights training starts from, and the normalisation, which stays what it was at first training."""
+    root = session.workspace.root
+    model = zoo.build(plan.spec, session.config.seed, root)
+    parent = _parent_meta(session, version)
+    if parent is not None and session.config.training.start == "warm":
+        if _same_weights(parent.spec, plan.spec):
+            _warm_start(session, parent, model, plan.spec)
+            return model, parent.pixel_stats
+        session.feedback.note(
+            f"the model settings differ from those of {parent.version}: training starts from fresh weights"
+        )
+    for note in pretrained.load(model, plan.spec, root, downloads=session.workspace.state / "downloads"):
+        session.feedback.note(note)
+    stats = pretrained.pixel_stats(plan.spec)
+    if stats is None and parent is not None and parent.spec.weights is None:
+        stats = parent.pixel_stats
+    return model, stats or measure(opened.pixels, np.arange(len(opened.images), dtype=np.int64))
+
+
+def _same_weights(parent: ModelSpec, spec: ModelSpec) -> bool:
+    """Whether the parent's weights mean the same in ``spec``, but for new classes; dropout has no weights."""
+    return dataclasses.replace(parent, num_classes=spec.num_classes, dropout=spec.dropout) == spec
+
+
+def _warm_start(session: Session, parent: ModelMeta, model: nn.Module, spec: ModelSpec) -> None:
+    weights, _ = read_tensors(session.workspace.model_folder(parent.version) / WEIGHTS_NAME)
+    if grow(model, weights, parent.spec.num_classes, spec.num_classes):
+        session.feedback.note(f"the model grew from {parent.spec.num_classes} to {spec.num_classes} classes")
+
+
+def _parent_meta(session: Session, version: ModelVersion) -> ModelMeta | None:
+    if version.parent is None:
+        return None
+    return read_meta(session.workspace.model_folder(version.parent) / META_NAME)
+
+
+def _meta(
+    plan: TrainPlan, version: ModelVersion, stats: PixelStats, device: torch.device, result: FitResult, ranks: Ranks
+) -> ModelMeta:
+    return ModelMeta(
+        version=version.version,
+        parent=version.parent,
+        spec=plan.spec,
+        classes=plan.names,
+        pixel_stats=stats,
+        seed=version.seed,
+        threads=result.threads,
+        device=str(device),
+        config_fingerprint=version.fingerprint,
+        torch_version=torch.__version__,
+        labels_digest=version.labels_digest,
+        labels=version.labels,
+        epochs=result.epochs,
+        converged=result.converged,
+        stopped=result.stopped,
+        train_accuracy=result.train_accuracy,
+        train_loss=result.train_loss,
+        history=result.history,
+        ranks=ranks.size,
+    )
+
+
+def _finish(session: Session, version: ModelVersion, model: nn.Module, meta: ModelMeta) -> ModelVersion:
+    """Files first, the row that makes them count after them, the checkpoint removed last."""
+    folder = session.workspace.model_folder(version.version)
+    save_model(folder / WEIGHTS_NAME, model)
+    write_meta(folder / META_NAME, meta)
+    with session.database.write() as connection:
+        versions.finish(
+            connection,
+            version,
+            epochs=meta.epochs,
+            converged=meta.converged,
+            stopped=meta.stopped,
+            train_accuracy=meta.train_accuracy,
+            train_loss=meta.train_loss,
+        )
+        finished = versions.newest(connection)
+    (folder / CHECKPOINT_NAME).unlink(missing_ok=True)
+    assert finished is not None
+    return finished

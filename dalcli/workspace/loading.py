@@ -1,0 +1,46 @@
+"""A finished model version, ready to compute with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from dalcli.gradients.kernels import lay_out
+from dalcli.models import zoo
+from dalcli.models.checkpoint import load_model
+from dalcli.models.head import find_head
+from dalcli.models.meta import ModelMeta, read_meta
+from dalcli.state.versions import ModelVersion
+from dalcli.workspace.session import Surroundings
+from dalcli.workspace.version_files import META_NAME, WEIGHTS_NAME
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model on its device, in eval mode, with what is known about it."""
+
+    model: nn.Module
+    meta: ModelMeta
+    device: torch.device
+
+    @property
+    def head(self) -> str | None:
+        """Name of the layer that produces the logits, if it can be told."""
+        return find_head(self.model, self.meta.spec.num_classes)
+
+
+def load_version(session: Surroundings, version: ModelVersion, device: torch.device) -> LoadedModel:
+    """Read a version's files.
+
+    Raises:
+        DalcliError: they are missing or damaged.
+    """
+    folder = session.workspace.model_folder(version.version)
+    meta = read_meta(folder / META_NAME)
+    model = zoo.build(meta.spec, meta.seed, session.workspace.root)
+    load_model(folder / WEIGHTS_NAME, model)
+    model.to(device)
+    lay_out(model)  # as scoring wants it: later, kernels would be there twice
+    return LoadedModel(model.eval(), meta, device)
