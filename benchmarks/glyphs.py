@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from dalcli.config.seeding import generator
+from dalcli.config.hashing import generator
 
 SETS = {
     "digits": string.digits,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from dalcli.cli.tables import facts, listing, percent, text
-from dalcli.config.sizes import bytes_text
+from dalcli.config.words import bytes_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

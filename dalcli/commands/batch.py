@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dalcli.config.suggest import suggestion
+from dalcli.config.words import suggestion
 from dalcli.errors import BadInputError
 from dalcli.state import batches
 from dalcli.state.batches import Batch, IssuedRow

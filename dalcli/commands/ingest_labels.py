@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dalcli.config.suggest import suggestion
+from dalcli.config.words import suggestion
 from dalcli.data.text import TextInput
 from dalcli.errors import BadInputError
 from dalcli.formats.labels import LabelRow

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 from dalcli.config.schema import MAX_BUDGET, QueryConfig
-from dalcli.config.suggest import suggestion
+from dalcli.config.words import suggestion
 from dalcli.errors import DalcliError, NotReadyError, UsageError
 from dalcli.querying import cold_start
 from dalcli.querying.snapshot import Choice, Situation, Wish, choose, look

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from dalcli.config.schema import Config
-from dalcli.config.suggest import suggestion
+from dalcli.config.words import suggestion
 from dalcli.errors import BadInputError
 
 KeyPath = tuple[str | int, ...]

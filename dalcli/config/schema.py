@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from dalcli.config.class_names import problem_with
-from dalcli.config.sizes import parse_bytes
+from dalcli.config.words import parse_bytes
 
 ImageSize = tuple[int, int]
 

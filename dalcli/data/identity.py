@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dalcli.config.seeding import derive_seed
+from dalcli.config.hashing import derive_seed
 
 DIGEST_BYTES = 16
 _SAMPLE_ID = re.compile(r"s-[0-9a-f]{32}")
@@ -74,7 +74,7 @@ def tie_keys(seed: int, digests: NDArray[np.uint8]) -> NDArray[np.uint64]:
 
     A chain of SplitMix64 finalisers (Steele, Lea & Flood 2014) over the seed and both halves of the digest:
     keys for different seeds, and :func:`reserve_position`, are statistically independent of one another.
-    ``seed`` is a 63-bit number as :func:`~dalcli.config.seeding.derive_seed` returns it.
+    ``seed`` is a 63-bit number as :func:`~dalcli.config.hashing.derive_seed` returns it.
     """
     if digests.ndim != 2 or digests.shape[1] != DIGEST_BYTES or digests.dtype != np.uint8:
         raise ValueError(f"expected (n, {DIGEST_BYTES}) uint8, got {digests.shape} {digests.dtype}")

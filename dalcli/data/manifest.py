@@ -7,7 +7,7 @@ import stat
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from dalcli.config.suggest import suggestion
+from dalcli.config.words import suggestion
 from dalcli.data.found import FoundImage, Split
 from dalcli.data.table import Record, RowProblem, read_table
 from dalcli.data.text import TextInput

@@ -16,7 +16,7 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
-from dalcli.config.fingerprint import fingerprint
+from dalcli.config.hashing import fingerprint
 from dalcli.data.cache_segment import ROW_OVERHEAD, DamagedSegmentError, Segment, write_segment
 from dalcli.data.colour import Colour
 from dalcli.data.pixels import IntArray, PixelSource, UInt8Array

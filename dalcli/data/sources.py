@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from dalcli.config.suggest import suggestion
+from dalcli.config.words import suggestion
 from dalcli.data.decoding import image_extensions, is_image_file
 from dalcli.data.folders import search_folder
 from dalcli.data.found import FoundImage, FoundImages

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from dalcli.config.suggest import did_you_mean
+from dalcli.config.words import did_you_mean
 from dalcli.data.text import TextInput
 from dalcli.errors import BadInputError
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from dalcli.config.seeding import generator
+from dalcli.config.hashing import generator
 from dalcli.diagnosis.result import Agreement, Rank
 from dalcli.diagnosis.sets import Sets
 from dalcli.theory.alignment import subset_sums

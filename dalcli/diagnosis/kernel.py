@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dalcli.config.seeding import derive_seed, generator
+from dalcli.config.hashing import derive_seed, generator
 from dalcli.diagnosis.agreement import agreement
 from dalcli.diagnosis.images import Pictures
 from dalcli.diagnosis.result import KernelInfo, KernelReport, LabeledSet

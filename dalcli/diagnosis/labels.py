@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dalcli.config.suggest import suggestion
+from dalcli.config.words import suggestion
 from dalcli.data.text import TextInput
 from dalcli.errors import BadInputError
 from dalcli.formats.registry import read_labels

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dalcli.config.seeding import derive_seed, generator
+from dalcli.config.hashing import derive_seed, generator
 from dalcli.diagnosis.findings import GOOD
 from dalcli.diagnosis.gradients import Gradient, Gradients, SampleGradients, Values, sq_norm
 from dalcli.diagnosis.result import BatchRatio, PrefixRatio, RandomRatios

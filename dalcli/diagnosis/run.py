@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from dalcli.config.hashing import derive_seed, generator
 from dalcli.config.schema import MAX_BUDGET
-from dalcli.config.seeding import derive_seed, generator
 from dalcli.diagnosis import kernel, ratio
 from dalcli.diagnosis.findings import findings
 from dalcli.diagnosis.gradients import Gradients, sq_norm

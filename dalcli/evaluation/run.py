@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dalcli.config.fingerprint import fingerprint
+from dalcli.config.hashing import fingerprint
 from dalcli.errors import NotReadyError
 from dalcli.evaluation.metrics import Accumulator
 from dalcli.state import catalog, classes, evaluations, ledger, versions

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from dalcli.config.seeding import derive_seed
+from dalcli.config.hashing import derive_seed
 from dalcli.gradients.kernels import laid_out
 
 MODERATE = 2.0**20

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from dalcli.config.seeding import generator
+from dalcli.config.hashing import generator
 from dalcli.gradients.passes import evaluating, logits_of
 from dalcli.gradients.precision import Precision, computing, tf32
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dalcli.config.seeding import derive_seed
+from dalcli.config.hashing import derive_seed
 
 
 @dataclass(frozen=True, slots=True)

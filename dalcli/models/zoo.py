@@ -12,7 +12,7 @@ from types import MappingProxyType, ModuleType
 import torch
 from torch import nn
 
-from dalcli.config.seeding import derive_seed
+from dalcli.config.hashing import derive_seed
 from dalcli.errors import BadInputError
 from dalcli.models import cnn, dry_run, resnet18, torchvision_models, user_models, vgg11
 from dalcli.models.spec import ModelSpec, resolve_stem

@@ -12,8 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from dalcli.config.fingerprint import fingerprint
-from dalcli.config.seeding import derive_seed, generator
+from dalcli.config.hashing import derive_seed, fingerprint, generator
 from dalcli.data.identity import digests, sample_id
 from dalcli.gradients.passes import logits_of
 from dalcli.models import pretrained, zoo

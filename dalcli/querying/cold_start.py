@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from dalcli.config.hashing import derive_seed
 from dalcli.config.schema import QueryConfig
-from dalcli.config.seeding import derive_seed
 from dalcli.data.identity import digests, tie_keys
 from dalcli.data.pixel_features import COMPONENTS, SAMPLE, pixel_features
 from dalcli.errors import BadInputError

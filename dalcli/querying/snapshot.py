@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from dalcli.config.hashing import derive_seed
 from dalcli.config.schema import QueryConfig
-from dalcli.config.seeding import derive_seed
 from dalcli.data.identity import digests, id_from_digest
 from dalcli.errors import NothingLeftError
 from dalcli.formats import batch_csv

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from dalcli.config.fingerprint import fingerprint
+from dalcli.config.hashing import derive_seed, fingerprint
 from dalcli.config.schema import Config
-from dalcli.config.seeding import derive_seed
 from dalcli.state.versions import ModelVersion
 
 _TEXT = re.compile(

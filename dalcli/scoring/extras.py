@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from dalcli.config.seeding import derive_seed
+from dalcli.config.hashing import derive_seed
 from dalcli.data.identity import digests
 from dalcli.errors import DalcliError
 from dalcli.gradients.dropout import DropoutSpec

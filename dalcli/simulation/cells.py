@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dalcli.config.fingerprint import fingerprint
+from dalcli.config.hashing import fingerprint
 from dalcli.simulation.merging import deep_merge
 from dalcli.simulation.schema import SimulationConfig
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pydantic import ValidationError
 
 from dalcli.config.loading import KeyPath
-from dalcli.config.suggest import suggestion
+from dalcli.config.words import suggestion
 from dalcli.simulation.schema import SimulationConfig
 
 Problem = tuple[KeyPath, str]

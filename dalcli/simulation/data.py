@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import cast
 
-from dalcli.config.fingerprint import fingerprint
+from dalcli.config.hashing import fingerprint
 from dalcli.errors import BadInputError
 from dalcli.feedback import Feedback
 from dalcli.simulation import dataset as datasets

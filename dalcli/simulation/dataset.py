@@ -7,7 +7,6 @@ and contradicting labels for them are nobody's.
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import json
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from dalcli.config.class_names import problem_with
+from dalcli.config.hashing import short_hash
 from dalcli.data.found import FoundImage, Split
 from dalcli.data.identity import digests
 from dalcli.data.pixels import UInt8Array
@@ -56,7 +56,7 @@ class Dataset:
     def digest(self) -> str:
         """A name for exactly these samples, labels and splits, wherever the files are."""
         text = "\n".join(f"{s.sample_id},{s.split},{s.label}" for s in self.samples)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return short_hash(text)
 
     @cached_property
     def digests(self) -> UInt8Array:
@@ -117,7 +117,7 @@ def listing_digest(images: Sequence[LabeledImage]) -> str:
             facts.append([str(image.path), image.label, image.split, status.st_size, status.st_mtime_ns])
         except OSError:
             facts.append([str(image.path), image.label, image.split])
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+    return short_hash(json.dumps(facts))
 
 
 def write(path: Path, dataset: Dataset) -> None:

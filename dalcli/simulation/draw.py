@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dalcli.config.seeding import derive_seed, generator
+from dalcli.config.hashing import derive_seed, generator
 from dalcli.data.identity import tie_keys
 from dalcli.errors import BadInputError
 from dalcli.simulation.dataset import Dataset

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from dalcli.config.hashing import short_hash
 from dalcli.state.catalog import Purpose
 from dalcli.state.database import Connection, now
 
@@ -141,4 +141,4 @@ def class_counts(connection: Connection, purpose: Purpose) -> Counter[int]:
 def digest(sample_labels: Mapping[int, int], classes: Sequence[str]) -> str:
     """A name for exactly this set of labels and classes."""
     text = repr((sorted(sample_labels.items()), tuple(classes)))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return short_hash(text)

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from dalcli.config.seeding import derive_seed, generator
+from dalcli.config.hashing import derive_seed, generator
 from dalcli.data.identity import tie_keys
 from dalcli.errors import DalcliError, NotReadyError
 from dalcli.scores.columns import Array, Digests, Layout

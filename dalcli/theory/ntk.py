@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dalcli.config.seeding import derive_seed, generator
+from dalcli.config.hashing import derive_seed, generator
 from dalcli.gradients import memory
 from dalcli.gradients.engine import GradientEngine
 from dalcli.gradients.passes import evaluating

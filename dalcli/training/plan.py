@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from dalcli.config.fingerprint import fingerprint
+from dalcli.config.hashing import fingerprint
 from dalcli.config.schema import Config
 from dalcli.errors import NotReadyError
 from dalcli.models.spec import ModelSpec, resolve_stem

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from dalcli.config.fingerprint import fingerprint
+from dalcli.config.hashing import fingerprint
 from dalcli.data.pixels import UnreadableImagesError
 from dalcli.models import pretrained, zoo
 from dalcli.models.checkpoint import save_model

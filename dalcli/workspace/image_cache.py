@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Sequence
 
 from dalcli.config.schema import ImageSize
-from dalcli.config.sizes import bytes_text
+from dalcli.config.words import bytes_text
 from dalcli.data.identity import digests
 from dalcli.data.pixel_cache import CachedPixels, cache_bytes, cache_name, remove_leftovers
 from dalcli.data.pixels import PixelSource

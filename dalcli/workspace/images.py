@@ -15,8 +15,8 @@ from typing import TypeVar
 import numpy as np
 
 from dalcli.config.schema import ImageSize
+from dalcli.data.file_pixels import FilePixels
 from dalcli.data.identity import sample_id
-from dalcli.data.images import DecodedImages
 from dalcli.data.pixel_cache import CachedPixels
 from dalcli.data.pixels import Failure, IntArray, PixelSource, UInt8Array, UnreadableImagesError
 from dalcli.errors import DalcliError
@@ -186,9 +186,7 @@ def _readable(
     data = surroundings.config.data
     files = [surroundings.workspace.absolute_path(path) for path in paths]
     limit = KEPT_BYTES if keep else 0
-    pixels = DecodedImages(
-        files, size, data.resize, data.alpha_background, workers=data.workers, memory_limit_bytes=limit
-    )
+    pixels = FilePixels(files, size, data.resize, data.alpha_background, workers=data.workers, memory_limit_bytes=limit)
     cache = image_cache.behind_cache(surroundings, images, pixels, size, look_only=look_only)
     return ReadableImages(images, paths, pixels if cache is None else cache, cache)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dalcli.config.suggest import suggestion
+from dalcli.config.words import suggestion
 from dalcli.errors import NotReadyError, UsageError
 from dalcli.state import versions
 from dalcli.state.database import Connection

@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 
 from dalcli.config.schema import DataConfig
-from dalcli.config.suggest import suggestion
+from dalcli.config.words import suggestion
 from dalcli.data.found import FoundImage
 from dalcli.data.identity import reserve_position
 from dalcli.data.scan import ScannedImage, scan_images

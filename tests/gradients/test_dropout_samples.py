@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dalcli.config.seeding import generator
+from dalcli.config.hashing import generator
 from dalcli.gradients.dropout import DropoutSampler, DropoutSpec, NoDropoutError, dropout_layers
 from dalcli.gradients.precision import Precision
 

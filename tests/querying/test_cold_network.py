@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from dalcli.config.seeding import derive_seed
+from dalcli.config.hashing import derive_seed
 from dalcli.data.identity import digests
 from dalcli.feedback import SilentFeedback
 from dalcli.models import zoo

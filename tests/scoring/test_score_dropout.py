@@ -10,7 +10,7 @@ import pytest
 import torch
 from workspaces import ask, dump
 
-from dalcli.config.seeding import derive_seed, generator
+from dalcli.config.hashing import derive_seed, generator
 from dalcli.feedback import SilentFeedback
 from dalcli.scoring.run import newest
 from dalcli.scoring.scorer import Scorer

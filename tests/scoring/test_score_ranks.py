@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import dalcli
-from dalcli.data.images import DecodedImages
+from dalcli.data.file_pixels import FilePixels
 from dalcli.data.pixels import Failure, IntArray, UInt8Array, UnreadableImagesError
 from dalcli.errors import ExitCode
 from dalcli.feedback import SilentFeedback
@@ -127,10 +127,10 @@ class BlindTo:
         self.part = part
 
     def apply(self) -> None:
-        original = DecodedImages.read
+        original = FilePixels.read
         part = self.part
 
-        def read(source: DecodedImages, rows: IntArray) -> UInt8Array:
+        def read(source: FilePixels, rows: IntArray) -> UInt8Array:
             paths = [str(source._paths[row]) for row in rows]
             failures = [
                 Failure(int(row), path, "the file is missing", True)
@@ -141,7 +141,7 @@ class BlindTo:
                 raise UnreadableImagesError(failures)
             return original(source, rows)
 
-        DecodedImages.read = read  # type: ignore[method-assign]
+        FilePixels.read = read  # type: ignore[method-assign]
 
 
 def test_what_only_another_machine_cannot_read_is_no_reason_to_give_images_up(
@@ -214,6 +214,6 @@ def test_all_processes_remember_the_pixels_they_decoded(
     trained.configure(**settings(cache=True))
     run(group, 3, trained)
     decode = mock.Mock(side_effect=AssertionError("decoded again"))
-    monkeypatch.setattr(DecodedImages, "_decode_into", decode)
+    monkeypatch.setattr(FilePixels, "_decode_into", decode)
     shutil.rmtree(trained.root / ".dalcli" / "scores")
     trained.ok("score")

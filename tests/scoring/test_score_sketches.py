@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 from workspaces import ask
 
-from dalcli.config.seeding import derive_seed
+from dalcli.config.hashing import derive_seed
 from dalcli.data.identity import digests
 from dalcli.feedback import SilentFeedback
 from dalcli.gradients.sketch import SketchSpec, sketch_of

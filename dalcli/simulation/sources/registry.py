@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from dalcli.config.suggest import suggestion
+from dalcli.config.words import suggestion
 from dalcli.errors import BadInputError
 from dalcli.simulation.schema import SourceConfig
 from dalcli.simulation.sources.base import ArraySource, FileSource

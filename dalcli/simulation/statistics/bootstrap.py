@@ -14,7 +14,7 @@ from math import factorial, prod
 import numpy as np
 from numpy.typing import NDArray
 
-from dalcli.config.seeding import generator
+from dalcli.config.hashing import generator
 from dalcli.simulation.statistics.student import normal_cdf, t_quantile
 
 Floats = NDArray[np.float64]

@@ -17,7 +17,7 @@ from dalcli.data.resizing import Resize
 from dalcli.runtime.parallel import ordered_map
 
 
-class DecodedImages:
+class FilePixels:
     """A :class:`~dalcli.data.pixels.PixelSource` over image files.
 
     If all images together fit ``memory_limit_bytes``, each is decoded once and kept; else at every read. One

@@ -7,7 +7,7 @@ from PIL import Image
 
 from dalcli.data import images as images_module
 from dalcli.data.decoding import decode
-from dalcli.data.images import DecodedImages
+from dalcli.data.file_pixels import FilePixels
 from dalcli.data.pixels import PixelSource, UnreadableImagesError
 
 ROOM_FOR_ALL, NO_ROOM = 2**20, 0
@@ -39,7 +39,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
 @pytest.mark.parametrize("limit", [ROOM_FOR_ALL, NO_ROOM])
 def test_rows_come_in_the_order_asked_for(paths: list[Path], limit: int) -> None:
-    source: PixelSource = DecodedImages(paths, (8, 6), "pad", (0, 0, 0), workers=2, memory_limit_bytes=limit)
+    source: PixelSource = FilePixels(paths, (8, 6), "pad", (0, 0, 0), workers=2, memory_limit_bytes=limit)
     assert source.shape == (8, 6, 3)
     assert len(source) == 12
     rows = np.array([3, 0, 11, 3, 3, 7])
@@ -51,13 +51,13 @@ def test_rows_come_in_the_order_asked_for(paths: list[Path], limit: int) -> None
 def test_options_reach_the_decoder(tmp_path: Path) -> None:
     path = tmp_path / "clear.png"
     Image.new("RGBA", (8, 4), (0, 0, 0, 0)).save(path)
-    (pixels,) = DecodedImages([path], (8, 8), "pad", (10, 20, 30)).read(np.array([0]))
+    (pixels,) = FilePixels([path], (8, 8), "pad", (10, 20, 30)).read(np.array([0]))
     assert pixels[4].tolist() == [[10, 20, 30]] * 8
     assert pixels[0].tolist() == [[0, 0, 0]] * 8
 
 
 def test_what_fits_is_decoded_once(paths: list[Path], decoded: list[Path]) -> None:
-    source = DecodedImages(paths, (8, 6), memory_limit_bytes=12 * 8 * 6 * 3)
+    source = FilePixels(paths, (8, 6), memory_limit_bytes=12 * 8 * 6 * 3)
     first = source.read(np.array([1, 2, 2]))
     assert sorted(decoded) == paths[1:3]
     second = source.read(np.arange(12))
@@ -66,7 +66,7 @@ def test_what_fits_is_decoded_once(paths: list[Path], decoded: list[Path]) -> No
 
 
 def test_what_does_not_fit_is_decoded_each_time_but_once_per_read(paths: list[Path], decoded: list[Path]) -> None:
-    source = DecodedImages(paths, (8, 6), memory_limit_bytes=12 * 8 * 6 * 3 - 1)
+    source = FilePixels(paths, (8, 6), memory_limit_bytes=12 * 8 * 6 * 3 - 1)
     for times in (1, 2):
         source.read(np.array([5, 4, 5]))
         assert sorted(decoded) == sorted([paths[4], paths[5]] * times)
@@ -74,7 +74,7 @@ def test_what_does_not_fit_is_decoded_each_time_but_once_per_read(paths: list[Pa
 
 @pytest.mark.parametrize("limit", [ROOM_FOR_ALL, NO_ROOM])
 def test_the_caller_owns_the_result(paths: list[Path], limit: int) -> None:
-    source = DecodedImages(paths, (8, 6), memory_limit_bytes=limit)
+    source = FilePixels(paths, (8, 6), memory_limit_bytes=limit)
     expected = source.read(np.arange(12)).copy()
     source.read(np.arange(12))[:] = 0
     assert np.array_equal(source.read(np.arange(12)), expected)
@@ -84,7 +84,7 @@ def test_the_caller_owns_the_result(paths: list[Path], limit: int) -> None:
 def test_all_failures_of_a_read_come_together(paths: list[Path], limit: int, decoded: list[Path]) -> None:
     paths[2].unlink()
     paths[5].write_bytes(paths[5].read_bytes()[:60])
-    source = DecodedImages(paths, (8, 6), memory_limit_bytes=limit)
+    source = FilePixels(paths, (8, 6), memory_limit_bytes=limit)
     with pytest.raises(UnreadableImagesError) as caught:
         source.read(np.array([5, 1, 2, 0, 2]))
     failures = {(failure.row, failure.path, failure.missing) for failure in caught.value.failures}
@@ -98,7 +98,7 @@ def test_all_failures_of_a_read_come_together(paths: list[Path], limit: int, dec
 def test_an_image_that_failed_is_tried_again(paths: list[Path]) -> None:
     content = paths[2].read_bytes()
     paths[2].unlink()
-    source = DecodedImages(paths, (8, 6))
+    source = FilePixels(paths, (8, 6))
     with pytest.raises(UnreadableImagesError):
         source.read(np.array([2]))
     paths[2].write_bytes(content)
@@ -107,23 +107,23 @@ def test_an_image_that_failed_is_tried_again(paths: list[Path]) -> None:
 
 @pytest.mark.parametrize("limit", [ROOM_FOR_ALL, NO_ROOM])
 def test_nothing_to_read(paths: list[Path], limit: int) -> None:
-    assert DecodedImages(paths, (8, 6), memory_limit_bytes=limit).read(np.array([], np.int64)).shape == (0, 8, 6, 3)
-    assert DecodedImages([], (8, 6), memory_limit_bytes=limit).read(np.array([], np.int64)).shape == (0, 8, 6, 3)
+    assert FilePixels(paths, (8, 6), memory_limit_bytes=limit).read(np.array([], np.int64)).shape == (0, 8, 6, 3)
+    assert FilePixels([], (8, 6), memory_limit_bytes=limit).read(np.array([], np.int64)).shape == (0, 8, 6, 3)
 
 
 @pytest.mark.parametrize("row", [-1, 12])
 def test_rows_outside_are_refused(paths: list[Path], row: int) -> None:
     with pytest.raises(IndexError, match="within 0 to 11"):
-        DecodedImages(paths, (8, 6)).read(np.array([0, row]))
+        FilePixels(paths, (8, 6)).read(np.array([0, row]))
 
 
 def test_a_reader_and_a_prefetcher_may_work_at_once(paths: list[Path]) -> None:
     expected = np.stack([decode(path, (8, 6)) for path in paths])
     for _ in range(20):
-        source = DecodedImages(paths, (8, 6), workers=2)
+        source = FilePixels(paths, (8, 6), workers=2)
         results: list[bool] = []
 
-        def work(seed: int, source: DecodedImages = source, results: list[bool] = results) -> None:
+        def work(seed: int, source: FilePixels = source, results: list[bool] = results) -> None:
             rows = np.random.default_rng(seed).permutation(12)
             results.append(np.array_equal(source.read(rows), expected[rows]))
 

@@ -8,9 +8,8 @@ import json
 import numpy as np
 import pytest
 
-from dalcli.config.fingerprint import fingerprint
+from dalcli.config.hashing import derive_seed, fingerprint, generator
 from dalcli.config.schema import Config, TrainingConfig
-from dalcli.config.seeding import derive_seed, generator
 
 
 def test_a_seed_is_the_hash_of_its_parts() -> None:

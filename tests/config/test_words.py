@@ -1,4 +1,4 @@
-"""Sizes in bytes, and the configuration keys that take them."""
+"""Sizes in bytes, the keys that take them, counted things, and guesses at misspellings."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dalcli.config.loading import load
-from dalcli.config.sizes import bytes_text, parse_bytes
+from dalcli.config.words import bytes_text, counted, did_you_mean, parse_bytes, suggestion
 from dalcli.errors import BadInputError
 
 
@@ -58,3 +58,25 @@ def test_scoring_keys(tmp_path: Path) -> None:
         ["line 3", "scoring.batch_size"],
         ["line 5", "data.cache"],
     ]
+
+
+def test_one_thing_is_not_many() -> None:
+    assert [counted(n, "label") for n in (0, 1, 2)] == ["0 labels", "1 label", "2 labels"]
+    assert [counted(n, "class", "classes") for n in (1, 3)] == ["1 class", "3 classes"]
+
+
+def test_finds_the_closest_name_in_any_case() -> None:
+    assert did_you_mean("catt", ["dog", "cat", "other"]) == "cat"
+    assert did_you_mean("CAT", ["dog", "Cat"]) == "Cat"
+    assert did_you_mean("labels", ["label", "path"]) == "label"
+
+
+def test_says_nothing_when_nothing_is_close_or_the_word_itself_is_listed() -> None:
+    assert did_you_mean("zebra", ["cat", "dog"]) is None
+    assert did_you_mean("cat", ["cat"]) is None
+    assert did_you_mean("cat", []) is None
+
+
+def test_suggestion_is_ready_to_append() -> None:
+    assert suggestion("catt", ["cat"]) == ": did you mean 'cat'?"
+    assert suggestion("zebra", ["cat"]) == ""
