@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dalcli.data import images as images_module
+from dalcli.data import file_pixels
 from dalcli.data.decoding import decode
 from dalcli.data.file_pixels import FilePixels
 from dalcli.data.pixels import PixelSource, UnreadableImagesError
@@ -33,7 +33,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         calls.append(path)
         return decode(path, *args, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(images_module, "decode", counting)
+    monkeypatch.setattr(file_pixels, "decode", counting)
     return calls
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dalcli.data import images
+from dalcli.data import file_pixels
 from dalcli.workspace import image_cache
 from tests import processes
 from tests.processes import FailAtCall, HangAtCall, SignalAtCall
@@ -30,7 +30,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         paths.append(path)
         return original(path, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(images, "decode", counting)
+    monkeypatch.setattr(file_pixels, "decode", counting)
     return paths
 
 
