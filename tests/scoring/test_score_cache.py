@@ -24,7 +24,7 @@ Usage = namedtuple("Usage", ["total", "used", "free"])
 @pytest.fixture
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Every file that this process decodes, in order."""
-    original, paths = images.decode, []
+    original, paths = file_pixels.decode, []
 
     def counting(path: Path, **options: object) -> object:
         paths.append(path)
