@@ -24,10 +24,11 @@ from dalcli.feedback import SilentFeedback
 from dalcli.runtime.device import reproducible, resolve_device
 from dalcli.runtime.memory import peak_bytes
 from dalcli.scoring.estimate import estimate
-from dalcli.scoring.run import kept_table, newest, score
+from dalcli.scoring.labeled_gradient import stored
+from dalcli.scoring.run import ScoreRequest, newest, open_store, score
 from dalcli.scoring.scorer import Scorer
 from dalcli.state import catalog
-from dalcli.workspace.images import peek_images, row_chunks
+from dalcli.workspace.images import PoolImages
 from dalcli.workspace.session import Session, open_session
 
 CLASSES = ("a", "b", "c", "d")
@@ -66,7 +67,7 @@ def make_pool(root: Path, pool: Pool) -> None:
     (root / "labels.csv").write_text("\n".join(["path,label", *lines]) + "\n")
     run(root, "ingest-labels", str(root / "labels.csv"))
     run(root, "train")
-    run(root, "score")
+    run(root, "score", "--full")
 
 
 def _photo(rng: np.random.Generator, shape: tuple[int, int]) -> Image.Image:
@@ -94,7 +95,7 @@ def the_command(root: Path) -> Measured:
     forget_shards(root)
     with open_session(root, SilentFeedback()) as session:
         started = time.perf_counter()
-        score(session)
+        score(session, ScoreRequest(full=True))
         return time.perf_counter() - started, _mebibytes()
 
 
@@ -108,13 +109,13 @@ def the_engine(root: Path) -> Measured:
 
 def _engine(session: Session, device: torch.device) -> Measured:
     model = newest(session, False)
-    gradient, _ = kept_table(session, model)
+    gradient = stored(open_store(session, model))
     assert gradient is not None
     scorer = Scorer(session, model, device)
     with session.database.read() as connection:
         images = catalog.images(connection, "training")
-    pixels = peek_images(session, images, scorer.loaded.meta.spec.image_size).pixels
-    batches = [scorer.inputs(pixels.read(rows)) for rows in row_chunks(len(images), scorer.micro_batch())]
+    opened = PoolImages.peek(session, images, scorer.loaded.meta.spec.image_size)
+    batches = [scorer.inputs(block.pixels) for block in opened.blocks(scorer.micro_batch())]
     direction = gradient.to(device)
     synchronise()
     started = time.perf_counter()
@@ -128,7 +129,7 @@ def the_estimate(root: Path) -> Measured:
     """What ``score --dry-run`` foretells of :func:`the_command`."""
     forget_shards(root)
     with open_session(root, SilentFeedback()) as session:
-        found = estimate(session)
+        found = estimate(session, ScoreRequest(full=True))
     return found.seconds, (found.device_memory or found.memory or 0) / MEBIBYTE
 
 

@@ -42,7 +42,7 @@ from dalcli.scoring.labeled_gradient import LABELED_GRADIENT_NAME
 from dalcli.scoring.run import newest
 from dalcli.scoring.scorer import Scorer
 from dalcli.state import catalog
-from dalcli.workspace.images import peek_images, row_chunks
+from dalcli.workspace.images import PoolImages
 from dalcli.workspace.session import Session, open_session
 
 FRACTIONS = (0.05, 0.1, 0.15, 0.2, 0.3)
@@ -118,16 +118,16 @@ def _score(session: Session, device: torch.device, truth: dict[str, str]) -> Sco
     scorer = Scorer(session, model, device)
     with session.database.read() as connection:
         images = catalog.images(connection, "training")
-    pixels = peek_images(session, images, scorer.loaded.meta.spec.image_size).pixels
+    opened = PoolImages.peek(session, images, scorer.loaded.meta.spec.image_size)
     direction = {name: value.to(device) for name, value in gradient.items()}
     parts: list[tuple[Floats, ...]] = []
     seconds: tuple[list[float], list[float]] = ([], [])
-    for rows in row_chunks(len(images), BATCH):
-        inputs = scorer.inputs(pixels.read(rows))
+    for block in opened.blocks(BATCH):
+        inputs = scorer.inputs(block.pixels)
         started = time.perf_counter()
         prediction = scorer.engine.predict(inputs)
         between = time.perf_counter()
-        if len(seconds[0]) < TIMED and len(rows) == BATCH:
+        if len(seconds[0]) < TIMED and len(block) == BATCH:
             scorer.engine.score(inputs, direction)
             seconds[0].append(between - started)
             seconds[1].append(time.perf_counter() - between)
@@ -194,7 +194,7 @@ def study(root: Path, model: str, options: argparse.Namespace, tops: list[str]) 
         label(root, truth, labels - labeled)
         labeled = labels
         command(root, "train")
-        command(root, "score")
+        command(root, "score", "--full")
         pool = score(root, truth)
         if options.keep:
             np.savez(options.keep / f"{model}-{labels}.npz", **vars(pool))

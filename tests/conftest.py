@@ -74,7 +74,7 @@ def _scored(_trained: SmallPool, tmp_path_factory: pytest.TempPathFactory) -> Sm
     from tests.small_pools import copied
 
     pool = copied(_trained, tmp_path_factory.mktemp("scored") / "w")
-    pool.ok("score")
+    pool.ok("score", "--full")
     return pool
 
 

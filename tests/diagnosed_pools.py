@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from dalcli.feedback import SilentFeedback
 from dalcli.models.preprocess import to_input
 from dalcli.state import catalog, versions
-from dalcli.workspace.images import peek_images
+from dalcli.workspace.images import PoolImages
 from dalcli.workspace.loading import load_version
 from dalcli.workspace.session import open_session
 from tests.theory.small_networks import jacobians
@@ -41,8 +41,8 @@ class Truth:
                 training, evaluation = (catalog.images(connection, purpose) for purpose in ("training", "evaluation"))
             loaded = load_version(session, model, torch.device("cpu"))
             images = [*training, *evaluation]
-            opened = peek_images(session, images, loaded.meta.spec.image_size)
-            inputs = to_input(opened.pixels.read(np.arange(len(images))), loaded.meta.pixel_stats, torch.device("cpu"))
+            opened = PoolImages.peek(session, images, loaded.meta.spec.image_size)
+            inputs = to_input(opened.read(np.arange(len(images))), loaded.meta.pixel_stats, torch.device("cpu"))
         self._jacobians = jacobians(loaded.model, inputs)
         with torch.no_grad():
             self._logits = loaded.model(inputs.double()).numpy()

@@ -99,9 +99,15 @@ class SmallPool:
         return load_file(self.version(name) / "model.safetensors")
 
     def shards(self, name: str = "m-0001") -> dict[str, dict[str, np.ndarray[Any, Any]]]:
-        """Columns by shard file."""
-        folder = self.root / ".dalcli" / "scores" / name
-        return {path.name: load_file(path) for path in sorted(folder.glob("shard-*.safetensors"))}
+        """Columns by the shard's first file; those in files that were added later are among them."""
+        found: dict[str, dict[str, np.ndarray[Any, Any]]] = {}
+        for path in sorted((self.root / ".dalcli" / "scores" / name).glob("shard-*.safetensors")):
+            columns = load_file(path)
+            shard = found.setdefault(f"{path.name[: len('shard-00000')]}.safetensors", columns)
+            assert shard["digest"].tobytes() == columns["digest"].tobytes()
+            assert shard is columns or shard.keys() & columns.keys() == {"digest"}
+            shard |= columns
+        return found
 
     def scores(self, name: str = "m-0001") -> dict[str, dict[str, Any]]:
         """Columns by sample id."""

@@ -13,11 +13,12 @@ from PIL import Image
 
 from dalcli.data.identity import digests, sample_id
 from dalcli.feedback import SilentFeedback
-from dalcli.scores.settings import pixels_fingerprint
+from dalcli.scores.columns import Group
+from dalcli.scores.store import ScoreStore
 from dalcli.scores.table import ShardMetadata, write_shard
-from dalcli.state import catalog, classes, ledger, scores, versions
+from dalcli.state import catalog, classes, ledger, versions
 from dalcli.state.database import Connection
-from dalcli.state.scores import ScoreShard
+from dalcli.state.scores import ScoreFile
 from dalcli.workspace.session import Session, open_session
 
 
@@ -125,6 +126,8 @@ def add_scores(root: Path, inner: Sequence[float] | None = None) -> dict[str, fl
         }
         write_shard(folder / "shard-00000.safetensors", columns, ShardMetadata(model.version, 128))
         with opened.database.write() as connection:
-            scores.begin(connection, model.key, 128, pixels_fingerprint(opened.config, model))
-            scores.add_shard(connection, model.key, ScoreShard(0, "shard-00000.safetensors", len(images), 0.1))
+            store = ScoreStore.open(connection, opened.workspace, opened.config, model)
+            groups = {Group.PREDICTIONS, Group.GRADIENTS}
+            store = store.begin(connection, store.settings(groups), 128)
+            store.record(connection, ScoreFile(0, "shard-00000.safetensors", frozenset(groups), len(images), 0.1))
     return dict(zip((found.sample_id for found in images), map(float, values), strict=True))

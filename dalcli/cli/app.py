@@ -134,6 +134,9 @@ def train(wait: Wait = 0.0, directory: Directory = None, json: Json = False, qui
     epilog="Example: dalcli score. With `torchrun --nproc-per-node 4 -m dalcli score` four processes share the work."
 )
 def score(
+    full: Annotated[
+        bool, typer.Option("--full", help="All columns, gradients too; default: what query.strategy reads.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what time, memory and disk it would take; change nothing.")
     ] = False,
@@ -145,25 +148,24 @@ def score(
 ) -> None:
     """Score the pool with the newest model; a killed run continues."""
     from dalcli.cli import render
+    from dalcli.commands import score as command
 
+    request = command.ScoreRequest(full=full, stale_ok=stale_ok, wait=wait)
     if dry_run:
-        from dalcli.commands import score as command
-
         if speaks():
             with session_of(directory, quiet) as session:
                 alone_of(session.feedback)
-                render.show(command.dry_run(session, stale_ok), json)
+                render.show(command.dry_run(session, request), json)
         return
-    from dalcli.commands import score as command
     from dalcli.runtime.ranks import joined
-    from dalcli.scoring.team import serve
+    from dalcli.scoring.run import serve
 
     with joined() as ranks:
         if not ranks.main:
             serve(directory_of(directory), ranks)
             return
         with session_of(directory, quiet) as session:
-            render.show(command.run(session, stale_ok=stale_ok, wait=wait, ranks=ranks), json)
+            render.show(command.run(session, request, ranks), json)
 
 
 @app.command(epilog="Example: dalcli query --budget 250 > to_label.csv")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dalcli.cli.tables import facts, listing, percent, text
+from dalcli.config.words import counted
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
         Agreement,
         DiagnoseResult,
         Discrepancy,
+        Interval,
         KernelInfo,
         LabeledSet,
         RandomRatios,
@@ -51,12 +53,13 @@ def diagnose(result: DiagnoseResult) -> str:
 
 def _training(result: DiagnoseResult) -> list[Row]:
     t = result.training
-    newer = f"; {result.newer_labels} labels are newer" if result.newer_labels else ""
+    newer = f"; {counted(result.newer_labels, 'label is', 'labels are')} newer" if result.newer_labels else ""
     state = "converged" if t.converged else f"not converged, stopped by {t.stopped}"
-    pool = "" if t.pool_gradient is None else f"; rms ‖g‖ over {t.pool_samples} pool images {t.pool_gradient:.3g}"
+    some = counted(t.pool_samples, "pool image")
+    pool = "" if t.pool_gradient is None else f"; rms ‖g‖ over {some} {t.pool_gradient:.3g}"
     return [
-        ("model", f"{result.version}: {t.labeled} labels, {state}{newer}"),
-        ("training", f"{t.epochs} epochs, accuracy {percent(t.train_accuracy)}, loss {t.train_loss:.3g}"),
+        ("model", f"{result.version}: {counted(t.labeled, 'label')}, {state}{newer}"),
+        ("training", f"{counted(t.epochs, 'epoch')}, accuracy {percent(t.train_accuracy)}, loss {t.train_loss:.3g}"),
         ("G(S)", f"{t.dynamics:.4g}; ‖G_S‖/|S| = {t.mean_gradient:.3g}{pool}"),
     ]
 
@@ -72,47 +75,48 @@ def _batch(result: DiagnoseResult) -> list[Row]:
 
 
 def _random(r: RandomRatios) -> list[Row]:
-    assert r.summary is not None
     s = r.summary
     quantiles = ", ".join(f"{name} {value:.3g}" for name, value in s.quantiles.items())
-    means = s.ratio_of_means
     how = "exact"
     if r.sketched:
         error = "unknown" if r.sketch_error is None else f"{100 * r.sketch_error:.2g}%"
-        how = f"sketched in {r.sketch_dimension} numbers; ‖g_Q‖² off by {error} (rms of {r.checked} batches)"
-    all_of = "all batches" if r.pool == r.population else f"batches of {r.pool} of {r.population} images"
+        checked = counted(r.checked, "batch", "batches")
+        how = f"sketched in {r.sketch_dimension} numbers; ‖g_Q‖² off by {error} (rms of {checked})"
+    all_of = "all batches" if r.pool == r.population else f"batches of {r.pool} of {counted(r.population, 'image')}"
     rows: list[Row] = [
-        (f"R, {s.batches} random batches", f"median {_interval(s.median.value, s.median.low, s.median.high)}; {how}"),
+        (f"R, {counted(s.batches, 'random batch', 'random batches')}", f"median {_interval(s.median)}; {how}"),
         ("    quantiles", quantiles),
-        ("    ratio of means", _interval(means.value, means.low, means.high)),
-        (f"    over {all_of}", f"{r.exact_ratio_of_means:.4g}; within bounds up to {r.largest_batch} images"),
+        ("    ratio of means", _interval(s.ratio_of_means)),
+        (
+            f"    over {all_of}",
+            f"{r.exact_ratio_of_means:.4g}; within bounds up to {counted(r.largest_batch, 'image')}",
+        ),
     ]
     if s.not_positive:
         rows.append(("    Δ(Q|S) not positive", f"{s.not_positive} of {s.batches}: there R means nothing"))
     return rows
 
 
-def _interval(value: float, low: float, high: float) -> str:
-    return f"{value:.4g} ({low:.4g} to {high:.4g})"
+def _interval(found: Interval) -> str:
+    return f"{found.value:.4g} ({found.low:.4g} to {found.high:.4g})"
 
 
 def _kernel(k: KernelInfo) -> list[Row]:
     how = "exact"
     if k.sketched:
-        mixed = "" if k.groups == k.classes else f", classes mixed in {k.groups} groups"
+        mixed = "" if k.groups is None or k.groups == k.classes else f", classes mixed in {counted(k.groups, 'group')}"
         how = f"sketched in {k.dimension} numbers per class{mixed}"
-    rows: list[Row] = [
-        ("Θ", f"{k.samples} images, mean of {k.classes} classes, {how}; / {k.scale:.4g} + {k.ridge:g} I")
-    ]
+    over = f"{counted(k.samples, 'image')}, mean of {counted(k.classes, 'class', 'classes')}"
+    rows: list[Row] = [("Θ", f"{over}, {how}; / {k.scale:.4g} + {k.ridge:g} I")]
     if k.entry_error is not None and k.alignment_error is not None and k.bound_error is not None:
         errors = (("entries", k.entry_error), ("A", k.alignment_error), ("B", k.bound_error))
         listed = ", ".join(f"{name} {100 * error:.2g}%" for name, error in errors)
-        rows.append(("    sketch error", f"{listed} (exact values on {k.checked} images)"))
+        rows.append(("    sketch error", f"{listed} (exact values on {counted(k.checked, 'image')})"))
     return rows
 
 
 def _labeled_set(found: LabeledSet) -> list[Row]:
-    some = "" if found.samples == found.labeled else f" ({found.samples} of {found.labeled} labels)"
+    some = "" if found.samples == found.labeled else f" ({found.samples} of {counted(found.labeled, 'label')})"
     t = found.theorem_2
     return [
         (f"alignment A{some}", f"{found.alignment:.4g}; shuffled labels {found.shuffled.alignment:.4g}"),
@@ -127,7 +131,7 @@ def _distance(found: Discrepancy | None) -> str:
         return "not defined: fewer than two samples on one side"
     return (
         f"{found.mmd:.4g}; random sets {found.random_median:.4g}, 95% below {found.random_high:.4g}; "
-        f"p = {found.p_value:.3g} ({found.first} against {found.second} images)"
+        f"p = {found.p_value:.3g} ({found.first} against {counted(found.second, 'image')})"
     )
 
 
@@ -136,7 +140,6 @@ def _agreement(found: Agreement | None) -> list[Row]:
 
     if found is None:
         return [("Kendall τ", "unknown: too few true labels outside S")]
-    where = (
-        f"{found.batches} random Q of {found.size} from {found.candidates} images ({found.source}), |S| = {found.base}"
-    )
+    among = f"{counted(found.candidates, 'image')} ({found.source})"
+    where = f"{found.batches} random Q of {found.size} from {among}, |S| = {found.base}"
     return [("Kendall τ", f"{tau(found.logits)} (f: logits), {tau(found.probabilities)} (f: softmax); {where}")]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from dalcli.cli.tables import facts, listing, percent, text
-from dalcli.config.words import bytes_text
+from dalcli.config.words import bytes_text, counted
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -43,12 +43,20 @@ def score(result: ScoreResult) -> str:
                 ("model", result.version),
                 ("scored samples", result.samples),
                 ("shards", result.shards),
-                ("labeled set", f"{result.labeled} samples, ‖G_S‖ = {result.labeled_gradient_norm:.6g}"),
+                ("columns", ", ".join(result.columns)),
+                *_labeled_set(result),
                 *([] if result.sketch is None else [("sketches", _sketch(result.sketch))]),
                 *([] if result.prescreen is None else [("prescreen", _prescreen(result.prescreen))]),
             ]
         )
     )
+
+
+def _labeled_set(result: ScoreResult) -> list[tuple[str, object]]:
+    if result.labeled is None:
+        return []
+    samples = counted(result.labeled, "sample")
+    return [("labeled set", f"{samples}, ‖G_S‖ = {result.labeled_gradient_norm:.6g}")]
 
 
 def _sketch(report: SketchReport) -> str:

@@ -90,7 +90,7 @@ def run(session: Session, options: Options) -> QueryResult:
                 return _print_again(connection, session, batch)
             situation = look(connection, session, wish, features)
         if situation.needs_scores:
-            _score(session, options)
+            _score(session, options, situation.strategy.columns)
             continue
         if situation.needs_features:
             features = cold_start.features(session)
@@ -181,11 +181,11 @@ def _print_again(connection: Connection, session: Session, batch: Batch) -> Quer
 # Issuing a new one ----------------------------------------------------------------------------------------------------
 
 
-def _score(session: Session, options: Options) -> None:
+def _score(session: Session, options: Options, columns: tuple[str, ...]) -> None:
     """Score what is missing: the only part of a query that needs torch."""
-    from dalcli.commands import score
+    from dalcli.scoring.run import ScoreRequest, score
 
-    score.run(session, stale_ok=options.stale_ok, wait=options.wait)
+    score(session, ScoreRequest(columns=columns, stale_ok=options.stale_ok, wait=options.wait))
 
 
 def _issue(session: Session, options: Options, wish: Wish, choice: Choice) -> bool:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dalcli.runtime.ranks import SOLO, Ranks
 from dalcli.scoring.estimate import ScoreEstimate, estimate
-from dalcli.scoring.run import ScoreResult, score
+from dalcli.scoring.run import ScoreRequest, ScoreResult, score
 from dalcli.workspace.session import Session
 
+__all__ = ["ScoreRequest", "dry_run", "run"]
 
-def run(session: Session, stale_ok: bool = False, wait: float = 0.0, ranks: Ranks = SOLO) -> ScoreResult:
+
+def run(session: Session, request: ScoreRequest | None = None, ranks: Ranks = SOLO) -> ScoreResult:
     """Score what is missing, or say that the scores are up to date; under torchrun this is rank 0's part."""
-    return score(session, stale_ok, wait, ranks)
+    return score(session, request, ranks)
 
 
-def dry_run(session: Session, stale_ok: bool = False) -> ScoreEstimate:
+def dry_run(session: Session, request: ScoreRequest | None = None) -> ScoreEstimate:
     """What :func:`run` would take now; changes nothing."""
-    return estimate(session, stale_ok)
+    return estimate(session, request)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from dalcli.scores import store
+from dalcli.scores.store import ScoreStore
 from dalcli.state import batches, catalog, classes, evaluations, ledger, versions
 from dalcli.state.batches import Batch
 from dalcli.state.versions import ModelVersion
-from dalcli.workspace.session import Session, model_choice
+from dalcli.workspace.session import Session, model_choice, strategy_columns
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,8 @@ def run(session: Session) -> StatusResult:
         newer = versions.newer_labels(connection, model) if model is not None else 0
         unscored = None
         if model is not None:
-            unscored = len(store.missing(connection, session.workspace, session.config, model))
+            store = ScoreStore.open(connection, session.workspace, session.config, model)
+            unscored = len(store.missing(connection, store.groups_for(strategy_columns(session.config))))
         open_batches = tuple(batches.open_batches(connection))
         choice = model_choice(connection, session.config)
         curve = tuple(_point(*entry) for entry in evaluations.latest_by_version(connection))

@@ -7,13 +7,12 @@ images) are the features. They know layout, colours and coarse shapes; pretraine
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dalcli.data.pixels import IntArray, PixelSource, UInt8Array
+from dalcli.data.pixels import UInt8Array
 
 SIDE = 16
 COMPONENTS = 64
@@ -52,28 +51,10 @@ class Projection:
         return found
 
 
-def pixel_features(source: PixelSource, sample: IntArray, most: int, advance: Callable[[int], None]) -> Floats:
-    """Features (n, d ≤ ``most`` + 1) of every image of ``source``, in components of those in the rows ``sample``.
-
-    Memory: the result, the descriptions of the sample (3 KiB each), and some blocks of 32 MiB.
-
-    Raises:
-        UnreadableImagesError: from the source.
-    """
-    height, width, _ = source.shape
-    step = max(1, BLOCK_BYTES // (12 * height * width))
-
-    def described(rows: IntArray) -> Floats:
-        return descriptions(source.read(rows))
-
-    parts = [described(sample[start : start + step]) for start in range(0, len(sample), step)]
-    projection = Projection.of(np.concatenate(parts), most)
-    found = np.empty((len(source), projection.axes.shape[1] + 1), np.float32)
-    for start in range(0, len(source), step):
-        rows = np.arange(start, min(start + step, len(source)), dtype=np.int64)
-        found[rows] = projection.features(described(rows))
-        advance(len(rows))
-    return found
+def at_once(shape: tuple[int, int, int]) -> int:
+    """How many images of (H, W, 3) to describe at a time, in 32 MiB; a description takes 3 KiB."""
+    height, width, _ = shape
+    return max(1, BLOCK_BYTES // (12 * height * width))
 
 
 def descriptions(pixels: UInt8Array) -> Floats:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
 UInt8Array = NDArray[np.uint8]
 IntArray = NDArray[np.int64]
@@ -21,6 +22,10 @@ class Failure:
     path: str
     reason: str
     missing: bool
+
+
+FAILURES: TypeAdapter[list[Failure]] = TypeAdapter(list[Failure])
+"""For telling them to other processes."""
 
 
 class UnreadableImagesError(Exception):

@@ -1,10 +1,11 @@
-"""What the numbers of a diagnosis mean, in plain words. Thresholds are here and in docs/diagnose.md, nowhere else.
+"""What the numbers of a diagnosis mean, in plain words: yes, no, partly or unknown, and why.
 
-Never imports torch.
+Where the answers part is in :mod:`dalcli.diagnosis.thresholds` and docs/diagnose.md. Never imports torch.
 """
 
 from __future__ import annotations
 
+from dalcli.config.words import counted
 from dalcli.diagnosis.result import (
     Agreement,
     BatchRatio,
@@ -15,11 +16,14 @@ from dalcli.diagnosis.result import (
     Rank,
     TrainingState,
 )
-
-GOOD = (0.8, 1.25)  # R in here: members explain their batch's effect to about a fifth
-SMALL_GRADIENT = 0.1  # of a typical pool gradient, per labeled sample
-CLEAR, WEAK = 0.01, 0.05  # p-values
-STRONG_TAU = 0.5
+from dalcli.diagnosis.thresholds import (
+    CLEAR_P_VALUE,
+    GOOD_RATIO,
+    SMALL_GRADIENT,
+    STRONG_TAU,
+    WEAK_P_VALUE,
+    is_good_ratio,
+)
 
 
 def findings(
@@ -38,7 +42,7 @@ def good_prefix(batch: BatchRatio) -> int:
     """The largest size that was looked at up to which R stays within bounds."""
     size = 0
     for prefix in batch.prefixes:
-        if not GOOD[0] <= prefix.ratio <= GOOD[1]:
+        if not is_good_ratio(prefix.ratio):
             break
         size = prefix.size
     return size
@@ -52,10 +56,10 @@ def _batch_size(batch: BatchRatio | None, random: RandomRatios | None) -> Findin
     if batch is not None:
         ratios.append(batch.ratio)
         name = f"batch {batch.batch_id}" if batch.batch_id else "the batch that query would choose"
-        parts.append(f"R = {batch.ratio:.2f} for {name} ({batch.size} images, {batch.strategy}; 1 is exact)")
+        parts.append(f"R = {batch.ratio:.2f} for {name} ({counted(batch.size, 'image')}, {batch.strategy}; 1 is exact)")
         if batch.denominator <= 0:
             parts.append("its joint effect is not positive, so R is no fraction of anything")
-        elif not GOOD[0] <= batch.ratio <= GOOD[1]:
+        elif not is_good_ratio(batch.ratio):
             kept = good_prefix(batch)
             parts.append(f"R stays within {_bounds()} for " + (f"its first {kept}" if kept else "not even its first"))
     if random is not None:
@@ -63,18 +67,18 @@ def _batch_size(batch: BatchRatio | None, random: RandomRatios | None) -> Findin
         ratios.append(means)
         fit = f"within {_bounds()} up to batches of {random.largest_batch}"
         parts.append(f"random batches of {random.size}: ratio of means {means:.2f}, {fit}")
-    within = [GOOD[0] <= value <= GOOD[1] for value in ratios]
+    within = [is_good_ratio(value) for value in ratios]
     answer = "yes" if all(within) else "no" if not within[0] else "partly"
     return Finding(question, answer, "; ".join(parts))
 
 
 def _bounds() -> str:
-    return f"{GOOD[0]:g} to {GOOD[1]:g}"
+    return f"{GOOD_RATIO[0]:g} to {GOOD_RATIO[1]:g}"
 
 
 def _converged(training: TrainingState) -> Finding:
     question = "Has training converged?"
-    ended = f"{100 * training.train_accuracy:.1f}% of the labels fitted after {training.epochs} epochs"
+    ended = f"{100 * training.train_accuracy:.1f}% of the labels fitted after {counted(training.epochs, 'epoch')}"
     if not training.converged:
         return Finding(question, "no", f"{ended}, then stopped by {training.stopped}: raise training.max_epochs")
     if not training.pool_gradient:
@@ -89,7 +93,7 @@ def _drifted(theory: KernelReport) -> Finding:
     found = theory.from_pool
     if found is None:
         return Finding(question, "unknown", "there are fewer than two samples on one side")
-    answer = "yes" if found.p_value <= CLEAR else "perhaps" if found.p_value <= WEAK else "no"
+    answer = "yes" if found.p_value <= CLEAR_P_VALUE else "partly" if found.p_value <= WEAK_P_VALUE else "no"
     size = found.mmd / theory.labeled.bound
     parts = [f"{_against_random(found)}; MMD is {size:.2g} of the bound B = {theory.labeled.bound:.3g}"]
     if theory.since_start is not None:
@@ -98,7 +102,7 @@ def _drifted(theory: KernelReport) -> Finding:
 
 
 def _against_random(found: Discrepancy) -> str:
-    sizes = f"{found.first} images against {found.second}"
+    sizes = f"{counted(found.first, 'image')} against {found.second}"
     reference = f"random sets have {found.random_median:.3g}, 95% below {found.random_high:.3g}"
     return f"MMD {found.mmd:.3g} ({sizes}; {reference}; p = {found.p_value:.2g})"
 
@@ -113,7 +117,7 @@ def _alike(found: Agreement | None) -> Finding:
     seen = ", which the model was trained on" if found.source == "labeled set" else ""
     because = (
         f"Kendall's τ = {tau(found.logits)} with the logits as f, {tau(found.probabilities)} with their softmax, over "
-        f"{found.batches} random batches of {found.size} from the {found.source}{seen}"
+        f"{counted(found.batches, 'random batch', 'random batches')} of {found.size} from the {found.source}{seen}"
     )
     return Finding(question, answer, because)
 

@@ -5,51 +5,58 @@ Reading records nothing: no quarantine, no cache.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from dalcli.config.schema import ImageSize
-from dalcli.data.pixels import UInt8Array, UnreadableImagesError
+from dalcli.config.words import counted
+from dalcli.data.pixels import PixelSource, UInt8Array
 from dalcli.state.catalog import PoolImage
-from dalcli.workspace.images import peek_images, row_chunks
+from dalcli.workspace.images import PoolImages
 from dalcli.workspace.session import Session
 
 KEPT_BYTES = 1 << 30
 AT_ONCE = 256
 
 
-class Pictures:
-    """Images by sample key."""
+class DecodedImages:
+    """Gives the pixels of the same images again and again: every quantity of a diagnosis looks at some of them.
 
-    def __init__(self, session: Session, images: Sequence[PoolImage], size: ImageSize) -> None:
+    ``row``: where in ``source``, and in ``kept`` if all its pixels fit memory, an image is, by sample key; images that
+    could not be read have none.
+    """
+
+    def __init__(self, source: PixelSource, row: Mapping[int, int], kept: UInt8Array | None) -> None:
+        self._source, self._row, self._kept = source, row, kept
+
+    @classmethod
+    def read(cls, session: Session, images: Sequence[PoolImage], size: ImageSize) -> DecodedImages:
+        """Read every one of ``images`` once; a warning says how many could not be."""
         wanted = list({image.key: image for image in images}.values())
-        opened = peek_images(session, wanted, size)
-        self._source = opened.pixels
-        keep = len(opened.images) * int(np.prod(opened.pixels.shape)) <= KEPT_BYTES
-        self._kept: UInt8Array | None = np.empty((len(opened.images), *opened.pixels.shape), np.uint8) if keep else None
-        readable = np.ones(len(opened.images), bool)
-        with session.feedback.task("reading images", len(readable)) as task:
-            for rows in row_chunks(len(readable), AT_ONCE):
-                try:
-                    block = opened.pixels.read(rows)
-                except UnreadableImagesError as error:
-                    readable[[failure.row for failure in error.failures]] = False
-                    rows = rows[readable[rows]]  # noqa: PLW2901
-                    block = opened.pixels.read(rows)
-                if self._kept is not None:
-                    self._kept[rows] = block
-                task.advance(len(rows))
-        self._row = {image.key: row for row, image in enumerate(opened.images) if readable[row]}
-        lost = len(wanted) - len(self._row)
+        with (
+            PoolImages.peek(session, wanted, size) as opened,
+            session.feedback.task("reading images", len(opened)) as task,
+        ):
+            source, count = opened.source, len(opened)
+            fits = count * int(np.prod(source.shape)) <= KEPT_BYTES
+            kept = np.empty((count, *source.shape), np.uint8) if fits else None
+            row: dict[int, int] = {}
+            for block in opened.blocks(AT_ONCE):
+                if kept is not None:
+                    kept[block.rows] = block.pixels
+                row |= {opened.images[number].key: int(number) for number in block.rows}
+                task.advance(len(block))
+        lost = len(wanted) - len(row)
         if lost:
-            session.feedback.warn(f"{lost} of {len(wanted)} images cannot be read and are left out")
+            session.feedback.warn(f"{lost} of {counted(len(wanted), 'image')} cannot be read: left out")
+        return cls(source, row, kept)
 
     def readable(self, images: Sequence[PoolImage]) -> list[PoolImage]:
         """Those that could be read, in the same order."""
         return [image for image in images if image.key in self._row]
 
-    def read(self, keys: Sequence[int]) -> UInt8Array:
+    def pixels(self, images: Sequence[PoolImage]) -> UInt8Array:
         """Pixels (n, H, W, 3) of readable images."""
-        rows = np.array([self._row[key] for key in keys], dtype=np.int64)
+        rows = np.array([self._row[image.key] for image in images], dtype=np.int64)
         return self._source.read(rows) if self._kept is None else self._kept[rows]

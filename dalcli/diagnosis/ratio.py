@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dalcli.config.hashing import derive_seed, generator
-from dalcli.diagnosis.findings import GOOD
-from dalcli.diagnosis.gradients import Gradient, Gradients, SampleGradients, Values, sq_norm
+from dalcli.data.pixels import IntArray
+from dalcli.diagnosis.gradients import Gradient, Gradients, SampleGradients, sq_norm
 from dalcli.diagnosis.result import BatchRatio, PrefixRatio, RandomRatios
-from dalcli.diagnosis.sets import Query
-from dalcli.feedback import Feedback
+from dalcli.diagnosis.sample import PoolSample, RandomBatches
+from dalcli.diagnosis.sets import ChosenBatch
+from dalcli.diagnosis.thresholds import GOOD_RATIO
 from dalcli.gradients.sketch import SketchSpec
-from dalcli.state.catalog import PoolImage
 from dalcli.theory import ratio
+from dalcli.theory.kernel import Floats
 from dalcli.theory.ratio import PoolMeans
 
 EXACT_PASSES = 16  # gradients per kernel sample that random batches may cost; beyond, cross terms are sketched
@@ -24,122 +24,120 @@ SKETCH_DIMENSION = 2048
 CHECKED = 4  # batches for which the sketch is compared with the exact value
 
 
-@dataclass(frozen=True)
-class RandomWish:
-    """How many random batches of what size, and how many samples' gradients they may cost exactly."""
-
-    batches: int
-    size: int
-    samples: int
-    seed: int
-
-
-def of_batch(gradients: Gradients, feedback: Feedback, query: Query) -> BatchRatio:
-    """R of the batch and of its first 1, 2, 4, 8, ... samples, all exact: one backward pass over the batch."""
-    images = query.images
-    known = gradients.of_samples(images)
+def batch_ratio(gradients: Gradients, batch: ChosenBatch) -> BatchRatio:
+    """R of the batch and of its first 1, 2, 4, 8, ... samples, all exact."""
+    known, count = gradients.of_samples(batch.images), len(batch.images)
     sq, inner = np.cumsum(known.sq_norm), np.cumsum(known.inner)
-    total: Gradient = {}
-    prefixes: list[PrefixRatio] = []
-    done, joint = 0, 0.0
-    with feedback.task("gradient of the batch", len(images)) as task:
-        for size in _sizes(len(images)):
-            part = gradients.summed(images[done:size], known.label[done:size].tolist(), task.advance)
-            total = {name: value + total[name] if total else value for name, value in part.items()}
-            joint, done = sq_norm(total), size
-            prefixes.append(PrefixRatio(size, _ratio(sq[size - 1], inner[size - 1], joint)))
-    numerator, denominator = ratio.terms(sq[-1:], inner[-1:], np.array([joint]))
-    lengths = np.sqrt(known.sq_norm)
-    pairs = float(lengths.sum() ** 2 - known.sq_norm.sum())
+    joint = dict(_joint_sq_norms(gradients, batch, known))
+    terms = {size: ratio.terms(float(sq[size - 1]), float(inner[size - 1]), norm) for size, norm in joint.items()}
+    prefixes = tuple(PrefixRatio(size, ratio.ratio(*pair)) for size, pair in terms.items())
+    numerator, denominator = terms[count]
+    pairs = float(np.sqrt(known.sq_norm).sum() ** 2 - known.sq_norm.sum())
     return BatchRatio(
-        source=query.source,
-        batch_id=query.batch_id,
-        strategy=query.strategy,
-        size=len(images),
+        source=batch.source,
+        batch_id=batch.batch_id,
+        strategy=batch.strategy,
+        size=count,
         ratio=prefixes[-1].ratio,
-        numerator=float(numerator[0]),
-        denominator=float(denominator[0]),
-        cosine=(joint - float(sq[-1])) / pairs if pairs > 0 else None,
-        prefixes=tuple(prefixes),
+        numerator=numerator,
+        denominator=denominator,
+        cosine=(joint[count] - float(sq[-1])) / pairs if pairs > 0 else None,
+        prefixes=prefixes,
     )
 
 
-def _sizes(count: int) -> list[int]:
+def _joint_sq_norms(gradients: Gradients, batch: ChosenBatch, known: SampleGradients) -> Iterator[tuple[int, float]]:
+    """‖Σ g_u‖² over the first 1, 2, 4, ... members and over all: one backward pass over the batch."""
+    total: Gradient = {}
+    done, count = 0, len(batch.images)
+    with gradients.model.feedback.task("gradient of the batch", count) as task:
+        for size in _prefix_sizes(count):
+            part = gradients.summed(batch.images[done:size], known.label[done:size].tolist(), task)
+            total = {name: value + total[name] if total else value for name, value in part.items()}
+            done = size
+            yield size, sq_norm(total)
+
+
+def _prefix_sizes(count: int) -> list[int]:
     """1, 2, 4, ... and ``count`` itself."""
     return [*(2**power for power in range(count.bit_length()) if 2**power < count), count]
 
 
-def _ratio(sq: float, inner: float, joint: float) -> float:
-    numerator, denominator = ratio.terms(np.array([sq]), np.array([inner]), np.array([joint]))
-    return ratio.ratio(float(numerator[0]), float(denominator[0]))
-
-
-def of_random(
-    gradients: Gradients, feedback: Feedback, pool: Sequence[PoolImage], population: int, wish: RandomWish
-) -> RandomRatios:
-    """R over uniform random batches from ``pool``, itself all or a uniform sample of ``population`` samples."""
-    known = gradients.of_samples(pool)
-    size = min(wish.size, len(pool))
-    with feedback.task("gradient of the pool", len(pool)) as task:
-        whole = sq_norm(gradients.summed(pool, known.label.tolist(), task.advance))
-    means = PoolMeans.of(known.sq_norm, known.inner, whole)
-    random = generator(wish.seed, "random batches")
-    drawn = np.stack([random.choice(len(pool), size, replace=False) for _ in range(wish.batches)])
-    sketched = wish.batches * size > EXACT_PASSES * wish.samples and len(pool) < wish.batches * size
-    error, checked = None, 0
-    if sketched:
-        joint = _sketched(gradients, feedback, pool, known, drawn, derive_seed(wish.seed, "batch sketch"))
-        checked = min(CHECKED, len(drawn))
-        exact = _exact(gradients, feedback, pool, known, drawn[:checked])
-        error = float(np.sqrt(np.mean((joint[:checked] / exact - 1) ** 2))) if (exact > 0).all() else None
-        joint[:checked] = exact
-    else:
-        joint = _exact(gradients, feedback, pool, known, drawn)
-    numerators, denominators = ratio.terms(known.sq_norm[drawn].sum(1), known.inner[drawn].sum(1), joint)
+def random_ratios(gradients: Gradients, pool: PoolSample, batches: RandomBatches, kernel_samples: int) -> RandomRatios:
+    """R over uniform random batches from ``pool``; exact as long as that costs little beside ``kernel_samples``."""
+    count, size = len(pool.images), min(batches.size, len(pool.images))
+    source = _PoolGradients(gradients, pool, gradients.of_samples(pool.images))
+    means = source.means()
+    random = generator(batches.seed, "random batches")
+    drawn = np.stack([random.choice(count, size, replace=False) for _ in range(batches.count)])
+    passes = batches.count * size
+    sketched = passes > EXACT_PASSES * kernel_samples and count < passes
+    joint = _sketched(source, drawn, batches.seed) if sketched else _JointSqNorms(source.exact(drawn))
+    known = source.known
+    numerators, denominators = ratio.terms(known.sq_norm[drawn].sum(1), known.inner[drawn].sum(1), joint.values)
     return RandomRatios(
         size=size,
-        population=population,
-        pool=len(pool),
+        population=pool.population,
+        pool=count,
         summary=ratio.summarise(numerators, denominators, random),
         exact_ratio_of_means=means.ratio_of_means(size),
-        largest_batch=means.largest_batch(*GOOD, most=population),
+        largest_batch=means.largest_batch(*GOOD_RATIO, most=pool.population),
         sketched=sketched,
         sketch_dimension=SKETCH_DIMENSION if sketched else None,
-        sketch_error=error,
-        checked=checked,
+        sketch_error=joint.error,
+        checked=joint.checked,
     )
 
 
-def _exact(
-    gradients: Gradients,
-    feedback: Feedback,
-    pool: Sequence[PoolImage],
-    known: SampleGradients,
-    drawn: NDArray[np.int64],
-) -> Values:
-    """‖g_Q‖² of each batch of rows (T, b): one backward pass over every batch."""
-    found = np.empty(len(drawn))
-    with feedback.task("gradients of random batches", drawn.size) as task:
+@dataclass(frozen=True, eq=False)
+class _JointSqNorms:
+    """‖g_Q‖² of T batches, (T,), and the relative error of sketched ones on those ``checked``, which are exact."""
+
+    values: Floats
+    error: float | None = None
+    checked: int = 0
+
+
+def _sketched(source: _PoolGradients, drawn: IntArray, seed: int) -> _JointSqNorms:
+    values = source.sketched(drawn, derive_seed(seed, "batch sketch"))
+    checked = min(CHECKED, len(drawn))
+    exact = source.exact(drawn[:checked])
+    error = float(np.sqrt(np.mean((values[:checked] / exact - 1) ** 2))) if (exact > 0).all() else None
+    return _JointSqNorms(np.concatenate([exact, values[checked:]]), error, checked)
+
+
+@dataclass(frozen=True, eq=False)
+class _PoolGradients:
+    """Gradients of the pool that random batches are drawn from; ``known`` of its samples one by one."""
+
+    gradients: Gradients
+    pool: PoolSample
+    known: SampleGradients
+
+    def means(self) -> PoolMeans:
+        """One backward pass over the pool."""
+        images = self.pool.images
+        with self.gradients.model.feedback.task("gradient of the pool", len(images)) as task:
+            whole = self.gradients.summed(images, self.known.label.tolist(), task)
+        return PoolMeans.of(self.known.sq_norm, self.known.inner, sq_norm(whole))
+
+    def exact(self, drawn: IntArray) -> Floats:
+        """‖g_Q‖² of each batch of rows (T, b): one backward pass over every batch."""
+        found = np.empty(len(drawn))
+        with self.gradients.model.feedback.task("gradients of random batches", drawn.size) as task:
+            for number, rows in enumerate(drawn):
+                images = [self.pool.images[row] for row in rows]
+                found[number] = sq_norm(self.gradients.summed(images, self.known.label[rows].tolist(), task))
+        return found
+
+    def sketched(self, drawn: IntArray, seed: int) -> Floats:
+        """‖g_Q‖² of each batch of rows (T, b): exact ‖g_u‖², and cross terms from one sketch per sample."""
+        images = self.pool.images
+        with self.gradients.model.feedback.task("sketching the pool's gradients", len(images)) as task:
+            sketches = self.gradients.sketches(images, SketchSpec(seed, SKETCH_DIMENSION), task)
+        own = np.sum(sketches**2, axis=1)
+        found = np.empty(len(drawn))
         for number, rows in enumerate(drawn):
-            total = gradients.summed([pool[row] for row in rows], known.label[rows].tolist(), task.advance)
-            found[number] = sq_norm(total)
-    return found
-
-
-def _sketched(
-    gradients: Gradients,
-    feedback: Feedback,
-    pool: Sequence[PoolImage],
-    known: SampleGradients,
-    drawn: NDArray[np.int64],
-    seed: int,
-) -> Values:
-    """‖g_Q‖² of each batch: exact ‖g_u‖², and cross terms from one sketch per sample."""
-    with feedback.task("sketching the pool's gradients", len(pool)) as task:
-        sketches = gradients.sketches(pool, SketchSpec(seed, SKETCH_DIMENSION), task.advance)
-    own = np.sum(sketches**2, axis=1)
-    found = np.empty(len(drawn))
-    for number, rows in enumerate(drawn):
-        cross = float(np.sum(sketches[rows].sum(0) ** 2) - own[rows].sum())
-        found[number] = max(0.0, float(known.sq_norm[rows].sum()) + cross)
-    return found
+            cross = float(np.sum(sketches[rows].sum(0) ** 2) - own[rows].sum())
+            found[number] = max(0.0, float(self.known.sq_norm[rows].sum()) + cross)
+        return found

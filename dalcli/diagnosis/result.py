@@ -10,7 +10,7 @@ from dalcli.theory.mmd import Discrepancy
 from dalcli.theory.ratio import Interval, RatioSummary
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainingState:
     """How training of the version ended, and what is left of its gradient.
 
@@ -38,7 +38,7 @@ class PrefixRatio:
     ratio: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BatchRatio:
     """R(Q|S) of one batch, exactly (Eq. 14).
 
@@ -57,7 +57,7 @@ class BatchRatio:
     prefixes: tuple[PrefixRatio, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RandomRatios:
     """R over uniform random batches of ``size`` from ``pool`` of the ``population`` samples outside S.
 
@@ -70,7 +70,7 @@ class RandomRatios:
     size: int
     population: int
     pool: int
-    summary: RatioSummary | None
+    summary: RatioSummary
     exact_ratio_of_means: float
     largest_batch: int
     sketched: bool
@@ -79,7 +79,7 @@ class RandomRatios:
     checked: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class KernelInfo:
     """How Θ was computed: class-averaged over the K logits, divided by ``scale`` (its mean diagonal), plus ``ridge``.
 
@@ -92,15 +92,15 @@ class KernelInfo:
     ridge: float
     scale: float
     sketched: bool
-    dimension: int | None
-    groups: int | None
-    checked: int
-    entry_error: float | None
-    alignment_error: float | None
-    bound_error: float | None
+    dimension: int | None = None
+    groups: int | None = None
+    checked: int = 0
+    entry_error: float | None = None
+    alignment_error: float | None = None
+    bound_error: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LabeledSet:
     """Section 4's quantities over ``samples`` of the ``labeled`` images, with the yardstick of shuffled labels.
 
@@ -127,7 +127,7 @@ class Rank:
     high: float | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Agreement:
     """Figure 2: τ between G_MSE(S∪Q) and A(S∪Q) over random Q of ``size`` with true labels.
 
@@ -144,7 +144,7 @@ class Agreement:
     probabilities: Rank
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class KernelReport:
     """Everything that comes from Θ; ``since_start``: S0 against S, ``from_pool``: S against the whole pool."""
 
@@ -164,7 +164,7 @@ class Finding:
     because: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DiagnoseResult:
     """A diagnosis of one model version; the same for a second run."""
 

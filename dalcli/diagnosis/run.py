@@ -2,35 +2,39 @@
 
 Section 4 and Figure 4 of the paper on one model version. Holds no lock and writes nothing; what `train`, `score` or
 `ingest-labels` do meanwhile does not matter: everything is taken from one snapshot and one immutable version.
+
+The way: ``sets`` (S, S0, the pool, the batch, candidates) → ``sample`` (uniform ones that stand for them) → ``images``
+(decoded once) → ``gradients`` and from them ``ratio`` (R); ``kernel`` (Θ and what follows from it) and ``agreement``
+(Kendall's τ) → ``result`` (the numbers) → ``findings`` (what they mean, by the numbers of ``thresholds``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from dalcli.config.hashing import derive_seed, generator
+from dalcli.config.hashing import derive_seed
 from dalcli.config.schema import MAX_BUDGET
-from dalcli.diagnosis import kernel, ratio
+from dalcli.config.words import counted
 from dalcli.diagnosis.findings import findings
 from dalcli.diagnosis.gradients import Gradients, sq_norm
-from dalcli.diagnosis.images import Pictures
-from dalcli.diagnosis.kernel import KernelWish
-from dalcli.diagnosis.ratio import RandomWish
-from dalcli.diagnosis.result import BatchRatio, DiagnoseResult, RandomRatios, TrainingState
-from dalcli.diagnosis.scores import stored_gradient
-from dalcli.diagnosis.sets import Sets, gather
-from dalcli.errors import BadInputError, NotReadyError, UsageError
+from dalcli.diagnosis.images import DecodedImages
+from dalcli.diagnosis.kernel import KernelSettings, kernel_report
+from dalcli.diagnosis.missing import add_gradients
+from dalcli.diagnosis.model import DiagnosedModel
+from dalcli.diagnosis.ratio import batch_ratio, random_ratios
+from dalcli.diagnosis.result import DiagnoseResult, TrainingState
+from dalcli.diagnosis.sample import KernelSample, PoolSample, RandomBatches
+from dalcli.diagnosis.sets import Sets, gather, none_readable
+from dalcli.errors import BadInputError, UsageError
 from dalcli.runtime.device import reproducible, resolve_device
+from dalcli.scoring import labeled_gradient
 from dalcli.scoring.scorer import Scorer
-from dalcli.state.catalog import PoolImage
 from dalcli.state.versions import ModelVersion
 from dalcli.workspace.session import Session
 
-POOL_PER_SAMPLE = 32  # pool samples whose gradients R may look at, per kernel sample
 LEAST_SAMPLES, MOST_SAMPLES = 16, 2048
 LEAST_BATCHES, MOST_BATCHES = 10, 2000  # the rank correlation compares all pairs at once
 MOST_SKETCH = 65_536
@@ -38,7 +42,7 @@ MOST_SKETCH = 65_536
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line asked for; None means: as configured, derived, or whichever is affordable."""
+    """What the command line asks a diagnosis for; None means: as configured, derived, or whichever is affordable."""
 
     budget: int | None = None
     samples: int = 256
@@ -83,35 +87,40 @@ def diagnose(session: Session, options: Options) -> DiagnoseResult:
     """
     check(options)
     device = resolve_device(session.config.device)
+    add_gradients(session, options.model)
     sets = gather(session, options.model, options.budget, options.labels)
     if sets.newer_labels:
-        session.feedback.warn(
-            f"{sets.newer_labels} labels are newer than model {sets.model.version}, and none of S here: dalcli train"
-        )
-    base = session.config.seed if options.seed is None else options.seed
-    seed = derive_seed(base, "diagnose", sets.model.version)
+        newer = counted(sets.newer_labels, "label is", "labels are")
+        session.feedback.warn(f"{newer} newer than model {sets.model.version}, and none of S here: dalcli train")
     scorer = Scorer(session, sets.model, device)
     with reproducible(device, session.config.threads):
-        return _diagnose(session, scorer, sets, options, base, seed)
+        return _diagnose(session, scorer, sets, options)
 
 
-def _diagnose(session: Session, scorer: Scorer, sets: Sets, options: Options, base: int, seed: int) -> DiagnoseResult:
-    chosen = kernel.choose(sets, options.samples, seed)
-    pool = _some_of_the_pool(sets, options, seed)
-    query = [] if sets.query is None else sets.query.images
-    of_labeled = stored_gradient(session, sets.model)
-    wanted = [*([] if of_labeled is not None else sets.labeled), *chosen.images, *pool, *query]
-    pictures = Pictures(session, wanted, scorer.loaded.meta.spec.image_size)
-    kept = kernel.readable(chosen, pictures)
-    if not len(kept.labeled):
-        raise NotReadyError(
-            f"none of the images that {sets.model.version} was trained on can be read", "see `dalcli pool quarantine`"
-        )
-    gradients = Gradients(session, scorer, pictures, sets, of_labeled)
-    batch, random = _ratios(session, gradients, pictures, sets, pool, options, seed)
-    wish = KernelWish(options.samples, options.random_batches, sets.budget, options.ridge, options.sketch, seed)
-    theory = kernel.measure(scorer, pictures, session.feedback, sets, kept, wish)
-    training = _training(gradients, sets.model, pictures.readable(pool))
+def _diagnose(session: Session, scorer: Scorer, sets: Sets, options: Options) -> DiagnoseResult:
+    base = session.config.seed if options.seed is None else options.seed
+    seed = derive_seed(base, "diagnose", sets.model.version)
+    sample = KernelSample.draw(sets, options.samples, seed)
+    pool = PoolSample.draw(sets, options.samples, seed)
+    of_labeled = labeled_gradient.stored(sets.scores)
+
+    wanted = [*sample.images, *pool.images, *([] if sets.batch is None else sets.batch.images)]
+    if of_labeled is None:
+        wanted = [*sets.labeled, *wanted]
+    decoded = DecodedImages.read(session, wanted, scorer.loaded.meta.spec.image_size)
+    sample, pool = sample.readable(decoded), pool.readable(decoded)
+    chosen = None if sets.batch is None else replace(sets.batch, images=decoded.readable(sets.batch.images))
+    if not len(sample.labeled):
+        raise none_readable(sets.model)
+
+    model = DiagnosedModel(scorer, decoded, session.feedback)
+    gradients = Gradients(model, sets, of_labeled)
+    batches = RandomBatches(options.random_batches, sets.budget, seed)
+    batch = batch_ratio(gradients, chosen) if chosen is not None and chosen.images else None
+    alike = batches if batch is None else replace(batches, size=batch.size)
+    random = random_ratios(gradients, pool, alike, options.samples) if len(pool.images) >= 2 else None
+    theory = kernel_report(model, sets, sample, KernelSettings(options.ridge, options.sketch, seed), batches)
+    training = _training(gradients, sets.model, pool)
     return DiagnoseResult(
         version=sets.model.version,
         newer_labels=sets.newer_labels,
@@ -124,41 +133,9 @@ def _diagnose(session: Session, scorer: Scorer, sets: Sets, options: Options, ba
     )
 
 
-def _some_of_the_pool(sets: Sets, options: Options, seed: int) -> list[PoolImage]:
-    """All samples outside S, or a uniform sample of them that is large enough for batches of the size in question."""
-    most = max(POOL_PER_SAMPLE * options.samples, 2 * sets.budget)
-    if len(sets.pool) <= most:
-        return list(sets.pool)
-    rows = np.sort(generator(seed, "pool sample").choice(len(sets.pool), most, replace=False))
-    return [sets.pool[row] for row in rows]
-
-
-def _ratios(
-    session: Session,
-    gradients: Gradients,
-    pictures: Pictures,
-    sets: Sets,
-    pool: Sequence[PoolImage],
-    options: Options,
-    seed: int,
-) -> tuple[BatchRatio | None, RandomRatios | None]:
-    """R of the batch and of random ones, where there are samples for them."""
-    batch, random = None, None
-    there = pictures.readable(pool)
-    if sets.query is not None:
-        images = pictures.readable(sets.query.images)
-        if images:
-            batch = ratio.of_batch(gradients, session.feedback, replace(sets.query, images=images))
-    if len(there) >= 2:
-        size = sets.budget if batch is None else batch.size
-        wish = RandomWish(options.random_batches, size, options.samples, seed)
-        random = ratio.of_random(gradients, session.feedback, there, len(sets.pool), wish)
-    return batch, random
-
-
-def _training(gradients: Gradients, model: ModelVersion, pool: Sequence[PoolImage]) -> TrainingState:
+def _training(gradients: Gradients, model: ModelVersion, pool: PoolSample) -> TrainingState:
     dynamics = sq_norm(gradients.of_labeled)
-    of_pool = gradients.of_samples(pool).sq_norm if pool else np.empty(0)
+    of_pool = gradients.of_samples(pool.images).sq_norm if pool.images else np.empty(0)
     assert model.train_accuracy is not None
     assert model.train_loss is not None
     return TrainingState(
@@ -171,5 +148,5 @@ def _training(gradients: Gradients, model: ModelVersion, pool: Sequence[PoolImag
         dynamics=dynamics,
         mean_gradient=float(np.sqrt(dynamics)) / gradients.labeled,
         pool_gradient=float(np.sqrt(of_pool.mean())) if len(of_pool) else None,
-        pool_samples=len(pool),
+        pool_samples=len(pool.images),
     )

@@ -1,4 +1,4 @@
-"""The sets of a diagnosis, from one snapshot of the workspace: S, S0, the pool outside S, and the batch Q.
+"""The sets of a diagnosis, from one snapshot of the workspace: S, S0, the pool outside S, the batch Q, and candidates.
 
 Everything belongs to one model version: what is trained, labeled or issued meanwhile changes nothing. Never imports
 torch.
@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
+from dalcli.config.words import counted
 from dalcli.diagnosis.labels import from_file
-from dalcli.diagnosis.scores import stored_table
 from dalcli.errors import NothingLeftError, NotReadyError, UsageError
 from dalcli.querying import snapshot
 from dalcli.querying.snapshot import Situation, Wish
-from dalcli.scores.table import ScoreTable
+from dalcli.scores.store import ScoreStore
 from dalcli.state import batches, catalog, ledger, versions
 from dalcli.state.batches import Batch
 from dalcli.state.catalog import PoolImage
@@ -26,10 +27,10 @@ from dalcli.workspace.session import Session
 
 
 @dataclass(frozen=True)
-class Query:
-    """The batch Q, best first; ``source`` is ``issued`` or ``next``."""
+class ChosenBatch:
+    """The batch Q that R is asked about, best first: ``issued`` with the version, or the ``next`` one."""
 
-    source: str
+    source: Literal["issued", "next"]
     batch_id: str | None
     strategy: str
     images: Sequence[PoolImage]
@@ -37,19 +38,20 @@ class Query:
 
 @dataclass(frozen=True)
 class Candidates:
-    """Images outside S whose true labels are known, and where from."""
+    """What Kendall's τ draws from: images outside S whose true ``labels`` (by sample key) are known, and where from."""
 
-    source: str
+    source: Literal["labels file", "evaluation set"]
     images: Sequence[PoolImage]
     labels: Mapping[int, int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Sets:
-    """What a diagnosis of ``model`` looks at; images in the order of sample ids.
+    """What a diagnosis of ``model`` is about; images in the order of sample ids.
 
     ``labels``: S by sample key, as the version saw it; ``initial``: those that the first version saw, too (S0).
-    ``pool``: training samples outside S. ``table``: the version's scores, if there are any.
+    ``pool``: training samples outside S. ``scores``: what is known of the version's gradients. ``budget``: the size of
+    the batches in question, whether there is a ``batch`` or not.
     """
 
     model: ModelVersion
@@ -58,19 +60,17 @@ class Sets:
     initial: frozenset[int]
     labeled: Sequence[PoolImage]
     pool: Sequence[PoolImage]
-    table: ScoreTable | None
+    scores: ScoreStore
     budget: int
-    query: Query | None
-    candidates: Candidates | None
+    batch: ChosenBatch | None = None
+    candidates: Candidates | None = None
 
 
-@dataclass(frozen=True)
-class _Look:
-    """A snapshot before a strategy has been asked."""
-
-    sets: Sets
-    wish: Wish
-    situation: Situation | None
+def none_readable(model: ModelVersion) -> NotReadyError:
+    """Nothing is left of S."""
+    return NotReadyError(
+        f"none of the images that {model.version} was trained on can be read", "see `dalcli pool quarantine`"
+    )
 
 
 def gather(session: Session, version: str | None, budget: int | None, labels: Path | None) -> Sets:
@@ -82,54 +82,24 @@ def gather(session: Session, version: str | None, budget: int | None, labels: Pa
         BadInputError: the labels file has bad rows.
     """
     with session.database.read() as connection:
-        look = _look(connection, session, version, budget, labels)
-    if look.situation is None:
-        return look.sets
-    if look.situation.needs_scores:
-        raise NotReadyError(
-            f"{look.situation.unscored} samples have no scores yet, so no batch can be chosen to look at",
-            "run: dalcli score",
-        )
-    choice = snapshot.choose(session, look.wish, look.situation)
-    return replace(look.sets, query=Query("next", None, choice.strategy, choice.images))
-
-
-def _look(
-    connection: Connection, session: Session, version: str | None, budget: int | None, file: Path | None
-) -> _Look:
-    model = named_version(connection, version)
-    history = versions.history(connection)
-    newest = model == history[-1]
-    labels = versions.seen_labels(connection, model)
-    images = catalog.images(connection, "training")
-    issued = _issued(connection, model, budget)
-    size = budget or (issued.requested if issued is not None else None) or _usual_budget(connection, session)
-    wish = Wish(size, "training", session.config.query, stale_ok=True)
-    query, situation = None, None
-    if issued is not None:
-        query = _as_query(connection, issued, {image.sample_id: image for image in images}, labels)
-    elif newest:
+        model = named_version(connection, version)
+        issued = _issued(connection, model, budget)
+        size = budget or (issued.requested if issued is not None else None) or _usual_budget(connection, session)
+        sets = _without_batch(connection, session, model, size)
+        sets = replace(sets, candidates=_candidates(connection, session, sets, labels))
+        if not sets.labeled:
+            raise none_readable(model)
+        if issued is not None:
+            return replace(sets, batch=_issued_batch(connection, issued, sets.pool))
+        if model != versions.newest(connection):
+            return sets
+        wish = Wish(size, "training", session.config.query, stale_ok=True)
         try:
             situation = snapshot.look(connection, session, wish)
         except NothingLeftError as error:
             session.feedback.note(f"{error.message}: there is no batch to look at")
-    sets = Sets(
-        model=model,
-        newer_labels=versions.newer_labels(connection, model) if newest else 0,
-        labels=labels,
-        initial=frozenset(versions.seen_labels(connection, history[0])) & labels.keys(),
-        labeled=[image for image in images if image.key in labels],
-        pool=[image for image in images if image.key not in labels],
-        table=stored_table(connection, session, model),
-        budget=size,
-        query=query,
-        candidates=_candidates(connection, session, model, labels, images, file),
-    )
-    if not sets.labeled:
-        raise NotReadyError(
-            f"none of the images that {model.version} was trained on can be read", "see `dalcli pool quarantine`"
-        )
-    return _Look(sets, wish, situation)
+            return sets
+    return replace(sets, batch=_next_batch(session, wish, situation))
 
 
 def _issued(connection: Connection, model: ModelVersion, budget: int | None) -> Batch | None:
@@ -147,35 +117,60 @@ def _usual_budget(connection: Connection, session: Session) -> int:
     return sizes[-1]
 
 
-def _as_query(
-    connection: Connection, batch: Batch, images: Mapping[str, PoolImage], labels: Mapping[int, int]
-) -> Query | None:
-    """The samples of an issued batch, but for those that became unreadable."""
-    rows = [images[row.sample_id] for row in batches.rows(connection, batch) if row.sample_id in images]
-    kept = [image for image in rows if image.key not in labels]
-    strategies = connection.execute("SELECT DISTINCT strategy FROM batch_row WHERE batch = ?", (batch.key,))
-    name = ", ".join(sorted(row["strategy"] for row in strategies))
-    return Query("issued", batch.batch_id, name, kept) if kept else None
+def _without_batch(connection: Connection, session: Session, model: ModelVersion, budget: int) -> Sets:
+    """All but the batch and the candidates."""
+    history = versions.history(connection)
+    labels = versions.seen_labels(connection, model)
+    images = catalog.images(connection, "training")
+    return Sets(
+        model=model,
+        newer_labels=versions.newer_labels(connection, model) if model == history[-1] else 0,
+        labels=labels,
+        initial=frozenset(versions.seen_labels(connection, history[0])) & labels.keys(),
+        labeled=[image for image in images if image.key in labels],
+        pool=[image for image in images if image.key not in labels],
+        scores=ScoreStore.open(connection, session.workspace, session.config, model),
+        budget=budget,
+    )
 
 
-def _candidates(
-    connection: Connection,
-    session: Session,
-    model: ModelVersion,
-    seen: Mapping[int, int],
-    images: Sequence[PoolImage],
-    file: Path | None,
-) -> Candidates | None:
+def _candidates(connection: Connection, session: Session, sets: Sets, file: Path | None) -> Candidates | None:
     """Images with true labels that the model has not seen: of the file, or else of the evaluation set."""
-    source = "labels file" if file is not None else "evaluation set"
+    evaluation = catalog.images(connection, "evaluation")
     if file is not None:
-        known = from_file(connection, session, file)
-        among = [*images, *catalog.images(connection, "evaluation")]
-    else:
-        known = ledger.labels(connection, "evaluation")
-        among = catalog.images(connection, "evaluation")
-    usable = {key: label for key, label in known.items() if key not in seen and label < model.classes}
-    chosen = [image for image in among if image.key in usable]
-    if file is not None and not chosen:
-        session.feedback.warn(f"{file}: no image of it is outside the labeled set of {model.version}")
-    return Candidates(source, chosen, usable) if chosen else None
+        return _candidates_of_file(connection, session, sets, file, evaluation)
+    known = _unseen(sets, ledger.labels(connection, "evaluation"))
+    images = [image for image in evaluation if image.key in known]
+    return Candidates("evaluation set", images, known) if images else None
+
+
+def _candidates_of_file(
+    connection: Connection, session: Session, sets: Sets, file: Path, evaluation: Sequence[PoolImage]
+) -> Candidates | None:
+    known = _unseen(sets, from_file(connection, session, file))
+    images = [image for image in (*sets.pool, *evaluation) if image.key in known]
+    if not images:
+        session.feedback.warn(f"{file}: no image of it is outside the labeled set of {sets.model.version}")
+    return Candidates("labels file", images, known) if images else None
+
+
+def _unseen(sets: Sets, labels: Mapping[int, int]) -> dict[int, int]:
+    """Those outside S, of classes that the model knows."""
+    return {key: label for key, label in labels.items() if key not in sets.labels and label < sets.model.classes}
+
+
+def _issued_batch(connection: Connection, batch: Batch, pool: Sequence[PoolImage]) -> ChosenBatch | None:
+    """The samples of an issued batch, but for those that became unreadable."""
+    outside = {image.sample_id: image for image in pool}
+    images = [outside[row.sample_id] for row in batches.rows(connection, batch) if row.sample_id in outside]
+    strategy = ", ".join(batches.strategies(connection, batch))
+    return ChosenBatch("issued", batch.batch_id, strategy, images) if images else None
+
+
+def _next_batch(session: Session, wish: Wish, situation: Situation) -> ChosenBatch:
+    """What `query` would choose now; outside the snapshot, because a strategy may take its time."""
+    if situation.needs_scores:
+        unscored = counted(situation.unscored, "sample has", "samples have")
+        raise NotReadyError(f"{unscored} no scores yet, so no batch can be chosen to look at", "run: dalcli score")
+    choice = snapshot.choose(session, wish, situation)
+    return ChosenBatch("next", None, choice.strategy, choice.images)

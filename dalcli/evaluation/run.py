@@ -15,7 +15,7 @@ from dalcli.evaluation.metrics import Accumulator
 from dalcli.state import catalog, classes, evaluations, ledger, versions
 from dalcli.state.database import Connection
 from dalcli.state.versions import ModelVersion
-from dalcli.workspace.images import ReadableImages, with_readable_images
+from dalcli.workspace.images import PoolImages
 from dalcli.workspace.named_version import named_version
 from dalcli.workspace.session import Session
 
@@ -64,32 +64,35 @@ def _measure(
     session: Session, model: ModelVersion, labels: Mapping[int, int], names: Sequence[str]
 ) -> tuple[dict[int, int], dict[str, Any]]:
     """The report, and the labels of those images that could be read."""
-    from dalcli.models.predict import predict
+    from dalcli.models.modes import eval_mode
+    from dalcli.models.predict import logits_of_pixels
     from dalcli.runtime.device import reproducible, resolve_device
     from dalcli.workspace.loading import load_version
 
     config = session.config
     device = resolve_device(config.device)
     loaded = load_version(session, model, device)
-    stats = loaded.meta.pixel_stats
     with session.database.read() as connection:
         images = [image for image in catalog.images(connection, "evaluation") if image.key in labels]
 
-    def measure(opened: ReadableImages) -> tuple[dict[int, int], dict[str, Any]]:
-        if not opened.images:
-            raise NotReadyError("none of the evaluation images can be read", "see `dalcli pool quarantine`")
-        measured = {image.key: labels[image.key] for image in opened.images}
-        truth = np.array(list(measured.values()), dtype=np.int64)
-        accumulator = Accumulator(names, config.evaluation.calibration_bins)
-        done = 0
-        batch_size = FORWARD_BATCH if config.scoring.batch_size == "auto" else config.scoring.batch_size
-        for logits in predict(loaded.model, opened.pixels, stats, device, batch_size, session.feedback, "evaluating"):
-            accumulator.update(truth[done : done + len(logits)], _padded(logits, len(names)))
-            done += len(logits)
-        return measured, accumulator.report(config.evaluation.confidence).to_dict()
-
-    with reproducible(device, config.threads):
-        return with_readable_images(session, images, loaded.meta.spec.image_size, measure)
+    measured: dict[int, int] = {}
+    accumulator = Accumulator(names, config.evaluation.calibration_bins)
+    batch_size = FORWARD_BATCH if config.scoring.batch_size == "auto" else config.scoring.batch_size
+    with (
+        reproducible(device, config.threads),
+        eval_mode(loaded.model),
+        PoolImages.open(session, images, loaded.meta.spec.image_size) as opened,
+        session.feedback.task("evaluating", len(opened)) as task,
+    ):
+        for block in opened.blocks(batch_size):
+            keys = [opened.images[row].key for row in block.rows]
+            logits = logits_of_pixels(loaded.model, block.pixels, loaded.meta.pixel_stats, device).numpy()
+            accumulator.update(np.array([labels[key] for key in keys], dtype=np.int64), _padded(logits, len(names)))
+            measured |= {key: labels[key] for key in keys}
+            task.advance(len(block))
+    if not measured:
+        raise NotReadyError("none of the evaluation images can be read", "see `dalcli pool quarantine`")
+    return measured, accumulator.report(config.evaluation.confidence).to_dict()
 
 
 def _padded(logits: NDArray[np.float32], total: int) -> NDArray[np.float32]:

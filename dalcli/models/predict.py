@@ -6,39 +6,13 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dalcli.data.pixels import PixelSource
+from dalcli.data.pixels import PixelSource, UInt8Array
 from dalcli.errors import BadInputError
-from dalcli.feedback import Feedback
 from dalcli.models.modes import eval_mode
 from dalcli.models.preprocess import PixelStats, to_input
 from dalcli.runtime.prefetch import prefetch
-
-FloatArray = NDArray[np.float32]
-
-
-def predict(
-    model: nn.Module,
-    pixels: PixelSource,
-    stats: PixelStats,
-    device: torch.device,
-    batch_size: int,
-    feedback: Feedback,
-    label: str = "predicting",
-) -> Iterator[FloatArray]:
-    """Logits ``(b, K)`` float32 of all images in order, ``batch_size`` at a time; memory is bounded by a few batches.
-
-    The model must be on ``device``. It is in eval mode meanwhile; nothing depends on the batch size but rounding.
-
-    Raises:
-        UnreadableImagesError: from ``pixels``.
-    """
-    with feedback.task(label, len(pixels)) as task:
-        for logits in logit_blocks(model, pixels, stats, device, batch_size):
-            yield logits.numpy()
-            task.advance(len(logits))
 
 
 def logit_blocks(
@@ -49,15 +23,26 @@ def logit_blocks(
     batch_size: int,
     part: range | None = None,
 ) -> Iterator[Tensor]:
-    """What :func:`predict` yields, as tensors on the processor and without progress; of ``part`` of the images only."""
+    """Logits ``(b, K)`` float32, on the processor, of ``part`` of the images (default: all) in order.
+
+    ``batch_size`` at a time; memory is bounded by a few batches. The model must be on ``device``. It is in eval mode
+    meanwhile; nothing depends on the batch size but rounding.
+
+    Raises:
+        UnreadableImagesError: from ``pixels``.
+    """
     part = range(len(pixels)) if part is None else part
     rows = np.arange(part.start, part.stop, dtype=np.int64)
     blocks = (rows[start : start + batch_size] for start in range(0, len(rows), batch_size))
     with eval_mode(model), prefetch(pixels.read(block) for block in blocks) as batches:
         for batch in batches:
-            with torch.no_grad():
-                logits = call_model(model, to_input(batch, stats, device)).float().cpu()
-            yield logits
+            yield logits_of_pixels(model, batch, stats, device)
+
+
+def logits_of_pixels(model: nn.Module, pixels: UInt8Array, stats: PixelStats, device: torch.device) -> Tensor:
+    """Logits ``(n, K)`` float32, on the processor, of ``(n, H, W, 3)`` uint8; in the mode that the model is in."""
+    with torch.no_grad():
+        return call_model(model, to_input(pixels, stats, device)).float().cpu()
 
 
 def call_model(model: nn.Module, inputs: Tensor) -> Tensor:

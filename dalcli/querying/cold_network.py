@@ -14,6 +14,7 @@ from torch import nn
 
 from dalcli.config.hashing import derive_seed, fingerprint, generator
 from dalcli.data.identity import digests, sample_id
+from dalcli.data.pixels import IntArray
 from dalcli.gradients.passes import logits_of
 from dalcli.models import pretrained, zoo
 from dalcli.models.head import penultimate
@@ -24,7 +25,7 @@ from dalcli.scores.arrayfile import read_arrays, write_arrays
 from dalcli.scores.columns import Array, as_keys, find_keys
 from dalcli.state import classes
 from dalcli.training.plan import model_spec
-from dalcli.workspace.images import ReadableImages, row_chunks
+from dalcli.workspace.images import PoolImages
 from dalcli.workspace.session import Session, model_choice
 
 FOLDER, FILE = "features", "pretrained.safetensors"
@@ -34,15 +35,14 @@ FEWEST = 32  # numbers per image
 Floats = NDArray[np.float32]
 
 
-def network_features(session: Session, opened: ReadableImages) -> Floats:
-    """Penultimate features (n, d) of all the images, those kept from before included.
+def network_features(session: Session, opened: PoolImages) -> tuple[IntArray, Floats]:
+    """The rows of the images that can be read, and their penultimate features (n, d), those kept from before included.
 
     Memory: four times n × d numbers of 4 bytes; where that is more than ``query.memory_limit``, d is reduced to what
     fits by a random projection, which keeps distances but for a few per cent.
 
     Raises:
         BadInputError: ``model.weights`` or another key of the model's is wrong.
-        UnreadableImagesError: some of the images.
     """
     with session.database.read() as connection:
         spec = model_spec(session.config, model_choice(connection, session.config), len(classes.names(connection)))
@@ -54,18 +54,20 @@ def network_features(session: Session, opened: ReadableImages) -> Floats:
     places = find_keys(as_keys(ids), as_keys(arrays["digest"])) if arrays else np.full(len(ids), -1, np.int64)
     missing = np.flatnonzero(places < 0)
     if not len(missing):
-        found: Floats = arrays["features"][places]
-        return found
+        found: Floats = arrays["features"][places] if arrays else np.empty((0, 1), np.float32)
+        return opened.rows, found
     computed, width = _computed(session, spec, opened, missing, most)
-    result = np.empty((len(ids), computed.shape[1]), np.float32)
-    result[missing] = computed
+    rows = opened.rows
+    fresh = places[rows] < 0
+    result = np.empty((len(rows), computed.shape[1]), np.float32)
+    result[fresh] = computed
     if arrays:
-        result[places >= 0] = arrays["features"][places[places >= 0]]
-    order = np.argsort(as_keys(ids))
+        result[~fresh] = arrays["features"][places[rows[~fresh]]]
+    order = np.argsort(as_keys(ids[rows]))
     path.parent.mkdir(parents=True, exist_ok=True)
     metadata = {"made_with": made_with, "width": width}
-    write_arrays(path, {"digest": ids[order], "features": result[order]}, metadata)
-    return result
+    write_arrays(path, {"digest": ids[rows][order], "features": result[order]}, metadata)
+    return rows, result
 
 
 def _kept(path: Path, made_with: str, most: int) -> dict[str, Array]:
@@ -87,28 +89,25 @@ def _fingerprint(session: Session, spec: ModelSpec) -> str:
     return fingerprint(spec.name, spec.stem, content, session.config.seed, pixels)
 
 
-def _computed(
-    session: Session, spec: ModelSpec, opened: ReadableImages, rows: NDArray[np.int64], most: int
-) -> tuple[Floats, int]:
-    """Features of some rows (n, d), and how many numbers the network gives."""
+def _computed(session: Session, spec: ModelSpec, opened: PoolImages, rows: IntArray, most: int) -> tuple[Floats, int]:
+    """Features (n, d) of those of ``rows`` that can be read, and how many numbers the network gives."""
     device = resolve_device(session.config.device)
     model = _network(session, spec).to(device).eval()
     stats = pretrained.pixel_stats(spec) or IMAGENET
     parts: list[Floats] = []
-    width = 0
+    width = 1
     with (
         reproducible(device, session.config.threads),
         torch.inference_mode(),
         penultimate(model, spec.num_classes) as head,
         session.feedback.task("looking at images", len(rows)) as task,
     ):
-        for chunk in row_chunks(len(rows), AT_ONCE):
-            pixels = opened.pixels.read(rows[chunk])
-            features = head.take(logits_of(model(to_input(pixels, stats, device)))).cpu().numpy()
+        for block in opened.blocks(AT_ONCE, rows):
+            features = head.take(logits_of(model(to_input(block.pixels, stats, device)))).cpu().numpy()
             width = features.shape[1]
             parts.append(_projected(features, most, session.config.seed))
-            task.advance(len(chunk))
-    return np.concatenate(parts), width
+            task.advance(len(block))
+    return np.concatenate(parts) if parts else np.empty((0, min(width, most)), np.float32), width
 
 
 def _network(session: Session, spec: ModelSpec) -> nn.Module:

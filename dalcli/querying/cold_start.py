@@ -7,13 +7,14 @@ import numpy as np
 from dalcli.config.hashing import derive_seed
 from dalcli.config.schema import QueryConfig
 from dalcli.data.identity import digests, tie_keys
-from dalcli.data.pixel_features import COMPONENTS, SAMPLE, pixel_features
+from dalcli.data.pixel_features import COMPONENTS, SAMPLE, Floats, Projection, at_once, descriptions
+from dalcli.data.pixels import IntArray
 from dalcli.errors import BadInputError
 from dalcli.state import catalog
 from dalcli.strategies import registry
 from dalcli.strategies.base import Strategy
 from dalcli.strategies.memory_table import MemoryTable
-from dalcli.workspace.images import ReadableImages, with_readable_images
+from dalcli.workspace.images import PoolImages
 from dalcli.workspace.session import Session, model_choice
 
 COLUMN = "features"
@@ -51,21 +52,35 @@ def features(session: Session) -> MemoryTable:
         images = catalog.images(connection, "training")
         size = model_choice(connection, session.config).image_size
 
-    def described(opened: ReadableImages) -> MemoryTable:
-        ids = digests([image.sample_id for image in opened.images])
-        if not len(ids):
-            return MemoryTable(ids, {COLUMN: np.empty((0, 1), np.float32)})
-        if session.config.model.weights is not None:
-            from dalcli.querying.cold_network import network_features  # the only part that needs torch
+    with PoolImages.open(session, images, size) as opened:
+        rows, found = _by_network(session, opened) if session.config.model.weights else _by_pixels(session, opened)
+    return MemoryTable(digests([opened.images[row].sample_id for row in rows]), {COLUMN: found})
 
-            return MemoryTable(ids, {COLUMN: network_features(session, opened)})
-        keys = tie_keys(derive_seed(session.config.seed, "pixel features"), ids)
-        sample = np.sort(np.argsort(keys, kind="stable")[:SAMPLE])
-        most = _components(len(ids), session.config.query.memory_limit)
-        with session.feedback.task("looking at images", len(ids)) as task:
-            return MemoryTable(ids, {COLUMN: pixel_features(opened.pixels, sample, most, task.advance)})
 
-    return with_readable_images(session, images, size, described)
+def _by_network(session: Session, opened: PoolImages) -> tuple[IntArray, Floats]:
+    from dalcli.querying.cold_network import network_features  # the only part that needs torch
+
+    return network_features(session, opened)
+
+
+def _by_pixels(session: Session, opened: PoolImages) -> tuple[IntArray, Floats]:
+    """The rows that can be read, and what their images look like."""
+    ids, step = digests([image.sample_id for image in opened.images]), at_once(opened.source.shape)
+    keys = tie_keys(derive_seed(session.config.seed, "pixel features"), ids)
+    sample = np.sort(np.argsort(keys, kind="stable")[:SAMPLE])
+    looked_at = [descriptions(block.pixels) for block in opened.blocks(step, sample)]
+    if not looked_at:  # nothing can be read, or nothing is there
+        return opened.rows, np.empty((len(opened.rows), 1), np.float32)
+    most = _components(len(ids), session.config.query.memory_limit)
+    projection = Projection.of(np.concatenate(looked_at), most)
+    rows: list[IntArray] = []
+    parts: list[Floats] = []
+    with session.feedback.task("looking at images", len(ids)) as task:
+        for block in opened.blocks(step):
+            rows.append(block.rows)
+            parts.append(projection.features(descriptions(block.pixels)))
+            task.advance(len(block))
+    return np.concatenate(rows), np.concatenate(parts)
 
 
 def _components(images: int, memory_limit: int) -> int:

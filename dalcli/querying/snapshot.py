@@ -19,10 +19,10 @@ from dalcli.errors import NothingLeftError
 from dalcli.formats import batch_csv
 from dalcli.querying import cold_start
 from dalcli.querying.prescreened import other_gamma, select_exact
-from dalcli.scores import store
 from dalcli.scores.samples import SampleSet
+from dalcli.scores.store import ScoreStore
 from dalcli.scores.table import ScoreTable
-from dalcli.state import batches, catalog, classes, ledger, memories, scores, versions
+from dalcli.state import batches, catalog, classes, ledger, memories, versions
 from dalcli.state.batches import BatchRow
 from dalcli.state.catalog import PoolImage, Purpose
 from dalcli.state.database import Connection
@@ -107,11 +107,11 @@ def look(connection: Connection, session: Session, wish: Wish, features: MemoryT
     table: ScoreTable | MemoryTable | None = None
     needs_features = False
     if model is not None:
-        settings = store.recorded(connection, model)
-        unscored = len(store.missing(connection, session.workspace, session.config, model))
-        folder = session.workspace.score_folder(model.version)
-        shards = [folder / shard.file for shard in scores.shards(connection, model.key)]
-        table = ScoreTable(shards) if shards and not unscored else None
+        store = ScoreStore.open(connection, session.workspace, session.config, model)
+        groups = store.groups_for(strategy.columns)
+        unscored = len(store.missing(connection, groups))
+        settings = None if store.recorded is None else store.recorded.gradients
+        table = None if unscored else store.table(groups)
     elif strategy.columns:
         known = SampleSet(digests([image.sample_id for image in catalog.images(connection, "training")]))
         needs_features = features is None or not features.holds(known)

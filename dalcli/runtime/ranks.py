@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from pydantic import JsonValue, TypeAdapter
+
 from dalcli.errors import BadInputError, DalcliError, ExitCode, PeerError, ToldError
 from dalcli.runtime.launch import launched, local_rank
 
@@ -29,9 +31,6 @@ if TYPE_CHECKING:
 PATIENCE = timedelta(days=7)  # torchrun notices what died; a rank that waits for a slow one is not an error
 SPEAKING_SECONDS = 5.0
 LONGEST_PAUSE = 0.02  # seconds between two looks at whether the others have answered
-
-Json = Any
-"""What JSON can hold."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ class Ranks:
         """Whether this is the process that owns the database and speaks."""
         return self.rank == 0
 
-    def broadcast(self, value: Json = None) -> Json:
+    def broadcast(self, value: JsonValue = None) -> JsonValue:
         """What rank 0 passed; the others' ``value`` is ignored."""
         if self.size == 1:
             return value
@@ -61,7 +60,7 @@ class Ranks:
         self.share([data])
         return _json(data)
 
-    def gather(self, value: Json) -> list[Json]:
+    def gather(self, value: JsonValue) -> list[JsonValue]:
         """What every rank passed, by rank."""
         if self.size == 1:
             return [value]
@@ -78,30 +77,51 @@ class Ranks:
             _finish([distributed.all_gather(texts, padded, async_op=True)])
         return [_json(text[: int(length)]) for text, length in zip(texts, lengths, strict=True)]
 
-    def together(self, work: Callable[[], Json]) -> list[Json]:
+    def gather_numbers(self, *numbers: float) -> list[tuple[float, ...]]:
+        """What every rank passed, by rank; as many numbers each."""
+        return [_NUMBERS.validate_python(found) for found in self.gather(list(numbers))]
+
+    def together(self, work: Callable[[], JsonValue]) -> list[JsonValue]:
         """What ``work`` returned on every rank, by rank; where it fails on one, all of them end, and rank 0 says why.
 
         Raises:
             PeerError: on rank 0, with what went wrong elsewhere and where.
             ToldError: on the others.
         """
-        if self.size == 1:
-            return [work()]
-        failure: Exception | None = None
-        value: Json = None
-        try:
+        value: JsonValue = None
+        with self.agreed():
             value = work()
+        return self.gather(value)
+
+    def _end_together(self, failure: Exception | None) -> None:
+        """Nothing, if no rank has a ``failure``."""
+        found = self.gather(None if failure is None else _described(failure))
+        first = next((_DESCRIPTION.validate_python(answer) for answer in found if answer is not None), None)
+        if first is None:
+            return
+        if self.main:
+            raise failure or PeerError(first.message, first.remedy, ExitCode(first.code))
+        raise ToldError(bug=failure is not None and first.code == ExitCode.BUG) from failure
+
+    @contextmanager
+    def agreed(self) -> Iterator[None]:
+        """What is done inside either succeeds on every rank, or ends all of them; then rank 0 says why.
+
+        Raises:
+            PeerError: on rank 0, with what went wrong elsewhere and where.
+            ToldError: on the others.
+        """
+        if self.size == 1:
+            yield
+            return
+        failure: Exception | None = None
+        try:
+            yield
         except ToldError:  # already known to all
             raise
         except Exception as error:
             failure = error
-        answers = self.gather({"value": value, "failure": None if failure is None else _described(failure)})
-        first = next((answer["failure"] for answer in answers if answer["failure"] is not None), None)
-        if first is None:
-            return [answer["value"] for answer in answers]
-        if self.main:
-            raise failure or PeerError(first["message"], first["remedy"], ExitCode(first["code"]))
-        raise ToldError(bug=failure is not None and first["code"] == ExitCode.BUG) from failure
+        self._end_together(failure)
 
     def sum(self, tensors: Sequence[Tensor], *, soon: bool = False) -> None:
         """Replace every tensor by its sum over the ranks, in place; the same bits everywhere.
@@ -248,29 +268,45 @@ def _finish(works: Sequence[Any]) -> None:
         work.wait()
 
 
-def _described(error: Exception) -> Json:
+@dataclass(frozen=True)
+class _Description:
     """A failure as rank 0 can report it."""
+
+    message: str
+    remedy: str | None
+    code: int
+
+
+_DESCRIPTION: TypeAdapter[_Description] = TypeAdapter(_Description)
+_NUMBERS: TypeAdapter[tuple[float, ...]] = TypeAdapter(tuple[float, ...])
+
+
+def _described(error: Exception) -> JsonValue:
     where = f"process {launched()[0]} on {socket.gethostname()}"
     if isinstance(error, DalcliError):
-        return {"message": f"{where}: {error.message}", "remedy": error.remedy, "code": error.exit_code}
-    if isinstance(error, OSError):
+        found = _Description(f"{where}: {error.message}", error.remedy, error.exit_code)
+    elif isinstance(error, OSError):
         file = f"{error.filename}: " if error.filename else ""
-        return {"message": f"{where}: {file}{error.strerror or error}", "remedy": None, "code": ExitCode.FAILED}
-    if isinstance(error, MemoryError):
+        found = _Description(f"{where}: {file}{error.strerror or error}", None, ExitCode.FAILED)
+    elif isinstance(error, MemoryError):
         remedy = "lower training.batch_size, scoring.batch_size or data.image_size"
-        return {"message": f"{where}: out of memory", "remedy": remedy, "code": ExitCode.FAILED}
-    text = f"{where}: a bug in dalcli: {type(error).__name__}: {error}"
-    return {"message": text, "remedy": "its traceback is in .dalcli/errors.log", "code": ExitCode.BUG}
+        found = _Description(f"{where}: out of memory", remedy, ExitCode.FAILED)
+    else:
+        text = f"{where}: a bug in dalcli: {type(error).__name__}: {error}"
+        found = _Description(text, "its traceback is in .dalcli/errors.log", ExitCode.BUG)
+    document: JsonValue = _DESCRIPTION.dump_python(found, mode="json")
+    return document
 
 
-def _bytes(value: Json) -> Tensor:
+def _bytes(value: JsonValue) -> Tensor:
     import torch
 
     return torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
 
 
-def _json(data: Tensor) -> Json:
-    return json.loads(data.numpy().tobytes())
+def _json(data: Tensor) -> JsonValue:
+    value: JsonValue = json.loads(data.numpy().tobytes())
+    return value
 
 
 def _empty(length: int) -> Tensor:

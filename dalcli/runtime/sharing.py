@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
+from pydantic import TypeAdapter
 from torch import Tensor
 
 from dalcli.runtime.ranks import Ranks
 
+_KINDS: TypeAdapter[dict[str, tuple[str, tuple[int, ...]]]] = TypeAdapter(dict[str, tuple[str, tuple[int, ...]]])
+"""Name → dtype, shape."""
+
 
 def share(tensors: Mapping[str, Tensor], ranks: Ranks) -> dict[str, Tensor]:
     """Rank 0's ``tensors``, on the processor; the others' are ignored. To be called by all."""
-    kinds = {name: [str(tensor.dtype).removeprefix("torch."), *tensor.shape] for name, tensor in tensors.items()}
-    kinds = ranks.broadcast(kinds)
+    own = {name: (str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape)) for name, tensor in tensors.items()}
+    kinds = _KINDS.validate_python(ranks.broadcast(_KINDS.dump_python(own, mode="json")))
     if ranks.main:
         shared = {name: tensors[name].detach().cpu() for name in kinds}
     else:
-        shared = {name: torch.empty(shape, dtype=getattr(torch, dtype)) for name, (dtype, *shape) in kinds.items()}
+        shared = {name: torch.empty(shape, dtype=getattr(torch, dtype)) for name, (dtype, shape) in kinds.items()}
     copy_from_main(list(shared.values()), ranks)
     return shared
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dalcli.scores.table import Digests, as_keys, find_keys
+from dalcli.scores.columns import Digests, as_keys, find_keys
 
 
 class SampleSet:

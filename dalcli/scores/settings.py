@@ -1,86 +1,119 @@
-"""What a score table was made with, as one line of text that is kept with it. Never imports torch."""
+"""What a score table is made with: a value that is kept with it, and compared before its columns are gone on with."""
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+from collections.abc import Collection
+
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dalcli.config.hashing import derive_seed, fingerprint
 from dalcli.config.schema import Config
+from dalcli.scores.columns import Group
 from dalcli.state.versions import ModelVersion
 
-_TEXT = re.compile(
-    r"(?P<pixels>\S+)( sketch=(?P<sketch>\d+):(?P<seed>\d+))?( prescreen=(?P<prescreen>\S+):(?P<gamma>\S+))?"
-    r"( mc=(?P<mc>\d+):(?P<mc_seed>\d+))?"
-)
+_FROZEN = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
 
-@dataclass(frozen=True)
-class TableSettings:
-    """``pixels``: a fingerprint of what the model is and sees. ``sketch``: numbers per sketch (0: none), ``seed``
-    theirs. ``prescreen``: the fraction that gets exact scores (1: all), by its Δ with ``gamma``.
-    ``mc_samples``: predictions under dropout masks per sample (0: none), ``mc_seed`` theirs.
+class GradientSettings(BaseModel):
+    """How gradient columns are made.
+
+    ``sketch``: numbers per sketch (0: none), ``sketch_seed`` theirs. ``prescreen``: the fraction that gets exact scores
+    (1: all), by its Δ with ``gamma``.
     """
 
-    pixels: str
+    model_config = _FROZEN
     sketch: int = 0
-    seed: int = 0
+    sketch_seed: int = 0
     prescreen: float = 1.0
     gamma: float = 0.0
-    mc_samples: int = 0
-    mc_seed: int = 0
 
     @property
     def prescreened(self) -> bool:
         """Whether some samples have no exact scores."""
         return self.prescreen < 1
 
-    def text(self) -> str:
-        """One line that :meth:`parse` reads."""
-        sketch = f" sketch={self.sketch}:{self.seed}" if self.sketch else ""
-        prescreen = f" prescreen={self.prescreen!r}:{self.gamma!r}" if self.prescreened else ""
-        dropout = f" mc={self.mc_samples}:{self.mc_seed}" if self.mc_samples else ""
-        return self.pixels + sketch + prescreen + dropout
+    def shortcoming(self, wanted: GradientSettings) -> str | None:
+        """Why columns made with these do not serve ``wanted``, in words; None where they do.
 
-    @classmethod
-    def parse(cls, text: str) -> TableSettings:
-        """What :meth:`text` wrote; of anything else, settings that serve nobody."""
-        found = _TEXT.fullmatch(text)
-        if found is None:
-            return cls(text)
-        prescreen, gamma = found["prescreen"], found["gamma"]
-        return cls(
-            found["pixels"],
-            int(found["sketch"] or 0),
-            int(found["seed"] or 0),
-            1.0 if prescreen is None else float(prescreen),
-            0.0 if gamma is None else float(gamma),
-            int(found["mc"] or 0),
-            int(found["mc_seed"] or 0),
-        )
-
-    def serves(self, wanted: TableSettings) -> bool:
-        """Whether a table made with these has all that ``wanted`` asks for, or more.
-
-        Sketches and masks of any seed will do, and a prescreen for any γ: ``query`` says so when it asks for another.
+        Sketches of any seed will do, and a prescreen for any γ: ``query`` says so when it asks for another.
         """
-        sketched = wanted.sketch in {0, self.sketch}
-        enough = self.prescreen >= wanted.prescreen and self.mc_samples >= wanted.mc_samples
-        return self.pixels == wanted.pixels and sketched and enough
-
-    def shortcoming(self, wanted: TableSettings) -> str | None:
-        """Why these do not serve, in words; None where they do, or have nothing in common with ``wanted``."""
-        if self.pixels != wanted.pixels or self.serves(wanted):
-            return None
         if wanted.sketch not in {0, self.sketch}:
             before = f"sketches of {self.sketch} numbers" if self.sketch else "no sketches"
             return f"the scores have {before}, and scoring.sketch asks for {wanted.sketch}"
-        if self.mc_samples < wanted.mc_samples:
-            before = f"{self.mc_samples} dropout samples" if self.mc_samples else "no dropout samples"
-            return f"the scores have {before}, and scoring.mc_samples asks for {wanted.mc_samples}"
-        return (
-            f"only {self.prescreen:.3g} of the pool was scored exactly, "
-            f"and scoring.prescreen asks for {wanted.prescreen:.3g}"
+        if self.prescreen < wanted.prescreen:
+            return (
+                f"only {self.prescreen:.3g} of the pool was scored exactly, "
+                f"and scoring.prescreen asks for {wanted.prescreen:.3g}"
+            )
+        return None
+
+
+class DropoutSettings(BaseModel):
+    """Predictions under dropout masks: ``samples`` for each image, masks of ``seed``."""
+
+    model_config = _FROZEN
+    samples: int
+    seed: int
+
+    def shortcoming(self, wanted: DropoutSettings) -> str | None:
+        """Why columns made with these do not serve ``wanted``, in words; masks of any seed will do."""
+        if self.samples >= wanted.samples:
+            return None
+        return f"the scores have {self.samples} dropout samples, and scoring.mc_samples asks for {wanted.samples}"
+
+
+class TableSettings(BaseModel):
+    """Everything the numbers of a table depend on, besides the samples; None for a group that it does not hold.
+
+    ``pixels``: a fingerprint of what the model is and sees: no column survives when it changes.
+    """
+
+    model_config = _FROZEN
+    pixels: str
+    gradients: GradientSettings | None = None
+    dropout: DropoutSettings | None = None
+
+    @property
+    def groups(self) -> frozenset[Group]:
+        """The groups that are made with these settings."""
+        optional = {Group.GRADIENTS: self.gradients, Group.DROPOUT: self.dropout}
+        return frozenset({Group.PREDICTIONS, *(group for group, made in optional.items() if made is not None)})
+
+    @property
+    def gradient_key(self) -> str:
+        """A name for what gradient columns depend on: what is settled once for all of them is kept under it."""
+        return TableSettings(pixels=self.pixels, gradients=self.gradients).text()
+
+    def text(self) -> str:
+        """JSON that :meth:`parse` reads."""
+        return self.model_dump_json()
+
+    @classmethod
+    def parse(cls, text: str) -> TableSettings | None:
+        """What :meth:`text` wrote; None for anything else, a newer program's settings, say: those serve nobody."""
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError:
+            return None
+
+    def shortcomings(self, wanted: TableSettings) -> dict[Group, str]:
+        """Groups that a table made with these has to make again for ``wanted``, which sees the same pixels, and why."""
+        found: dict[Group, str] = {}
+        if self.gradients is not None and wanted.gradients is not None:
+            found[Group.GRADIENTS] = self.gradients.shortcoming(wanted.gradients) or ""
+        if self.dropout is not None and wanted.dropout is not None:
+            found[Group.DROPOUT] = self.dropout.shortcoming(wanted.dropout) or ""
+        return {group: reason for group, reason in found.items() if reason}
+
+    def extended(self, wanted: TableSettings) -> TableSettings:
+        """These, with the groups of ``wanted`` added, and those made as ``wanted`` says that did not serve it."""
+        again = self.shortcomings(wanted)
+        kept_gradients = self.gradients is not None and Group.GRADIENTS not in again
+        kept_dropout = self.dropout is not None and Group.DROPOUT not in again
+        return TableSettings(
+            pixels=self.pixels,
+            gradients=self.gradients if kept_gradients else wanted.gradients,
+            dropout=self.dropout if kept_dropout else wanted.dropout,
         )
 
 
@@ -96,12 +129,27 @@ def pixels_fingerprint(config: Config, model: ModelVersion) -> str:
     )
 
 
-def wanted_settings(config: Config, model: ModelVersion) -> TableSettings:
-    """What the configuration asks for."""
-    sketch = config.scoring.sketch
-    seed = derive_seed(config.seed, "gradient sketch", model.version) if sketch else 0
-    prescreen = config.scoring.prescreen
-    gamma = config.query.gamma if prescreen < 1 else 0.0
+def wanted_settings(config: Config, model: ModelVersion, groups: Collection[Group]) -> TableSettings:
+    """How the configuration asks for ``groups`` to be made; predictions always come along."""
+    return TableSettings(
+        pixels=pixels_fingerprint(config, model),
+        gradients=_gradients(config, model) if Group.GRADIENTS in groups else None,
+        dropout=_dropout(config, model) if Group.DROPOUT in groups else None,
+    )
+
+
+def _gradients(config: Config, model: ModelVersion) -> GradientSettings:
+    sketch, prescreen = config.scoring.sketch, config.scoring.prescreen
+    return GradientSettings(
+        sketch=sketch,
+        sketch_seed=derive_seed(config.seed, "gradient sketch", model.version) if sketch else 0,
+        prescreen=prescreen,
+        gamma=config.query.gamma if prescreen < 1 else 0.0,
+    )
+
+
+def _dropout(config: Config, model: ModelVersion) -> DropoutSettings | None:
     samples = config.scoring.mc_samples
-    mc_seed = derive_seed(config.seed, "dropout masks", model.version) if samples else 0
-    return TableSettings(pixels_fingerprint(config, model), sketch, seed, prescreen, gamma, samples, mc_seed)
+    if not samples:
+        return None
+    return DropoutSettings(samples=samples, seed=derive_seed(config.seed, "dropout masks", model.version))

@@ -1,8 +1,16 @@
-"""Which samples of a model version still have to be scored. Never imports torch."""
+"""The score store: which columns exist for which samples of one model version. Never imports torch.
+
+The first file of this room to read. Folder and rows behind one door: whoever wants scores asks a :class:`ScoreStore`
+what is missing and reads its table; whoever makes scores (the holder of the compute lock) begins, extends and records.
+A *shard* is a fixed list of samples. Its files hold groups of columns (``columns.Group``), and a group that is asked
+for later is added to the same shards, in files of its own.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -10,79 +18,231 @@ import numpy as np
 from dalcli.config.schema import Config
 from dalcli.data.identity import digests
 from dalcli.errors import DalcliError
+from dalcli.scores.columns import COLUMNS, DIGEST, Digests, Group, groups_of
 from dalcli.scores.samples import SampleSet
-from dalcli.scores.settings import TableSettings, wanted_settings
-from dalcli.scores.table import Digests, Shard
+from dalcli.scores.settings import TableSettings, pixels_fingerprint, wanted_settings
+from dalcli.scores.table import Part, ScoreTable, Shard, ShardFile, write_shard
 from dalcli.state import catalog, scores
 from dalcli.state.catalog import PoolImage
 from dalcli.state.database import Connection
-from dalcli.state.scores import ScoreShard
+from dalcli.state.scores import ScoreFile, TableRow
 from dalcli.state.versions import ModelVersion
 from dalcli.state.workspace import Workspace
 
-
-def recorded(connection: Connection, model: ModelVersion) -> TableSettings | None:
-    """What the score table of ``model`` was begun with, if there is one."""
-    text = scores.fingerprint(connection, model.key)
-    return None if text is None else TableSettings.parse(text)
+LABELED_GRADIENT_NAME = "labeled_gradient.safetensors"
 
 
-def table_settings(connection: Connection, config: Config, model: ModelVersion) -> TableSettings:
-    """What to score with: what a table that serves was begun with, even if less would do by now; else as configured."""
-    before, wanted = recorded(connection, model), wanted_settings(config, model)
-    return before if before is not None and before.serves(wanted) else wanted
+@dataclass(frozen=True)
+class StoredShard:
+    """One list of samples with the files that hold its columns."""
+
+    ordinal: int
+    files: tuple[ScoreFile, ...]
+
+    @property
+    def groups(self) -> frozenset[Group]:
+        """What is there."""
+        return frozenset(Group(name) for file in self.files for name in file.contents)
+
+    @property
+    def samples(self) -> int:
+        return self.files[0].samples
 
 
-def missing(
-    connection: Connection,
-    workspace: Workspace,
-    config: Config,
-    model: ModelVersion,
-    shards: Sequence[ScoreShard] | None = None,
-) -> list[PoolImage]:
-    """Readable training samples that no complete shard of ``model`` holds, in the order of sample ids.
+@dataclass(frozen=True)
+class ScoreStore:
+    """The score table of ``model``, as it stood when it was opened.
 
-    Shards whose files were deleted or cannot be opened do not count: deleting ``scores/`` loses nothing but time.
-    With ``shards``, no others do either.
+    Attributes:
+        recorded: what the table was made with; None: there is none yet, or none for this model and these pixels.
+        micro_batch: how many images were scored at once; None like ``recorded``.
+        shards: its complete shards, by ordinal.
     """
-    rows = connection.execute("SELECT sample_id FROM sample WHERE purpose = 'training' AND quarantine IS NULL")
-    ids = [row["sample_id"] for row in rows]
-    done = _scored(connection, workspace, config, model, shards).contains(digests(ids))
-    if done.all():  # the usual case, and a light one however large the pool
-        return []
-    wanted = {ids[place] for place in np.flatnonzero(~done)}
-    return [image for image in catalog.images(connection, "training") if image.sample_id in wanted]
 
+    workspace: Workspace
+    config: Config
+    model: ModelVersion
+    recorded: TableSettings | None
+    micro_batch: int | None
+    shards: tuple[StoredShard, ...] = ()
 
-def is_intact(path: Path, shard: ScoreShard, model: ModelVersion) -> bool:
-    """Whether every byte of a shard is as it was written; reads the whole file."""
-    try:
-        file = Shard(path)
-        for _ in file.blocks(list(file.header.layout)):
-            pass
-        return (file.header.rows, file.header.metadata.model_version) == (shard.samples, model.version)
-    except DalcliError:
-        return False
+    @classmethod
+    def open(cls, connection: Connection, workspace: Workspace, config: Config, model: ModelVersion) -> ScoreStore:
+        """Read the rows; a table that was made for other pixels is as good as none."""
+        row = scores.table(connection, model.key)
+        recorded = None if row is None else TableSettings.parse(row.settings)
+        if row is None or recorded is None or recorded.pixels != pixels_fingerprint(config, model):
+            return cls(workspace, config, model, None, None)
+        shards = _shards(scores.files(connection, model.key))
+        return cls(workspace, config, model, recorded, row.micro_batch, shards)
 
+    # What there is ----------------------------------------------------------------------------------------------------
 
-def _scored(
-    connection: Connection,
-    workspace: Workspace,
-    config: Config,
-    model: ModelVersion,
-    shards: Sequence[ScoreShard] | None,
-) -> SampleSet:
-    if recorded(connection, model) != table_settings(connection, config, model):
-        return SampleSet.EMPTY
-    folder = workspace.score_folder(model.version)
-    counted = scores.shards(connection, model.key) if shards is None else shards
-    found = list(_digests(folder / shard.file for shard in counted))
-    return SampleSet(np.concatenate(found)) if found else SampleSet.EMPTY
+    @property
+    def pixels(self) -> str:
+        """A fingerprint of what the model is and sees today; see ``settings``."""
+        return pixels_fingerprint(self.config, self.model)
 
+    @property
+    def files(self) -> list[ScoreFile]:
+        """All complete files, shard by shard."""
+        return [file for shard in self.shards for file in shard.files]
 
-def _digests(paths: Iterator[Path]) -> Iterator[Digests]:
-    for path in paths:
+    @property
+    def folder(self) -> Path:
+        """Where the files are."""
+        return self.workspace.score_folder(self.model.version)
+
+    @property
+    def labeled_gradient_path(self) -> Path:
+        """Where G_S is kept beside the shards (as tensors, which this room does not read)."""
+        return self.folder / LABELED_GRADIENT_NAME
+
+    def path(self, file: ScoreFile) -> Path:
+        return self.folder / file.file
+
+    def groups_for(self, columns: Collection[str]) -> frozenset[Group]:
+        """What has to be there for whoever reads ``columns``, and for the pseudo-labels beside a choice.
+
+        Of columns that exist only where the configuration asks for them, and it does not, nothing can be made: whoever
+        reads them will say so.
+        """
+        made = None if self.recorded is None else self.recorded.gradients
+        groups = groups_of(columns)
+        if "sketch" in columns and not self.config.scoring.sketch and (made is None or not made.sketch):
+            groups -= {Group.GRADIENTS}
+        if not self.config.scoring.mc_samples:
+            groups -= {Group.DROPOUT}
+        return groups | {Group.PREDICTIONS}
+
+    def settings(self, groups: Collection[Group]) -> TableSettings:
+        """What to make ``groups`` with: as they were made before if that serves, even if less would do by now."""
+        wanted = wanted_settings(self.config, self.model, groups)
+        return wanted if self.recorded is None else self.recorded.extended(wanted)
+
+    def valid(self, groups: Collection[Group]) -> frozenset[Group]:
+        """Those of ``groups`` whose stored columns serve what the configuration asks for."""
+        if self.recorded is None:
+            return frozenset()
+        again = self.recorded.shortcomings(wanted_settings(self.config, self.model, groups))
+        return frozenset(groups) & (self.recorded.groups - again.keys())
+
+    def table(self, groups: Collection[Group]) -> ScoreTable | None:
+        """The table with those of ``groups`` that every shard has; None without any shard or group."""
+        shared = frozenset(groups)
+        for shard in self.shards:
+            shared &= shard.groups
+        if not self.shards or not shared:
+            return None
+        return ScoreTable([self.shard(shard, shared) for shard in self.shards])
+
+    def shard(self, stored: StoredShard, groups: Collection[Group]) -> Shard:
+        """One shard, for reading ``groups``."""
+        kept = [(file, {Group(name) for name in file.contents} & set(groups)) for file in stored.files]
+        return Shard([Part(self.path(file), counted) for file, counted in kept if counted])
+
+    # What is missing --------------------------------------------------------------------------------------------------
+
+    def missing(self, connection: Connection, groups: Collection[Group]) -> list[PoolImage]:
+        """Readable training samples that lack one of ``groups``, in the order of sample ids.
+
+        Files that were deleted or cannot be opened do not count: deleting ``scores/`` loses nothing but time.
+        """
+        ids = catalog.readable_ids(connection, "training")
+        done = self._complete(groups).contains(digests(ids))
+        if done.all():  # the usual case, and a light one however large the pool
+            return []
+        wanted = {ids[place] for place in np.flatnonzero(~done)}
+        return [image for image in catalog.images(connection, "training") if image.sample_id in wanted]
+
+    def _complete(self, groups: Collection[Group]) -> SampleSet:
+        """The samples that have all of ``groups``."""
+        if self.valid(groups) != frozenset(groups):
+            return SampleSet.EMPTY
+        found = [content for shard in self.shards if (content := self._content(shard, groups)) is not None]
+        return SampleSet(np.concatenate(found)) if found else SampleSet.EMPTY
+
+    def _content(self, stored: StoredShard, groups: Collection[Group]) -> Digests | None:
+        """Whose columns a shard holds; None if one of ``groups`` is not there, or a file cannot be opened."""
+        if not stored.groups >= set(groups):
+            return None
+        content: Digests | None = None
+        for file in stored.files:
+            if not file.contents & set(groups):
+                continue
+            try:
+                content = ShardFile(self.path(file)).read((DIGEST,))[DIGEST]
+            except DalcliError:  # missing or damaged: as if it had never been written
+                return None
+        return content
+
+    # What to go on with -----------------------------------------------------------------------------------------------
+
+    def damaged(self) -> list[ScoreFile]:
+        """Files that are not as they were written; reads all of them."""
+        return [file for file in self.files if not self._is_intact(file)]
+
+    def _is_intact(self, file: ScoreFile) -> bool:
         try:
-            yield Shard(path).read(("digest",))["digest"]
-        except DalcliError:  # missing or damaged: as if it had never been written
-            continue
+            stored = ShardFile(self.path(file))
+            for _ in stored.blocks(list(stored.header.layout)):
+                pass
+            holds = groups_of(stored.header.layout)
+            expected = (file.samples, self.model.version)
+            return (stored.header.rows, stored.header.metadata.model_version) == expected and holds >= file.contents
+        except DalcliError:
+            return False
+
+    def without(self, gone: Collection[ScoreFile]) -> ScoreStore:
+        """This store as if some files had never been there."""
+        return self._with([file for file in self.files if file not in gone])
+
+    def without_group(self, group: Group) -> ScoreStore:
+        """This store as if a group had never been there, in any shard."""
+        narrowed = (replace(file, contents=file.contents - {group}) for file in self.files)
+        return self._with([file for file in narrowed if file.contents])
+
+    def _with(self, files: Sequence[ScoreFile]) -> ScoreStore:
+        return replace(self, shards=_shards(files))
+
+    # For the holder of the compute lock -------------------------------------------------------------------------------
+
+    def become(self, connection: Connection, other: ScoreStore) -> ScoreStore:
+        """Record that only what ``other``, made from this store, still has is there; returns it."""
+        scores.replace(connection, self.model.key, self.files, other.files)
+        return other
+
+    def begin(self, connection: Connection, settings: TableSettings, micro_batch: int) -> ScoreStore:
+        """Be ready to make columns with ``settings``; the store as it is then.
+
+        A table for other pixels is forgotten. Groups that have to be made again are, in every shard; others stay.
+        """
+        if self.recorded is None:
+            scores.begin(connection, self.model.key, TableRow(micro_batch, settings.text()))
+        elif self.recorded != settings:
+            kept = self
+            for group, before, after in (
+                (Group.GRADIENTS, self.recorded.gradients, settings.gradients),
+                (Group.DROPOUT, self.recorded.dropout, settings.dropout),
+            ):
+                kept = kept if before == after else kept.without_group(group)
+            self.become(connection, kept)
+            scores.change(connection, self.model.key, settings.text())
+        return self.open(connection, self.workspace, self.config, self.model)
+
+    def trim(self) -> None:
+        """Free the disk of columns that no longer count in the files that hold them."""
+        for file in self.files:
+            stored = ShardFile(self.path(file))
+            kept = [name for name in stored.header.layout if COLUMNS[name].group in {None, *file.contents}]
+            if len(kept) < len(stored.header.layout):
+                write_shard(stored.path, stored.read(kept), stored.header.metadata)
+
+    def record(self, connection: Connection, file: ScoreFile) -> None:
+        """A complete file of this table."""
+        scores.add(connection, self.model.key, file)
+
+
+def _shards(files: Iterable[ScoreFile]) -> tuple[StoredShard, ...]:
+    """Files in the order of their shards, by shard."""
+    return tuple(StoredShard(ordinal, tuple(some)) for ordinal, some in groupby(files, key=lambda file: file.ordinal))

@@ -1,239 +1,143 @@
-"""The score table of one model version: arrays over every readable training sample, in shards on disk.
+"""The score table of one model version: columns over every readable training sample, in shards on disk.
 
-A shard is one safetensors file that becomes visible only complete. Readers stream: nothing here needs memory in
-proportion to pool × classes or pool × features. Shards are derived data, so every kind of damage has the same
-remedy (delete and score again), and a checksum per column makes sure that damage is noticed. Never imports torch:
-``query`` on stored scores must not pay for it.
+A shard is a fixed list of samples. Its columns may lie in several files (predictions first, say, and gradients added
+later): then the files are read side by side. Rows stream through; see ``shard_file``.
 """
 
 from __future__ import annotations
 
-import json
-import math
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from dalcli.data.identity import id_from_digest
-from dalcli.errors import DalcliError, NotReadyError
-from dalcli.scores.columns import COLUMNS, Array, Digests, Layout, Screened, as_keys, check_columns, find_keys
-from dalcli.state import atomic
+from dalcli.errors import NotReadyError
+from dalcli.scores.columns import COLUMNS, DIGEST, Array, Digests, Group, Layout, as_keys, find_keys
+from dalcli.scores.shard_file import BLOCK_BYTES, ScoreBlock, ShardFile, ShardMetadata, unusable, write_shard
 
-FORMAT_VERSION = 1
-METADATA_KEY = "dalcli"
-BLOCK_BYTES = 1 << 26
-
-_SAFETENSORS_NAMES = {"U8": "uint8", "F16": "float16", "F32": "float32", "F64": "float64"}
-
-__all__ = [
-    "COLUMNS",
-    "Array",
-    "Digests",
-    "Header",
-    "ScoreBlock",
-    "ScoreTable",
-    "Screened",
-    "Shard",
-    "ShardMetadata",
-    "as_keys",
-    "find_keys",
-    "write_shard",
-]
+__all__ = ["Part", "ScoreBlock", "ScoreTable", "Shard", "ShardFile", "ShardMetadata", "write_shard"]
 
 
 @dataclass(frozen=True)
-class ShardMetadata:
-    """What the numbers of a shard depend on besides the samples themselves."""
+class Part:
+    """A file of a shard, and which groups of columns count in it (None: all that it holds)."""
 
-    model_version: str
-    micro_batch: int
+    path: Path
+    groups: Collection[Group] | None = None
 
-
-@dataclass(frozen=True)
-class Header:
-    """A shard's metadata, number of rows, columns, and the CRC-32 of each column's bytes."""
-
-    metadata: ShardMetadata
-    rows: int
-    layout: Layout
-    checksums: Mapping[str, int]
-
-
-@dataclass(frozen=True, eq=False)
-class ScoreBlock:
-    """Some consecutive rows of a score table: ``digests`` (n, 16) uint8 and the columns that were asked for."""
-
-    digests: Digests
-    columns: Mapping[str, Array]
-
-    def __len__(self) -> int:
-        return len(self.digests)
-
-    def __getitem__(self, column: str) -> Array:
-        return self.columns[column]
-
-    def take(self, rows: NDArray[Any]) -> ScoreBlock:
-        """The block restricted to ``rows`` (indices or a boolean mask)."""
-        return ScoreBlock(self.digests[rows], {name: array[rows] for name, array in self.columns.items()})
-
-
-def write_shard(path: Path, columns: Mapping[str, Array], metadata: ShardMetadata) -> None:
-    """Write one shard, atomically and durably; its folder must exist.
-
-    Args:
-        path: the file to make, named ``shard-*.safetensors`` by convention.
-        columns: ``digest`` (n, 16) uint8, ``grad_sq_norm`` (n,) float64, ``grad_inner`` (n,) float64,
-            ``probabilities`` (n, K) float32, ``features`` (n, d) float32, optionally ``sketch`` (n, m) float16/32,
-            ``prescreen`` (n,) uint8 and ``mc_probabilities`` (n, T, K) float16.
-        metadata: stored beside the format version.
-
-    Raises:
-        ValueError: a column is missing, unknown, or of the wrong shape or dtype, or a sample is listed twice.
-    """
-    shapes = {name: array.shape for name, array in columns.items()}
-    check_columns(shapes, {name: str(array.dtype) for name, array in columns.items()})
-    if len(np.unique(as_keys(columns["digest"]))) != len(columns["digest"]):
-        raise ValueError("a sample is listed twice in one shard")
-    arrays = {name: np.ascontiguousarray(array) for name, array in columns.items()}
-    document = {
-        "format_version": FORMAT_VERSION,
-        "model_version": metadata.model_version,
-        "micro_batch": metadata.micro_batch,
-        "checksums": {name: zlib.crc32(array.data) for name, array in arrays.items()},
-    }
-    # One key: safetensors writes several in no fixed order, and equal shards should be equal files.
-    text = {METADATA_KEY: json.dumps(document, sort_keys=True)}
-    atomic.write_via(path, lambda temporary: save_file(arrays, temporary, metadata=text))
+    def counts(self, column: str) -> bool:
+        """Whether a column that the file holds is to be read there."""
+        group = COLUMNS[column].group
+        return self.groups is None or group is None or group in self.groups
 
 
 class Shard:
-    """One shard file; opened anew by each call, reading only the columns (and rows) asked for.
+    """A list of samples with its columns, whichever file each of them lies in; at least one file.
 
-    Every method raises :class:`DalcliError`, naming the file and the remedy, if the file is missing or damaged.
+    Every method raises :class:`DalcliError` if a file is missing, damaged, or of other samples than the first.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._header: Header | None = None
+    def __init__(self, parts: Sequence[Part]) -> None:
+        if not parts:
+            raise ValueError("a shard has at least one file")
+        self._parts = tuple((part, ShardFile(part.path)) for part in parts)
 
     @property
-    def header(self) -> Header:
-        """What the file says about itself, read whenever it is first opened."""
-        if self._header is None:
-            with self._open():
-                pass
-        assert self._header is not None
-        return self._header
+    def path(self) -> Path:
+        """The first file."""
+        return self._parts[0][1].path
+
+    @property
+    def metadata(self) -> ShardMetadata:
+        """What the first file says it depends on."""
+        return self._parts[0][1].header.metadata
 
     def __len__(self) -> int:
-        return self.header.rows
+        return len(self._parts[0][1])
 
-    def read(self, columns: Sequence[str], rows: NDArray[Any] | None = None) -> dict[str, Array]:
-        """The named columns, whole or only at ``rows`` (row indices in any order).
-
-        Whole columns are checked against their checksum, picked rows only against the file's structure.
-        """
-        with self._open() as file:
-            if rows is None:
-                arrays = {name: self._slice(file, name, 0, len(self)) for name in columns}
-                self._verify({name: zlib.crc32(array.data) for name, array in arrays.items()})
-                return arrays
-            return {name: self._pick(file, name, rows) for name in columns}
-
-    def blocks(self, columns: Sequence[str], max_bytes: int = BLOCK_BYTES) -> Iterator[ScoreBlock]:
-        """Stream the shard in row order, in blocks of at most ``max_bytes`` (but at least one row).
-
-        The checksums are complete before the last block is handed out, so whoever sees all rows saw intact ones.
-        """
-        names = tuple(dict.fromkeys(("digest", *columns)))
-        with self._open() as file:
-            count = len(self)
-            row_bytes = sum(np.dtype(dtype).itemsize * math.prod(shape) for dtype, shape in map(self.column, names))
-            step = max(1, max_bytes // row_bytes)
-            checksums = dict.fromkeys(names, 0)
-            for start in range(0, count, step):
-                piece = {name: self._slice(file, name, start, min(start + step, count)) for name in names}
-                for name, array in piece.items():
-                    checksums[name] = zlib.crc32(array.data, checksums[name])
-                if start + step >= count:
-                    self._verify(checksums)
-                yield ScoreBlock(piece["digest"], {name: piece[name] for name in columns})
-
-    @contextmanager
-    def _open(self) -> Iterator[Any]:
-        # Only opening is guarded: errors of whoever consumes a stream pass through unchanged.
-        try:
-            opened = safe_open(str(self.path), framework="numpy")
-        except FileNotFoundError:
-            raise _unusable(self.path, "the file is missing") from None
-        except (SafetensorError, OSError) as error:
-            raise _unusable(self.path, str(error)) from error
-        with opened as file:
-            self._header = self._header or _parse_header(self.path, file)
-            yield file
-
-    def _slice(self, file: Any, name: str, start: int, stop: int) -> Array:
-        dtype, shape = self.column(name)
-        if start == stop:  # safetensors refuses to slice nothing
-            return np.empty((0, *shape), dtype)
-        try:
-            array: Array = file.get_slice(name)[start:stop]
-        except (SafetensorError, OSError) as error:
-            raise _unusable(self.path, str(error)) from error
-        return array
-
-    def _pick(self, file: Any, name: str, rows: NDArray[Any]) -> Array:
-        dtype, shape = self.column(name)
-        if len(rows) and not 0 <= rows.min() <= rows.max() < len(self):
-            raise IndexError(f"rows outside 0..{len(self) - 1}")
-        picked = np.empty((len(rows), *shape), dtype)
-        breaks = np.flatnonzero(np.diff(rows) != 1) + 1
-        for run, where in zip(np.split(rows, breaks), np.split(picked, breaks), strict=True):
-            if len(run):
-                where[:] = self._slice(file, name, int(run[0]), int(run[-1]) + 1)
-        return picked
+    @cached_property
+    def layout(self) -> Layout:
+        """The columns there are: name → dtype name, shape of one row."""
+        found: dict[str, tuple[str, tuple[int, ...]]] = {}
+        for part, file in self._parts:
+            found |= {name: kind for name, kind in file.header.layout.items() if part.counts(name)}
+        return found
 
     def column(self, name: str) -> tuple[str, tuple[int, ...]]:
         """Dtype name and row shape of one column; :class:`DalcliError` if the model was scored without it."""
+        return self._file_of(name).column(name)
+
+    def digests(self) -> Digests:
+        """Whose rows these are, (n, 16) uint8."""
+        return self._parts[0][1].read((DIGEST,))[DIGEST]
+
+    def read(self, columns: Sequence[str], rows: NDArray[np.intp] | None = None) -> dict[str, Array]:
+        """The named columns, whole or only at ``rows`` (row indices in any order)."""
+        found: dict[str, Array] = {}
+        for file, names in self._by_file(columns):
+            found |= file.read(names, rows)
+        return {name: found[name] for name in columns}
+
+    def blocks(self, columns: Sequence[str], max_bytes: int = BLOCK_BYTES) -> Iterator[ScoreBlock]:
+        """Stream the rows in order, in blocks of at most ``max_bytes`` (but at least one row)."""
+        files = self._by_file(columns)
+        if not files:
+            files = [(self._parts[0][1], [])]
+        step = max(1, max_bytes // sum(file.row_bytes((DIGEST, *names)) for file, names in files))
+        with ExitStack() as open_files:
+            streams = [open_files.enter_context(closing(file.blocks(names, step))) for file, names in files]
+            for blocks in zip(*streams, strict=True):
+                first = blocks[0]
+                for block, (file, _) in zip(blocks[1:], files[1:], strict=True):
+                    self._require_same(first, block, file)
+                found = {name: block[name] for block in blocks for name in block.columns}
+                yield ScoreBlock(first.digests, {name: found[name] for name in columns})
+
+    def _require_same(self, first: ScoreBlock, other: ScoreBlock, file: ShardFile) -> None:
+        if not np.array_equal(first.digests, other.digests):
+            raise unusable(file.path, f"it holds other samples than {self.path.name}")
+
+    def _by_file(self, columns: Sequence[str]) -> list[tuple[ShardFile, list[str]]]:
+        """Which columns are read from which file; their digests, which every file has, from the first one needed."""
+        wanted: dict[ShardFile, list[str]] = {}
+        for name in dict.fromkeys(columns):
+            wanted.setdefault(self._file_of(name), []).append(name)
+        return [(file, wanted[file]) for _, file in self._parts if file in wanted]
+
+    def _file_of(self, name: str) -> ShardFile:
+        """Where a column is; of several files that have it, the last one counts."""
         if name not in COLUMNS:
             raise ValueError(f"no such score column: {name!r}; there are {', '.join(COLUMNS)}")
-        if name not in self.header.layout:
-            raise _unusable(self.path, f"it has no column {name!r}")
-        return self.header.layout[name]
-
-    def _verify(self, checksums: Mapping[str, int]) -> None:
-        for name, checksum in checksums.items():
-            if self.header.checksums[name] != checksum:
-                raise _unusable(self.path, f"the content of column {name!r} has changed since it was written")
+        holders = [file for part, file in self._parts if part.counts(name) and name in file.header.layout]
+        if not holders:
+            raise unusable(self.path, f"it has no column {name!r}")
+        return holders[-1]
 
 
 class ScoreTable:
-    """All shards (at least one) of one model version, in order; rows stream through, one shard open at a time.
+    """What strategies read: all shards (at least one) of one model version in order, one shard open at a time.
 
     Every method raises :class:`DalcliError` if a shard is missing, damaged, or from another version than the first.
     """
 
-    def __init__(self, shards: Sequence[Path]) -> None:
+    def __init__(self, shards: Sequence[Path | Shard]) -> None:
         if not shards:
             raise ValueError("a score table has at least one shard")
-        self._shards = tuple(Shard(path) for path in shards)
+        self._shards = tuple(each if isinstance(each, Shard) else Shard([Part(each)]) for each in shards)
 
     @property
     def layout(self) -> Layout:
-        """The columns there are (optional ones only if they were scored): name → dtype name, shape of one row."""
-        return self._shards[0].header.layout
+        """The columns there are (only those that were scored): name → dtype name, shape of one row."""
+        return self._shards[0].layout
 
     def __len__(self) -> int:
         """Number of samples (reads every shard's header)."""
-        return sum(self._checked(shard).rows for shard in self._shards)
+        return sum(len(self._checked(shard)) for shard in self._shards)
 
     def blocks(self, columns: Sequence[str], max_bytes: int = BLOCK_BYTES) -> Iterator[ScoreBlock]:
         """Stream all rows in shard order; ``digests`` always come along."""
@@ -256,7 +160,7 @@ class ScoreTable:
         for shard in self._shards:
             if not missing.any():
                 break
-            places = find_keys(as_keys(shard.read(("digest",))["digest"]), wanted)
+            places = find_keys(as_keys(shard.digests()), wanted)
             self._checked(shard)
             rows = np.flatnonzero(places >= 0)
             for name, array in shard.read(columns, rows).items() if len(rows) else ():
@@ -269,31 +173,8 @@ class ScoreTable:
         order = find_keys(keys, wanted)
         return {name: array[order] for name, array in found.items()}
 
-    def _checked(self, shard: Shard) -> Header:
-        first, here = self._shards[0].header, shard.header
-        if (here.metadata.model_version, here.layout) != (first.metadata.model_version, first.layout):
-            raise _unusable(shard.path, f"it does not belong together with {self._shards[0].path.name}")
-        return here
-
-
-def _unusable(path: Path, reason: str) -> DalcliError:
-    """The one error for a score file that cannot be used."""
-    remedy = "run: dalcli score (what is damaged is scored again; nothing is lost but time)"
-    return DalcliError(f"{path}: cannot use this score file: {reason}", remedy)
-
-
-def _parse_header(path: Path, file: Any) -> Header:
-    try:
-        document = dict(json.loads((file.metadata() or {}).get(METADATA_KEY, "{}")))
-        if document.get("format_version") != FORMAT_VERSION:
-            raise _unusable(path, f"format version {document.get('format_version')!r} is not {FORMAT_VERSION}")
-        slices = {name: file.get_slice(name) for name in list(file.keys())}
-        shapes = {name: tuple(part.get_shape()) for name, part in slices.items()}
-        dtypes = {name: _SAFETENSORS_NAMES.get(part.get_dtype(), "?") for name, part in slices.items()}
-        check_columns(shapes, dtypes)
-        metadata = ShardMetadata(str(document["model_version"]), int(document["micro_batch"]))
-        checksums = {name: int(document["checksums"][name]) for name in shapes}
-    except (KeyError, ValueError, TypeError, SafetensorError) as error:
-        raise _unusable(path, f"bad header: {error}") from error
-    layout = {name: (dtypes[name], shapes[name][1:]) for name in shapes}
-    return Header(metadata, shapes["digest"][0], layout, checksums)
+    def _checked(self, shard: Shard) -> Shard:
+        first = self._shards[0]
+        if (shard.metadata.model_version, shard.layout) != (first.metadata.model_version, first.layout):
+            raise unusable(shard.path, f"it does not belong together with {first.path.name}")
+        return shard

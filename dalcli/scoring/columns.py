@@ -1,8 +1,8 @@
-"""From pixels to the columns of a shard: everything scored exactly, or the promising ones only."""
+"""From pixels to the columns of a shard: those of the groups that are wanted, and no more work than they take."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from dalcli.gradients.dropout import DropoutSpec
 from dalcli.gradients.engine import GradientScores
 from dalcli.gradients.forward import Prediction
 from dalcli.gradients.projection import SketchSpec
-from dalcli.scores.columns import Digests, Screened
+from dalcli.scores.columns import COLUMNS, DIGEST, Digests, Group, Screened
 from dalcli.scores.prescreen import Prescreen
 from dalcli.scoring.scorer import Scorer
 
@@ -43,14 +43,23 @@ class Scoring:
     micro_batch: int
     extras: Extras = PLAIN
 
-    def columns(self, digests: Digests, blocks: Iterable[UInt8Array]) -> Columns:
-        """Columns of the samples (n, 16), whose pixels come in ``blocks`` of at most ``micro_batch``."""
-        if self.extras.prescreen is None:
-            parts = [columns_of(self.exact(block)) | self.dropped(block) for block in blocks]
-            columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    def columns(self, digests: Digests, blocks: Iterable[UInt8Array], groups: Collection[Group]) -> Columns:
+        """Columns of ``groups`` of the samples (n, 16), whose pixels come in ``blocks`` of at most ``micro_batch``."""
+        if Group.GRADIENTS in groups and self.extras.prescreen is not None:
+            columns = _Screening(self, self.extras.prescreen, digests, groups).run(blocks)
         else:
-            columns = _Screening(self, self.extras.prescreen, digests).run(blocks)
-        return columns | {"digest": digests}
+            parts = [self._block(block, groups) for block in blocks]
+            columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        return {DIGEST: digests} | {name: value for name, value in columns.items() if COLUMNS[name].group in groups}
+
+    def _block(self, pixels: UInt8Array, groups: Collection[Group]) -> Columns:
+        """A backward pass only for gradients, a forward pass only for predictions."""
+        columns: Columns = {}
+        if Group.GRADIENTS in groups:
+            columns = columns_of(self.exact(pixels))
+        elif Group.PREDICTIONS in groups:
+            columns = predicted_columns(self.scorer.predict(pixels))
+        return columns | (self.dropped(pixels) if Group.DROPOUT in groups else {})
 
     def exact(self, pixels: UInt8Array) -> GradientScores:
         """Exact scores of (n, H, W, 3) pixels, with sketches where the table has them."""
@@ -69,8 +78,8 @@ class _Screening:
     that pass. Their pixels wait in memory, fewer than two micro-batches of them.
     """
 
-    def __init__(self, scoring: Scoring, prescreen: Prescreen, digests: Digests) -> None:
-        self._scoring, self._prescreen, self._digests = scoring, prescreen, digests
+    def __init__(self, scoring: Scoring, prescreen: Prescreen, digests: Digests, groups: Collection[Group]) -> None:
+        self._scoring, self._prescreen, self._digests, self._groups = scoring, prescreen, digests, groups
         self._seen = 0
         self._predicted: list[Columns] = []
         self._exact: Columns = {}
@@ -103,8 +112,8 @@ class _Screening:
         prediction = self._scoring.scorer.predict(block)
         codes = self._prescreen.codes(self._digests[rows], *seen_by_proxy(prediction))
         passing = np.isin(codes, (Screened.PROMISING, Screened.CONTROL))
-        columns = predicted_columns(prediction) | self._scoring.dropped(block)
-        self._predicted.append(columns | {"prescreen": codes})
+        dropped = self._scoring.dropped(block) if Group.DROPOUT in self._groups else {}
+        self._predicted.append(predicted_columns(prediction) | dropped | {"prescreen": codes})
         if passing.any():
             self._waiting.append((rows[passing], block[passing]))
 

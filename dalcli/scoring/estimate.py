@@ -1,36 +1,35 @@
-"""``score --dry-run``: what scoring would take, from a few batches that are scored and forgotten. Changes nothing."""
+"""``score --dry-run``: what scoring would take, from a slice of the real pass that is timed and forgotten.
+
+Takes no lock, and writes neither rows nor files.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from dalcli.data.identity import digests
 from dalcli.data.pixel_cache import SEGMENT_BYTES
-from dalcli.data.pixels import IntArray, UInt8Array, UnreadableImagesError
-from dalcli.gradients.projection import SketchSpec
+from dalcli.data.pixels import IntArray, UInt8Array
 from dalcli.runtime.device import reproducible, resolve_device
 from dalcli.runtime.memory import peak_bytes
+from dalcli.scores.columns import Group
 from dalcli.scores.prescreen import CONTROL_SHARE, calibration_size
-from dalcli.scores.settings import TableSettings
-from dalcli.scores.store import missing, recorded, table_settings
-from dalcli.scoring.columns import Extras, Scoring, columns_of, seen_by_proxy
-from dalcli.scoring.extras import compared, decided, dropout_spec, sketched
-from dalcli.scoring.labeled_gradient import LabeledGradient
-from dalcli.scoring.run import kept_table, newest
+from dalcli.scoring.columns import Columns, Extras, Scoring
+from dalcli.scoring.plan import Cut, Prepared, cut, survey, wanted_groups
+from dalcli.scoring.run import ScoreRequest, newest, open_store
 from dalcli.scoring.scorer import Scorer
+from dalcli.scoring.settling import compared, decided, dropout_spec, settled, sketch_spec, unsketched
 from dalcli.state import catalog
-from dalcli.state.catalog import PoolImage
-from dalcli.state.versions import ModelVersion
 from dalcli.workspace import image_cache
-from dalcli.workspace.images import ReadableImages, peek_images, row_chunks
+from dalcli.workspace.images import PoolImages
 from dalcli.workspace.session import Session
 
-MOST_SECONDS = 5.0  # of calibration, after the first batch
+MOST_SECONDS = 5.0  # of a slice
 MOST_BATCHES = 6
 READ_AHEAD = 3  # batches of pixels that are in memory at once
 
@@ -54,189 +53,183 @@ class ScoreEstimate:
 
 
 @dataclass(frozen=True)
-class _Calibration:
-    """Seconds until the first sample counts, seconds of reading, of exact scores and of forward passes besides (0
-    where none are made) per sample, seconds per labeled sample, bytes per row of the table.
-    """
+class Slice:
+    """A part of the real pass: seconds and bytes of table per sample."""
 
-    start: float
-    reading: float
-    exact: float
-    forward: float
-    per_labeled: float
+    seconds: float
     row_bytes: int
-    decision_bytes: int  # per sample that a prescreen learns from
-    beside: bool  # whether reading goes on beside computing
-
-    def per_sample(self, exact_share: float) -> float:
-        """Seconds per sample of the pool, if ``exact_share`` of them get exact scores."""
-        computing = self.forward + exact_share * self.exact
-        return max(self.reading, computing) if self.beside else self.reading + computing
 
 
-def estimate(session: Session, stale_ok: bool = False) -> ScoreEstimate:
-    """Estimate; takes no lock, and writes neither rows nor files.
+def estimate(session: Session, request: ScoreRequest | None = None) -> ScoreEstimate:
+    """Foretell what :func:`~dalcli.scoring.run.score` would take.
 
     Raises:
         NotReadyError: there is no model, or labels are newer than it.
         DalcliError: the model's files are damaged.
     """
+    request = request or ScoreRequest()
+    started = time.monotonic()
     device = resolve_device(session.config.device)
-    model = newest(session, stale_ok)
-    gradient, kept = kept_table(session, model)
-    with session.database.read() as connection:
-        images = missing(connection, session.workspace, session.config, model, kept)
+    model = newest(session, request.stale_ok)
+    store = open_store(session, model)
+    groups = wanted_groups(store, request.full, request.columns)
     scorer = Scorer(session, model, device)
-    with reproducible(device, session.config.threads):
-        return _estimate(session, model, scorer, images, gradient)
+    whole, gradient = survey(store)
+    micro_batch = store.micro_batch or scorer.micro_batch()
+    prepared = Prepared(whole, groups, store.settings(groups), micro_batch, gradient)
+    found = cut(session, prepared)
+    with (
+        reproducible(device, session.config.threads),
+        PoolImages.peek(session, found.images, scorer.loaded.meta.spec.image_size) as images,
+    ):
+        if not len(images):
+            session.feedback.note(f"up to date: the pool is scored with {model.version}")
+            return ScoreEstimate(model.version, 0, micro_batch, 0.0, None, peak_bytes(), None, 0, 0)
+        return _estimate(session, prepared, found, images, scorer, started)
 
 
 def _estimate(
-    session: Session, model: ModelVersion, scorer: Scorer, images: Sequence[PoolImage], gradient: LabeledGradient | None
+    session: Session, prepared: Prepared, found: Cut, images: PoolImages, scorer: Scorer, started: float
 ) -> ScoreEstimate:
-    started = time.monotonic()
-    micro_batch = _micro_batch(session, model, scorer)
-    opened = peek_images(session, images, scorer.loaded.meta.spec.image_size)
-    blocks = _blocks(opened, micro_batch)
-    first = next(blocks, None)
-    if first is None:
-        session.feedback.note(f"up to date: the pool is scored with {model.version}")
-        return ScoreEstimate(model.version, 0, micro_batch, 0.0, None, peak_bytes(), None, 0, 0)
-    direction = _direction(scorer, gradient)
-    with session.database.read() as connection:
-        settings = table_settings(connection, session.config, model)
-        pool = len(catalog.images(connection, "training"))
-    spec = SketchSpec(settings.seed, settings.sketch) if settings.sketch else None
-    scoring = Scoring(scorer, direction, micro_batch, Extras(spec, dropout=dropout_spec(settings)))
-    found = _calibrate(session, scoring, settings, started, first, blocks, with_labeled=gradient is None)
-    count, labeled = len(opened.images), model.labels if gradient is None else 0
-    per_sample = found.per_sample(_exact_share(settings, pool))
-    compared_pairs, learnt_from = _settling(session, model, settings, pool)
-    extra = (compared_pairs + learnt_from) * (found.exact + found.forward)
-    settled = learnt_from * found.decision_bytes + (8 * settings.sketch if compared_pairs else 0)
-    parameters = sum(value.nbytes for value in direction.values())
-    cache = image_cache.bytes_to_add(opened.cache)
+    settings, folder = prepared.settings, prepared.store.folder
+    with_gradients = Group.GRADIENTS in prepared.groups
+    labeled = prepared.store.model.labels if with_gradients and prepared.gradient is None else 0
+    scoring = _scoring(prepared, scorer)
+    groups = _common_groups(found)
+    with session.feedback.task("calibrating", None, "batches") as task:
+        # The first batch pays for checks, and for all that is made on first use.
+        first = _slice(scoring, images, groups, most=1)
+        start = time.monotonic() - started
+        timed = _slice(scoring, images, groups, most=MOST_BATCHES)
+        task.advance()
+        per_labeled = _seconds_of_labeled(scorer, images, prepared.micro_batch) if labeled else 0.0
+    per_sample, settling = _with_settling(session, prepared, scoring, images, timed)
+    count = len(images)
+    cache = images.bytes_to_cache
     cache = cache if image_cache.has_room(session, cache) else 0
-    shard = min(count, session.config.scoring.shard_size) * found.row_bytes
-    # Not seen by the calibration: a shard with its copy, a segment of the cache with its copy, batches read ahead.
-    unseen = 2 * shard + 2 * min(cache, SEGMENT_BYTES) + READ_AHEAD * micro_batch * int(np.prod(opened.pixels.shape))
+    shard = min(count, session.config.scoring.shard_size) * timed.row_bytes
+    # Not seen in a slice: a shard with its copy, a segment of the cache with its copy, batches read ahead.
+    pixels = prepared.micro_batch * int(np.prod(images.source.shape))
+    unseen = 2 * shard + 2 * min(cache, SEGMENT_BYTES) + READ_AHEAD * pixels
     memory = peak_bytes()
-    on_gpu = scorer.loaded.device.type == "cuda"
+    parameters = sum(value.nbytes for value in scoring.direction.values()) if labeled else 0
+    kept = 8 * settings.gradients.sketch if settings.gradients is not None and unsketched(folder, settings) else 0
     return ScoreEstimate(
-        version=model.version,
+        version=prepared.store.model.version,
         samples=count,
-        micro_batch=micro_batch,
-        seconds=found.start + extra + count * per_sample + labeled * found.per_labeled,
+        micro_batch=prepared.micro_batch,
+        seconds=start - first.seconds + settling + count * per_sample + labeled * per_labeled,
         samples_per_second=1 / per_sample,
         memory=None if memory is None else memory + unseen,
-        device_memory=torch.cuda.max_memory_reserved(scorer.loaded.device) if on_gpu else None,
-        score_bytes=count * found.row_bytes + (parameters if gradient is None else 0) + settled,
+        device_memory=torch.cuda.max_memory_reserved(scorer.device) if scorer.device.type == "cuda" else None,
+        score_bytes=count * timed.row_bytes + parameters + kept + _decision_bytes(session, prepared, timed),
         cache_bytes=cache,
     )
 
 
-def _micro_batch(session: Session, model: ModelVersion, scorer: Scorer) -> int:
-    """What a table begun earlier recorded, or what a new one would."""
+def _common_groups(found: Cut) -> frozenset[Group]:
+    """What most images of the run get: a slice of it is timed."""
+    sizes: dict[tuple[Group, ...], int] = {}
+    for plan in found.shards:
+        sizes[plan.groups] = sizes.get(plan.groups, 0) + len(plan.rows)
+    most: tuple[Group, ...] = max(sizes, key=sizes.__getitem__)
+    return frozenset(most)
+
+
+def _scoring(prepared: Prepared, scorer: Scorer) -> Scoring:
+    """As the run would score, but for what is not settled yet; G_S, or something that costs as much."""
+    settings = prepared.settings
+    direction = {}
+    if Group.GRADIENTS in prepared.groups:
+        parameters = scorer.loaded.model.named_parameters()
+        direction = (
+            prepared.gradient.to(scorer.device)
+            if prepared.gradient is not None
+            else {name: torch.ones_like(value).detach() for name, value in parameters if value.requires_grad}
+        )
+    extras = Extras(sketch_spec(settings), dropout=dropout_spec(settings))
+    if decided(prepared.store.folder, settings):
+        extras = settled(prepared.store.folder, settings)
+    return Scoring(scorer, direction, prepared.micro_batch, extras)
+
+
+def _slice(scoring: Scoring, images: PoolImages, groups: Collection[Group], most: int) -> Slice:
+    """Time the real pass on ``most`` micro-batches from all over the pool, or as many as take a few seconds."""
+    stream = _Stream(images, scoring.micro_batch, most)
+    columns: Columns = scoring.columns(stream.ids, iter(stream), groups)
+    sizes = sum(value[:1].nbytes for value in columns.values())
+    return Slice(stream.seconds / max(stream.done, 1), sizes)
+
+
+class _Stream:
+    """Blocks of pixels as a run reads them, ahead of the scoring; it ends after ``most`` blocks or seconds enough.
+
+    Reading goes on beside the last block, as it would.
+    """
+
+    def __init__(self, images: PoolImages, size: int, most: int) -> None:
+        self._images, self._size, self._most = images, size, most
+        chunks = [np.arange(start, min(start + size, len(images))) for start in range(0, len(images), size)]
+        # The last one, which may be smaller, comes last; short pools are read again and again.
+        order = np.linspace(0, len(chunks) - 1, min(len(chunks), most + READ_AHEAD)).astype(int)
+        self._rows: IntArray = np.concatenate([chunks[number] for number in order])
+        rounds = -(-(most + READ_AHEAD) * size // len(self._rows))
+        self._rows = np.tile(self._rows, rounds)
+        self.ids = digests([images.images[row].sample_id for row in self._rows])
+        self.seconds, self.done = 0.0, 0
+
+    def __iter__(self) -> Iterator[UInt8Array]:
+        started: float | None = None
+        blocks = self._images.blocks(self._size, self._rows)
+        for number, block in enumerate(blocks):
+            now = time.monotonic()
+            started = now if started is None else started
+            self.seconds = now - started
+            if number >= self._most or (number and self.seconds > MOST_SECONDS):
+                return
+            yield block.pixels
+            self.done += len(block)
+        if started is not None:
+            self.seconds = time.monotonic() - started
+
+
+def _with_settling(
+    session: Session, prepared: Prepared, scoring: Scoring, images: PoolImages, timed: Slice
+) -> tuple[float, float]:
+    """Seconds per sample of the run, and of what is settled before its first shard."""
+    settings, folder = prepared.settings, prepared.store.folder
+    made = settings.gradients
+    if made is None or Group.GRADIENTS not in prepared.groups:
+        return timed.seconds, 0.0
+    pool = _pool_size(session)
+    pairs = compared(pool) ** 2 if unsketched(folder, settings) else 0
+    if decided(folder, settings) or calibration_size(pool) == 0:
+        return timed.seconds, pairs * timed.seconds
+    # Nobody knows yet who is worth exact scores: so many of them, behind a forward pass for everybody.
+    forward = _slice(scoring, images, frozenset({Group.PREDICTIONS}), most=MOST_BATCHES)
+    share = min(1.0, made.prescreen + (1 - made.prescreen) * CONTROL_SHARE)
+    learning = calibration_size(pool) * (timed.seconds + forward.seconds)
+    return forward.seconds + share * timed.seconds, pairs * timed.seconds + learning
+
+
+def _decision_bytes(session: Session, prepared: Prepared, timed: Slice) -> int:
+    """Of what a prescreen learns from, where that is still to be made."""
+    if decided(prepared.store.folder, prepared.settings):
+        return 0
+    return 2 * timed.row_bytes * calibration_size(_pool_size(session))
+
+
+def _pool_size(session: Session) -> int:
     with session.database.read() as connection:
-        if recorded(connection, model) == table_settings(connection, session.config, model):
-            row = connection.execute("SELECT micro_batch FROM score_table WHERE model = ?", (model.key,)).fetchone()
-            return int(row["micro_batch"])
-    return scorer.micro_batch()
+        return len(catalog.readable_ids(connection, "training"))
 
 
-def _direction(scorer: Scorer, gradient: LabeledGradient | None) -> dict[str, Tensor]:
-    """G_S, or something that costs as much."""
-    if gradient is not None:
-        return gradient.to(scorer.loaded.device)
-    parameters = scorer.loaded.model.named_parameters()
-    return {name: torch.ones_like(value).detach() for name, value in parameters if value.requires_grad}
-
-
-def _calibrate(
-    session: Session,
-    scoring: Scoring,
-    settings: TableSettings,
-    started: float,
-    first: UInt8Array,
-    blocks: Iterator[UInt8Array],
-    with_labeled: bool,
-) -> _Calibration:
-    """Score the first block, which pays for checks, then others, timing reading and computing apart."""
-    with session.feedback.task("calibrating", None, "batches") as task:
-        columns = columns_of(scoring.exact(first)) | scoring.dropped(first)
-        _forward(scoring, settings, first)
-        task.advance()
-        start = time.monotonic() - started
-        reading, exact, forward, samples, turns = 0.0, 0.0, 0.0, 0, 0
-        while turns < MOST_BATCHES and (turns == 0 or reading + exact + forward < MOST_SECONDS):
-            before = time.monotonic()
-            block = next(blocks, None)
-            between = time.monotonic()
-            if block is None:
-                if turns:
-                    break
-                block = first
-            columns_of(scoring.exact(block))
-            done = time.monotonic()
-            forward += _forward(scoring, settings, block)
-            reading, exact = reading + between - before, exact + done - between
-            samples, turns = samples + len(block), turns + 1
-            task.advance()
-        labeled = _seconds_of_labeled(scoring.scorer, first) if with_labeled else 0.0
-    row_bytes = sum(value[:1].nbytes for value in columns.values()) + 16 + int(settings.prescreened)
-    # Reading goes on beside computing: on a GPU for nothing, on processor cores it takes its share of them.
-    beside = scoring.scorer.loaded.device.type != "cpu"
-    decision = 8 * (columns["probabilities"].shape[1] + columns["features"].shape[1] + 5) + 4 * settings.sketch
-    return _Calibration(
-        start, reading / samples, exact / samples, forward / samples, labeled, row_bytes, decision, beside
-    )
-
-
-def _forward(scoring: Scoring, settings: TableSettings, block: UInt8Array) -> float:
-    """Seconds of the forward passes that a prescreen and dropout samples need."""
-    before = time.monotonic()
-    if settings.prescreened:
-        seen_by_proxy(scoring.scorer.predict(block))
-    scoring.dropped(block)
-    return time.monotonic() - before
-
-
-def _exact_share(settings: TableSettings, pool: int) -> float:
-    """The share of samples that get exact scores."""
-    if not settings.prescreened or calibration_size(pool) == 0:
-        return 1.0
-    return min(1.0, settings.prescreen + (1 - settings.prescreen) * CONTROL_SHARE)
-
-
-def _settling(session: Session, model: ModelVersion, settings: TableSettings, pool: int) -> tuple[int, int]:
-    """How many scores are made before the first shard: for the error of sketches, and for a prescreen to learn from."""
-    folder = session.workspace.score_folder(model.version)
-    pairs = compared(pool) ** 2 if settings.sketch and sketched(folder, settings) is None else 0
-    return pairs, 0 if decided(folder, settings) else calibration_size(pool)
-
-
-def _seconds_of_labeled(scorer: Scorer, block: UInt8Array) -> float:
+def _seconds_of_labeled(scorer: Scorer, images: PoolImages, size: int) -> float:
     """Of G_S, per sample."""
-    labels = torch.zeros(len(block), dtype=torch.int64, device=scorer.loaded.device)
+    block = next(iter(images.blocks(size, np.arange(min(size, len(images)), dtype=np.int64))), None)
+    if block is None:
+        return 0.0
+    labels = torch.zeros(len(block), dtype=torch.int64, device=scorer.device)
     before = time.monotonic()
-    scorer.engine.labeled_gradient([(scorer.inputs(block), labels)])
+    scorer.engine.labeled_gradient([(scorer.inputs(block.pixels), labels)])
     return (time.monotonic() - before) / len(block)
-
-
-def _blocks(opened: ReadableImages, size: int) -> Iterator[UInt8Array]:
-    """Pixels of batches from all over the pool; what cannot be read is left out."""
-    chunks = list(row_chunks(len(opened.images), size))
-    # The last one, which may be smaller, comes last.
-    order = np.linspace(0, len(chunks) - 1, min(len(chunks), MOST_BATCHES + 1)).astype(int)
-    for number in order.tolist():
-        block = _readable(opened, chunks[number])
-        if len(block):
-            yield block
-
-
-def _readable(opened: ReadableImages, rows: IntArray) -> UInt8Array:
-    try:
-        return opened.pixels.read(rows)
-    except UnreadableImagesError as error:
-        rest = np.setdiff1d(rows, [failure.row for failure in error.failures])
-        return opened.pixels.read(rest)

@@ -5,27 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from dalcli.data.pixels import IntArray
-from dalcli.errors import NotReadyError
+from dalcli.data.pixels import FAILURES, Failure, IntArray
+from dalcli.errors import DalcliError
 from dalcli.gradients.kernels import laid_out
 from dalcli.models.tensorfile import DamagedFileError, read_tensors, write_tensors
-from dalcli.runtime.prefetch import prefetch
+from dalcli.runtime.ranks import Ranks
+from dalcli.scores.store import ScoreStore
 from dalcli.scoring.scorer import Batches, Scorer
-from dalcli.state import catalog, versions
-from dalcli.state.versions import ModelVersion
-from dalcli.workspace.images import ReadableImages, row_chunks, with_readable_images
-from dalcli.workspace.session import Session
-
-if TYPE_CHECKING:
-    from dalcli.scoring.team import Team
-
-LABELED_GRADIENT_NAME = "labeled_gradient.safetensors"
+from dalcli.workspace.images import PoolImages
 
 
 @dataclass(frozen=True)
@@ -50,57 +43,91 @@ class LabeledGradient:
         return {name: value.to(device) for name, value in self.tensors.items()}
 
 
-def stored(path: Path, settings: str) -> LabeledGradient | None:
-    """The kept G_S, if it is whole and was made with the same ``settings``."""
+def stored(store: ScoreStore) -> LabeledGradient | None:
+    """The G_S that ``store`` keeps, if it is whole and belongs to the pixels of today."""
+    return read(store.labeled_gradient_path, store.pixels)
+
+
+def read(path: Path, pixels: str) -> LabeledGradient | None:
+    """The G_S kept at ``path``, if it is whole and was made with the same ``pixels`` (a fingerprint)."""
     try:
         tensors, metadata = read_tensors(path)
-        if metadata["settings"] != settings:
+        if metadata["settings"] != pixels:
             return None
         return LabeledGradient.of(tensors, int(metadata["samples"]))
     except (DamagedFileError, KeyError, TypeError, ValueError):
         return None
 
 
-def labeled_gradient(session: Session, model: ModelVersion, team: Team, settings: str) -> LabeledGradient:
-    """Compute and keep G_S = Σ_{(x,y)∈S} ∇ℓ over what ``model`` was trained on, with the labels it saw (Eq. 15).
+def keep(path: Path, gradient: LabeledGradient, pixels: str) -> None:
+    """Write what :func:`read` reads."""
+    write_tensors(path, gradient.tensors, {"settings": pixels, "samples": gradient.samples})
+
+
+@dataclass(frozen=True, eq=False)
+class LabeledImages:
+    """S: ``rows`` (n,) of ``images`` and their ``labels`` (n,); ``hosts`` of the processes that look at them."""
+
+    images: PoolImages
+    rows: IntArray
+    labels: IntArray
+    hosts: Sequence[str] = ()
+
+    @property
+    def readable(self) -> NDArray[np.bool_]:
+        """(n,) which of them are not lost."""
+        return ~np.isin(self.rows, list(self.images.lost))
+
+    def batches(self, scorer: Scorer, part: slice, size: int) -> Batches:
+        """Inputs and labels of those in ``part`` that can be read, ``size`` at a time."""
+        rows = self.rows[part][self.readable[part]]
+        label = dict(zip(self.rows.tolist(), self.labels.tolist(), strict=True))
+        for block in self.images.blocks(size, rows):
+            truth = torch.tensor([label[row] for row in block.rows.tolist()], dtype=torch.int64)
+            yield scorer.inputs(block.pixels), truth.to(scorer.device)
+
+
+def summed(scorer: Scorer, labeled: LabeledImages, micro_batch: int, ranks: Ranks) -> LabeledGradient | None:
+    """G_S = Σ_{(x,y)∈S} ∇ℓ over the ``labeled`` images (Eq. 15); None if none of them can be read.
+
+    Every rank sums over its share of the micro-batches, in float64, and the sums are added: the result differs from one
+    process's by float64 rounding at most. What cannot be read is left out, and set aside by rank 0.
+    """
+    share = ranks.part(-(-len(labeled.rows) // micro_batch))  # whole ones: all of them are a single process's
+    part = slice(share.start * micro_batch, share.stop * micro_batch)
+    with ranks.agreed():
+        total = scorer.labeled_gradient(lambda size: labeled.batches(scorer, part, size), micro_batch)
+    lose_together(labeled.images, ranks, labeled.hosts)
+    samples = int(labeled.readable.sum())
+    if not samples:
+        return None
+    ranks.sum([total[name] for name in sorted(total)])
+    dtypes = {name: parameter.dtype for name, parameter in scorer.loaded.model.named_parameters()}
+    return LabeledGradient.of({name: value.to(dtypes[name]).cpu() for name, value in total.items()}, samples)
+
+
+def lose_together(images: PoolImages, ranks: Ranks, hosts: Sequence[str]) -> None:
+    """What any rank has lost is lost on all of them; an image counts as lost only if rank 0 cannot read it either.
 
     Raises:
-        NotReadyError: none of those images can be read any more.
+        DalcliError: rank 0 can: the others do not see the same files; or so many are missing that a disk must be.
     """
-    with session.database.read() as connection:
-        labels = versions.seen_labels(connection, model)
-        images = [image for image in catalog.images(connection, "training") if image.key in labels]
-
-    def total(opened: ReadableImages) -> LabeledGradient:
-        if not opened.images:
-            raise NotReadyError(
-                f"none of the images that {model.version} was trained on can be read", "see `dalcli pool quarantine`"
-            )
-        found = team.labeled_gradient(opened, [labels[image.key] for image in opened.images])
-        return LabeledGradient.of(found, len(opened.images))
-
-    gradient = with_readable_images(session, images, team.image_size, total)
-    path = session.workspace.score_folder(model.version) / LABELED_GRADIENT_NAME
-    write_tensors(path, gradient.tensors, {"settings": settings, "samples": gradient.samples})
-    return gradient
+    if ranks.size == 1:
+        return
+    told = ranks.gather(FAILURES.dump_python(list(images.lost.values()), mode="json"))
+    found = [(rank, failure) for rank, part in enumerate(told) for failure in FAILURES.validate_python(part)]
+    with ranks.agreed():
+        if ranks.main:
+            for rank, failure in found:
+                require_unreadable(images, failure, rank, hosts)
+        images.lose([failure for _, failure in found])
 
 
-def part_of_labeled_gradient(
-    scorer: Scorer, opened: ReadableImages, rows: IntArray, labels: Sequence[int], micro_batch: int
-) -> dict[str, Tensor]:
-    """Σ ∇ℓ over consecutive ``rows`` of ``opened``, by parameter name, in float64 on the model's device.
-
-    ``labels`` are those of all rows of ``opened``.
-
-    Raises:
-        UnreadableImagesError: some of the images.
-    """
-    return scorer.labeled_gradient(lambda size: _batches(scorer, opened, rows, labels, size), micro_batch)
-
-
-def _batches(scorer: Scorer, opened: ReadableImages, rows: IntArray, labels: Sequence[int], size: int) -> Batches:
-    truth = np.array(labels, dtype=np.int64)
-    chunks = [rows[chunk] for chunk in row_chunks(len(rows), size)]
-    with prefetch(opened.pixels.read(chunk) for chunk in chunks) as blocks:
-        for chunk, block in zip(chunks, blocks, strict=True):
-            yield scorer.inputs(block), torch.from_numpy(truth[chunk]).to(scorer.loaded.device)
+def require_unreadable(images: PoolImages, failure: Failure, rank: int, hosts: Sequence[str]) -> None:
+    """Raises DalcliError if this process, rank 0, can read what another one could not."""
+    if rank > 0 and images.can_read(failure.row):
+        raise DalcliError(
+            f"process {rank} on {hosts[rank]} cannot read {failure.path} ({failure.reason}); "
+            f"process 0 on {hosts[0]} can",
+            "all machines of a torchrun must see the images under the same paths",
+        )

@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
+from dalcli.feedback import Feedback
+from dalcli.scores.columns import Group
 from dalcli.scores.labeled_sketch import SketchReport
 from dalcli.scores.recall import COLUMNS, PrescreenRecall, measured_recall
-from dalcli.scores.settings import TableSettings
-from dalcli.scores.table import ScoreTable
-from dalcli.state.scores import ScoreShard
-from dalcli.state.versions import ModelVersion
-from dalcli.workspace.session import Session
+from dalcli.scores.store import ScoreStore
 
 
-def recall(
-    session: Session, model: ModelVersion, settings: TableSettings, shards: Sequence[ScoreShard]
-) -> PrescreenRecall | None:
+def recall(store: ScoreStore) -> PrescreenRecall | None:
     """The statement for a prescreened table, for the configured budget or 1% of the pool."""
-    if not settings.prescreened or not shards:
+    made = None if store.recorded is None else store.recorded.gradients
+    if made is None or not made.prescreened:
         return None
-    folder = session.workspace.score_folder(model.version)
-    blocks = ScoreTable([folder / shard.file for shard in shards]).blocks(COLUMNS)
-    return measured_recall(blocks, session.config.query.budget, settings.prescreen, settings.gamma)
+    table = store.table({Group.GRADIENTS})
+    if table is None:
+        return None
+    return measured_recall(table.blocks(COLUMNS), store.config.query.budget, made.prescreen, made.gamma)
 
 
-def tell(session: Session, sketch: SketchReport | None, prescreen: PrescreenRecall | None) -> None:
+def tell(feedback: Feedback, sketch: SketchReport | None, prescreen: PrescreenRecall | None) -> None:
     """Both as notes."""
     if sketch is not None:
-        session.feedback.note(sketch_sentence(sketch))
+        feedback.note(sketch_sentence(sketch))
     if prescreen is not None:
-        session.feedback.note(recall_sentence(prescreen))
+        feedback.note(recall_sentence(prescreen))
 
 
 def sketch_sentence(report: SketchReport) -> str:

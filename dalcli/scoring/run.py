@@ -1,87 +1,123 @@
-"""``score``: gradient scores, probabilities and features of the whole pool under the newest model."""
+"""Scoring the pool, as a service: the first file of this room to read.
+
+``plan`` says what is missing and cuts it into shards, ``job`` is what every process does with them, ``columns`` turns
+pixels into columns, ``scorer`` is a version's engine, ``settling`` what is decided once per table; ``estimate``
+foretells all that, and ``report`` says how honest the result is.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
-from dalcli.errors import NotReadyError
+import numpy as np
+
+from dalcli.config.words import counted
+from dalcli.data.identity import digests
+from dalcli.errors import DalcliError, NotReadyError
+from dalcli.feedback import Task
 from dalcli.runtime.device import reproducible
 from dalcli.runtime.ranks import SOLO, Ranks
+from dalcli.scores.columns import Group
 from dalcli.scores.labeled_sketch import SketchReport
 from dalcli.scores.recall import PrescreenRecall
-from dalcli.scores.settings import TableSettings, wanted_settings
-from dalcli.scores.store import is_intact, missing, recorded, table_settings
-from dalcli.scoring.extras import decided, dropout_spec, kept_names, settle, sketched
-from dalcli.scoring.labeled_gradient import LABELED_GRADIENT_NAME, LabeledGradient, labeled_gradient, stored
+from dalcli.scores.store import ScoreStore
+from dalcli.scores.table import ShardFile
+from dalcli.scoring import job as jobs
+from dalcli.scoring import labeled_gradient
+from dalcli.scoring.job import Process, RelayedFeedback, ScoringJob, ShardPlan, Wave
+from dalcli.scoring.labeled_gradient import LabeledGradient, require_unreadable
+from dalcli.scoring.plan import Cut, Prepared, cut, labeled_images, make_job, prepare, wanted_groups
 from dalcli.scoring.report import recall, tell
 from dalcli.scoring.scorer import Scorer
-from dalcli.scoring.team import Team
-from dalcli.scoring.waves import ShardWriter
-from dalcli.state import scores, versions
+from dalcli.scoring.settling import VISIBLE_SECONDS, sketched, unsketched
+from dalcli.state import versions
 from dalcli.state.catalog import PoolImage
 from dalcli.state.lock import compute_lock
-from dalcli.state.scores import ScoreShard
+from dalcli.state.scores import ScoreFile
 from dalcli.state.versions import ModelVersion
+from dalcli.state.workspace import find
 from dalcli.workspace.freshness import require_fresh
-from dalcli.workspace.session import Session
+from dalcli.workspace.images import PoolImages
+from dalcli.workspace.jobs import announced, no_more
+from dalcli.workspace.session import Session, Surroundings
+
+
+@dataclass(frozen=True)
+class ScoreRequest:
+    """What is to be scored, and when to give up.
+
+    ``full``: all columns; else those that ``columns`` need (None: what the configured strategy reads). ``stale_ok``:
+    with a model that has not seen the newest labels. ``wait``: seconds for another ``train`` or ``score`` to end.
+    """
+
+    full: bool = False
+    columns: tuple[str, ...] | None = None
+    stale_ok: bool = False
+    wait: float = 0.0
 
 
 @dataclass(frozen=True)
 class ScoreResult:
-    """The complete score table of one version: the same whether it was made now or before."""
+    """The score table of one version: the same whether it was made now or before.
+
+    ``labeled`` and ``labeled_gradient_norm`` (of G_S) are None in a table without gradients.
+    """
 
     version: str
     samples: int
     shards: int
-    labeled: int
-    labeled_gradient_norm: float
+    columns: tuple[str, ...]
+    labeled: int | None
+    labeled_gradient_norm: float | None
     sketch: SketchReport | None
     prescreen: PrescreenRecall | None
 
 
-def score(session: Session, stale_ok: bool = False, wait: float = 0.0, ranks: Ranks = SOLO) -> ScoreResult:
+def score(session: Session, request: ScoreRequest | None = None, ranks: Ranks = SOLO) -> ScoreResult:
     """Score what the newest version has not scored yet; shards that were damaged since are made again.
 
-    Of several ``ranks`` this is the first; the others ``serve`` it (see ``score_team``).
+    Of several ``ranks`` this is the first; the others :func:`serve`.
 
     Raises:
         NotReadyError: there is no model, or labels are newer than it.
         LockedError: another ``train`` or ``score`` is running.
         DalcliError: most of the images are missing, or the model's files are damaged.
     """
+    request = request or ScoreRequest()
     device = ranks.device(session.config.device)
-    newest(session, stale_ok)
-    with compute_lock(session.workspace.lock_path, "score", wait):
-        model = newest(session, stale_ok)  # another process may have trained while this one waited
+    newest(session, request.stale_ok)
+    with compute_lock(session.workspace.lock_path, "score", request.wait):
+        model = newest(session, request.stale_ok)  # another process may have trained while this one waited
         scorer = Scorer(session, model, device)
-        settings, gradient, micro_batch = _open_table(session, model, scorer)
-        with session.database.read() as connection:
-            images = missing(connection, session.workspace, session.config, model)
-        folder = session.workspace.score_folder(model.version)
-        unsettled = settings.sketch and sketched(folder, settings) is None
-        if gradient is None or images or unsettled:
-            with reproducible(device, session.config.threads):
-                team = Team(session, ranks, model, scorer, micro_batch)
-                gradient = _score(session, model, team, scorer, images, gradient, settings, micro_batch)
-        else:
+        store = open_store(session, model)
+        groups = wanted_groups(store, request.full, request.columns)
+        prepared = prepare(session, store, groups, scorer)
+        with reproducible(device, session.config.threads):
+            worked = False
+            while (found := cut(session, prepared)).shards or found.lost or _unsettled(prepared):
+                prepared, worked = _work(session, prepared, found, scorer, ranks), True
+        if not worked:
             session.feedback.note(f"up to date: the pool is scored with {model.version}")
-        ranks.broadcast(None)  # the others may go
-        with session.database.read() as connection:
-            shards = scores.shards(connection, model.key)
-        kept = sketched(folder, settings)
-        result = ScoreResult(
-            version=model.version,
-            samples=sum(shard.samples for shard in shards),
-            shards=len(shards),
-            labeled=gradient.samples,
-            labeled_gradient_norm=gradient.norm,
-            sketch=None if kept is None else kept.report,
-            prescreen=recall(session, model, settings, shards),
-        )
-    tell(session, result.sketch, result.prescreen)
+        no_more(ranks)
+        result = _result(session, open_store(session, model), prepared.gradient)
+    tell(session.feedback, result.sketch, result.prescreen)
     return result
+
+
+def serve(directory: Path | None, ranks: Ranks) -> None:
+    """What every process but rank 0 does: carry out its jobs, until there are no more."""
+    for document in announced(ranks):
+        with ranks.agreed():
+            job = ScoringJob.received(document)
+            surroundings = Surroundings(find(directory), job.config, RelayedFeedback())
+            process = Process.following(job, surroundings, ranks)
+        with reproducible(process.scorer.device, job.config.threads), process.images:
+            for _ in jobs.score(job, ranks, process):
+                pass
 
 
 def newest(session: Session, stale_ok: bool) -> ModelVersion:
@@ -99,77 +135,140 @@ def newest(session: Session, stale_ok: bool) -> ModelVersion:
     return model
 
 
-def kept_table(session: Session, model: ModelVersion) -> tuple[LabeledGradient | None, list[ScoreShard]]:
-    """What a run would go on with: G_S and the shards that are intact.
-
-    All shards of a table were made with one G_S: without it none of them can be gone on with.
-    """
-    folder = session.workspace.score_folder(model.version)
+def open_store(session: Session, model: ModelVersion) -> ScoreStore:
+    """The score store of ``model`` as it is now."""
     with session.database.read() as connection:
-        settings = table_settings(connection, session.config, model)
-        gradient = stored(folder / LABELED_GRADIENT_NAME, settings.pixels)
-        whole = recorded(connection, model) == settings and gradient is not None and decided(folder, settings)
-        shards = scores.shards(connection, model.key) if whole else []
-    return gradient, [shard for shard in shards if is_intact(folder / shard.file, shard, model)]
+        return ScoreStore.open(connection, session.workspace, session.config, model)
 
 
-def _open_table(
-    session: Session, model: ModelVersion, scorer: Scorer
-) -> tuple[TableSettings, LabeledGradient | None, int]:
-    """What is kept of an earlier run: settings, G_S and the micro-batch; the rest is forgotten and deleted."""
-    folder = session.workspace.score_folder(model.version)
-    folder.mkdir(parents=True, exist_ok=True)
-    with session.database.read() as connection:
-        before, settings = recorded(connection, model), table_settings(connection, session.config, model)
-    masks = dropout_spec(settings)
-    if masks is not None and before != settings:  # before anything is thrown away
-        scorer.sampler(masks)
-    shortcoming = None if before is None else before.shortcoming(wanted_settings(session.config, model))
-    if shortcoming is not None:
-        session.feedback.note(f"{shortcoming}: scoring all samples again")
-    proposed = 1 if before == settings else scorer.micro_batch()  # what an earlier run recorded counts
-    with session.database.write() as connection:
-        micro_batch = scores.begin(connection, model.key, proposed, settings.text())
-        shards = scores.shards(connection, model.key)
-    gradient, kept = kept_table(session, model)
-    lost = [shard for shard in shards if shard not in kept]
-    if lost:
+def _unsettled(prepared: Prepared) -> bool:
+    """Whether G_S or the error of sketches is still to be computed, although no shard is missing."""
+    gradients = Group.GRADIENTS in prepared.groups
+    return gradients and (prepared.gradient is None or unsketched(prepared.store.folder, prepared.settings))
+
+
+def _work(session: Session, prepared: Prepared, found: Cut, scorer: Scorer, ranks: Ranks) -> Prepared:
+    """One job; what there is afterwards. Where images turned out to be unreadable, others take their places then."""
+    store = prepared.store
+    if found.lost:
         with session.database.write() as connection:
-            scores.forget(connection, model.key, [shard.ordinal for shard in lost])
-        session.feedback.warn(_lost(lost))
-    for path in folder.iterdir():
-        if path.name not in {LABELED_GRADIENT_NAME, *kept_names(settings), *(shard.file for shard in kept)}:
-            path.unlink()
-    return settings, gradient, micro_batch
+            store = store.become(connection, store.without(found.lost))
+        for file in found.lost:
+            store.path(file).unlink(missing_ok=True)
+        return prepared.with_store(store)
+    model, labels, seen = store.model, None, list[PoolImage]()
+    if Group.GRADIENTS in prepared.groups and prepared.gradient is None:
+        seen, labels = labeled_images(session, model)
+    wanted = {image.key: image for image in (*found.images, *seen)}  # the shards' first: rows stay theirs
+    with PoolImages.open(session, list(wanted.values()), scorer.loaded.meta.spec.image_size) as images:
+        there = {image.key for image in images.images}
+        if any(image.key not in there for image in found.images):  # without a file: the shards are others
+            return prepared
+        job = make_job(prepared, found, images, labels)
+        job.announce(ranks)
+        with ranks.agreed():  # wait until all are prepared, or learn why one is not
+            pass
+        process = Process(scorer, store.folder, images, session, prepared.gradient)
+        gradient = _recorded(session, store, job, ranks, process)
+    return Prepared(open_store(session, model), prepared.groups, prepared.settings, prepared.micro_batch, gradient)
 
 
-def _lost(shards: Sequence[ScoreShard]) -> str:
-    samples = sum(shard.samples for shard in shards)
-    if len(shards) == 1:
-        return f"{shards[0].file} is missing or damaged: scoring its {samples} samples again"
-    return f"{len(shards)} score files are missing or damaged: scoring their {samples} samples again"
-
-
-def _score(
-    session: Session,
-    model: ModelVersion,
-    team: Team,
-    scorer: Scorer,
-    images: Sequence[PoolImage],
-    gradient: LabeledGradient | None,
-    settings: TableSettings,
-    micro_batch: int,
-) -> LabeledGradient:
-    if gradient is None:
-        gradient = labeled_gradient(session, model, team, settings.pixels)
+def _recorded(
+    session: Session, store: ScoreStore, job: ScoringJob, ranks: Ranks, process: Process
+) -> LabeledGradient | None:
+    """Carry out ``job`` with the others, and record what each wave has made; G_S, if it was needed."""
+    done = 0
+    waves = jobs.score(job, ranks, process)
+    gradient = next(waves)
     started = time.monotonic()
-    direction = gradient.to(team.device)
-    settle(session, model, scorer, settings, direction, micro_batch)
-    team.use(direction, settings.text())
-    written = ShardWriter(session, model, team).write(images)
-    seconds = max(time.monotonic() - started, 1e-9)
-    for note in team.engine_notes:
+    assert not isinstance(gradient, list)
+    if gradient is not None and job.labeled is not None:
+        labeled_gradient.keep(store.labeled_gradient_path, gradient, store.pixels)
+    with _progress(session, job, process) as task:
+        for wave in waves:
+            assert isinstance(wave, list)
+            done += _record(session, store, process, wave, task)
+    for note in process.engine_notes:
         session.feedback.note(note)
-    processes = f" in {team.size} processes" if team.size > 1 else ""
-    session.feedback.note(f"scored {written} samples in {seconds:.1f} s{processes}: {written / seconds:.0f} samples/s")
+    if done:
+        seconds = max(time.monotonic() - started, 1e-9)
+        processes = f" in {ranks.size} processes" if ranks.size > 1 else ""
+        rate = f"{done / seconds:.0f} samples/s"
+        session.feedback.note(f"scored {counted(done, 'sample')} in {seconds:.1f} s{processes}: {rate}")
     return gradient
+
+
+@contextmanager
+def _progress(session: Session, job: ScoringJob, process: Process) -> Iterator[Task]:
+    with session.feedback.task(f"scoring with {job.model.version}", sum(len(plan.rows) for plan in job.shards)) as task:
+        process.task = task
+        yield task
+
+
+def _record(session: Session, store: ScoreStore, process: Process, wave: Wave, task: Task) -> int:
+    """Record the files of one wave that are complete, in order; how many images are in them.
+
+    Behind one that is not complete the lists are no longer right: what is lost there is set aside.
+    """
+    done = 0
+    failures = [(rank, failure) for rank, (_, outcome) in enumerate(wave) for failure in outcome.failures]
+    made = next((rank for rank, (_, outcome) in enumerate(wave) if outcome.failures), len(wave))
+    for rank, (plan, outcome) in enumerate(wave):
+        for note in outcome.notes:
+            session.feedback.note(f"{process.name(rank)}: {note}")
+        process.engine_notes.update(dict.fromkeys(outcome.engine))
+        if rank >= made:
+            (store.folder / plan.file).unlink(missing_ok=True)
+            continue
+        if rank > 0:  # made by another process, perhaps on another machine
+            _await(store.folder / plan.file, plan, process, rank)
+            task.advance(len(plan.rows))
+        contents = frozenset(str(group) for group in plan.groups)
+        with session.database.write() as connection:
+            store.record(connection, ScoreFile(plan.ordinal, plan.file, contents, len(plan.rows), outcome.seconds))
+        done += len(plan.rows)
+    for rank, failure in failures:
+        require_unreadable(process.images, failure, rank, process.hosts)
+    process.images.lose([failure for _, failure in failures])
+    return done
+
+
+def _await(path: Path, plan: ShardPlan, process: Process, rank: int) -> None:
+    """Wait until the file that another process made is seen here, whole and with the right samples."""
+    expected = digests([process.images.images[row].sample_id for row in plan.rows])
+    deadline = time.monotonic() + VISIBLE_SECONDS
+    while not _holds(path, expected):
+        if time.monotonic() > deadline:
+            raise DalcliError(
+                f"{process.name(rank)} has written {plan.file}, but it does not arrive in {path.parent}",
+                "the workspace must be one folder that all machines of a torchrun share",
+            )
+        time.sleep(0.5)
+
+
+def _holds(path: Path, expected: np.ndarray) -> bool:
+    """Whether the file at ``path`` is intact and its samples are ``expected``."""
+    try:
+        file = ShardFile(path)
+        found = [block.digests for block in file.blocks(list(file.header.layout))]
+    except DalcliError:
+        return False
+    return bool(np.array_equal(np.concatenate(found), expected))
+
+
+def _result(session: Session, store: ScoreStore, gradient: LabeledGradient | None) -> ScoreResult:
+    groups: Collection[Group] = set() if store.recorded is None else store.recorded.groups
+    table = store.table([group for group in groups if all(group in shard.groups for shard in store.shards)])
+    if gradient is None and Group.GRADIENTS in groups:
+        gradient = labeled_gradient.stored(store)
+    kept = None if store.recorded is None else sketched(store.folder, store.recorded)
+    return ScoreResult(
+        version=store.model.version,
+        samples=sum(shard.samples for shard in store.shards),
+        shards=len(store.shards),
+        columns=() if table is None else tuple(sorted(table.layout.keys() - {"digest"})),
+        labeled=None if gradient is None else gradient.samples,
+        labeled_gradient_norm=None if gradient is None else gradient.norm,
+        sketch=None if kept is None else kept.report,
+        prescreen=recall(store),
+    )

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dalcli.data.pixels import UInt8Array
 from dalcli.errors import BadInputError, DalcliError
+from dalcli.feedback import Feedback
 from dalcli.gradients.dropout import DropoutSampler, DropoutSamples, DropoutSpec, NoDropoutError
 from dalcli.gradients.engine import GradientEngine, GradientScores
 from dalcli.gradients.forward import Prediction
@@ -43,6 +44,16 @@ class Scorer:
         self._session, self._model, self._device = session, model, device
         self._at_once: int | None = None  # known once memory ran out
         self._samplers: dict[DropoutSpec, DropoutSampler] = {}
+
+    @property
+    def device(self) -> torch.device:
+        """Where this process computes."""
+        return self._device
+
+    @property
+    def feedback(self) -> Feedback:
+        """Where what it has to say goes."""
+        return self._session.feedback
 
     @cached_property
     def loaded(self) -> LoadedModel:

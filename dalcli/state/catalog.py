@@ -89,6 +89,12 @@ def images(connection: Connection, purpose: Purpose) -> list[PoolImage]:
     return _images(connection, "s.purpose = ? AND s.quarantine IS NULL", (purpose,))
 
 
+def readable_ids(connection: Connection, purpose: Purpose) -> list[str]:
+    """Sample ids of every readable sample of one purpose, in no particular order: a light look at a large pool."""
+    rows = connection.execute("SELECT sample_id FROM sample WHERE purpose = ? AND quarantine IS NULL", (purpose,))
+    return [row["sample_id"] for row in rows]
+
+
 def eligible(connection: Connection, purpose: Purpose) -> list[PoolImage]:
     """Readable samples nobody has answered and no open batch holds, in the order of the evaluation reserve."""
     return _images(

@@ -1,7 +1,8 @@
-"""Which score shards of a model version are complete."""
+"""Which score files of a model version are complete, and what they were made with."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,55 +10,71 @@ from dalcli.state.database import Connection, now
 
 
 @dataclass(frozen=True)
-class ScoreShard:
-    """One complete result file."""
+class ScoreFile:
+    """One complete file: ``contents``, the groups of columns that count in it, of the samples of one shard."""
 
     ordinal: int
     file: str
+    contents: frozenset[str]
     samples: int
     seconds: float
 
 
-def begin(connection: Connection, model: int, micro_batch: int, fingerprint: str) -> int:
-    """Open a version's score table, or return the micro-batch an earlier run recorded for it.
+@dataclass(frozen=True)
+class TableRow:
+    """What a version's score table was begun with: ``settings`` is a JSON object that :mod:`dalcli.scores` reads."""
 
-    A table made with other settings (another image size, say) is forgotten: its numbers would not compare.
-    """
-    row = connection.execute("SELECT micro_batch, fingerprint FROM score_table WHERE model = ?", (model,)).fetchone()
-    if row is not None and row["fingerprint"] == fingerprint:
-        return int(row["micro_batch"])
+    micro_batch: int
+    settings: str
+
+
+def table(connection: Connection, model: int) -> TableRow | None:
+    """The version's score table, if one was begun."""
+    row = connection.execute("SELECT micro_batch, settings FROM score_table WHERE model = ?", (model,)).fetchone()
+    return None if row is None else TableRow(row["micro_batch"], row["settings"])
+
+
+def begin(connection: Connection, model: int, row: TableRow) -> None:
+    """A version's score table from nothing; one that was there is forgotten with all its files."""
     connection.execute("DELETE FROM score_table WHERE model = ?", (model,))
     connection.execute(
-        "INSERT INTO score_table (model, micro_batch, fingerprint, started_at) VALUES (?, ?, ?, ?)",
-        (model, micro_batch, fingerprint, now()),
+        "INSERT INTO score_table (model, micro_batch, settings, started_at) VALUES (?, ?, ?, ?)",
+        (model, row.micro_batch, row.settings, now()),
     )
-    return micro_batch
 
 
-def fingerprint(connection: Connection, model: int) -> str | None:
-    """The settings a version was scored with, if it was."""
-    row = connection.execute("SELECT fingerprint FROM score_table WHERE model = ?", (model,)).fetchone()
-    return None if row is None else str(row["fingerprint"])
+def change(connection: Connection, model: int, settings: str) -> None:
+    """The table is made with other ``settings`` from now on; its files stay."""
+    connection.execute("UPDATE score_table SET settings = ? WHERE model = ?", (settings, model))
 
 
-def shards(connection: Connection, model: int) -> list[ScoreShard]:
-    """Complete shards of a version, in order."""
+def files(connection: Connection, model: int) -> list[ScoreFile]:
+    """Complete files of a version, shard by shard, oldest first in each."""
     rows = connection.execute(
-        "SELECT ordinal, file, samples, seconds FROM score_shard WHERE model = ? ORDER BY ordinal", (model,)
+        "SELECT ordinal, file, contents, samples, seconds FROM score_file WHERE model = ? ORDER BY ordinal, rowid",
+        (model,),
     )
-    return [ScoreShard(row["ordinal"], row["file"], row["samples"], row["seconds"]) for row in rows]
+    return [
+        ScoreFile(r["ordinal"], r["file"], frozenset(json.loads(r["contents"])), r["samples"], r["seconds"])
+        for r in rows
+    ]
 
 
-def add_shard(connection: Connection, model: int, shard: ScoreShard) -> None:
-    """Record a shard whose file is complete."""
+def add(connection: Connection, model: int, file: ScoreFile) -> None:
+    """Record a file that is complete."""
     connection.execute(
-        "INSERT INTO score_shard (model, ordinal, file, samples, seconds) VALUES (?, ?, ?, ?, ?)",
-        (model, shard.ordinal, shard.file, shard.samples, shard.seconds),
+        "INSERT INTO score_file (model, ordinal, file, contents, samples, seconds) VALUES (?, ?, ?, ?, ?, ?)",
+        (model, file.ordinal, file.file, json.dumps(sorted(file.contents)), file.samples, file.seconds),
     )
 
 
-def forget(connection: Connection, model: int, ordinals: Sequence[int]) -> None:
-    """Drop shards whose files are gone or damaged; they will be scored again."""
+def replace(connection: Connection, model: int, before: Sequence[ScoreFile], after: Sequence[ScoreFile]) -> None:
+    """Of the files ``before`` only those of ``after`` count: fewer of them, or with fewer contents."""
+    gone = [file for file in before if file not in after]
     connection.executemany(
-        "DELETE FROM score_shard WHERE model = ? AND ordinal = ?", [(model, ordinal) for ordinal in ordinals]
+        "DELETE FROM score_file WHERE model = ? AND ordinal = ? AND file = ?",
+        [(model, file.ordinal, file.file) for file in gone],
     )
+    for file in after:
+        if file not in before:
+            add(connection, model, file)

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dalcli.scores.table import Digests, ScoreBlock, as_keys
+from dalcli.scores.columns import Digests, as_keys
+from dalcli.scores.table import ScoreBlock
 from dalcli.strategies.base import Request, Score, Selection, unscored
 
 _CHUNK = 8192

@@ -10,25 +10,25 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dalcli.theory.kernel import Matrix
+from dalcli.theory.kernel import Floats
 
 
-def alignment(theta: Matrix, labels: Matrix) -> float:
+def alignment(theta: Floats, labels: Floats) -> float:
     """A(X, Y) = Tr[Yᵀ Θ Y] (Definition 1)."""
     return float(np.sum(labels * (theta @ labels)))
 
 
-def g_mse(theta: Matrix, outputs: Matrix, labels: Matrix) -> float:
+def g_mse(theta: Floats, outputs: Floats, labels: Floats) -> float:
     """G_MSE = Tr[(f(X) − Y)ᵀ Θ (f(X) − Y)], the training dynamics of the squared error (section 4.3)."""
     return alignment(theta, outputs - labels)
 
 
-def complexity(theta: Matrix, labels: Matrix) -> float:
+def complexity(theta: Floats, labels: Floats) -> float:
     """Tr[Yᵀ Θ⁻¹ Y] = n/2 · B²."""
     return float(np.sum(labels * np.linalg.solve(theta, labels)))
 
 
-def bound(theta: Matrix, labels: Matrix) -> float:
+def bound(theta: Floats, labels: Floats) -> float:
     """B(X, Y) = √(2 Tr[Yᵀ Θ⁻¹ Y] / n), the dominant term of the generalisation bound (Eq. 18)."""
     return float(np.sqrt(2 * complexity(theta, labels) / len(labels)))
 
@@ -43,12 +43,12 @@ class Theorem2:
     condition: float
 
 
-def theorem_2(theta: Matrix, labels: Matrix) -> Theorem2:
+def theorem_2(theta: Floats, labels: Floats) -> Theorem2:
     """Both sides of Eq. 19 and what is between them; Θ must be positive definite, which its ridge sees to."""
     eigenvalues = np.linalg.eigvalsh(theta)
     lower = float(np.sum(labels**2)) ** 2 / alignment(theta, labels)
     condition = float(eigenvalues[-1] / eigenvalues[0])
-    return Theorem2(lower, complexity(theta, labels), condition * lower, condition)
+    return Theorem2(lower=lower, middle=complexity(theta, labels), upper=condition * lower, condition=condition)
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,9 @@ class Shuffled:
     bound: float
 
 
-def shuffled(theta: Matrix, labels: Matrix, shuffles: int, random: np.random.Generator) -> Shuffled:
+def shuffled(theta: Floats, labels: Floats, shuffles: int, random: np.random.Generator) -> Shuffled:
     """A and B for randomly permuted rows of Y: the yardstick that gives both numbers a meaning."""
-    inverse: Matrix = np.linalg.inv(theta).astype(np.float64)
+    inverse: Floats = np.linalg.inv(theta).astype(np.float64)
     found: list[tuple[float, float]] = []
     for _ in range(shuffles):
         mixed = labels[random.permutation(len(labels))]
@@ -71,12 +71,12 @@ def shuffled(theta: Matrix, labels: Matrix, shuffles: int, random: np.random.Gen
     return Shuffled(shuffles, float(a), float(np.sqrt(2 * c / len(labels))))
 
 
-def subset_sums(theta: Matrix, values: Matrix, chosen: NDArray[np.bool_]) -> NDArray[np.float64]:
+def subset_sums(theta: Floats, values: Floats, chosen: NDArray[np.bool_]) -> Floats:
     """Tr[Vᵀ Θ V] restricted to each of T subsets: values (n, K), ``chosen`` (T, n) -> (T,).
 
     With V = Y these are the alignments of the subsets, with V = f − Y their G_MSE.
     """
     products = theta * (values @ values.T)
     inside = chosen.astype(np.float64)
-    sums: NDArray[np.float64] = np.einsum("tn,tn->t", inside @ products, inside)
+    sums: Floats = np.einsum("tn,tn->t", inside @ products, inside)
     return sums

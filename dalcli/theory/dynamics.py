@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dalcli.theory.alignment import alignment
-from dalcli.theory.kernel import Matrix
+from dalcli.theory.kernel import Floats
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Convergence:
     steps: tuple[ErrorAtStep, ...]
 
 
-def convergence(theta: Matrix, labels: Matrix, steps: Sequence[int]) -> Convergence:
+def convergence(theta: Floats, labels: Floats, steps: Sequence[int]) -> Convergence:
     """E_t² = Σ_k Σ_i (1 − ηλ_i)^{2t} (v_iᵀ Y^k)² for each t ≥ 1; Θ (n, n), Y (n, K)."""
     eigenvalues, vectors = np.linalg.eigh(theta)
     eigenvalues = np.maximum(eigenvalues, 0.0)  # rounding may leave a zero eigenvalue negative
@@ -40,10 +40,10 @@ def convergence(theta: Matrix, labels: Matrix, steps: Sequence[int]) -> Converge
     remaining = np.maximum(1.0 - rate * eigenvalues, 0.0)
     found = tuple(
         ErrorAtStep(
-            step,
-            total - 2 * step * rate * aligned,
-            float(np.sum(remaining ** (2 * step) * weights)),
-            total - rate * aligned,
+            step=step,
+            lower=total - 2 * step * rate * aligned,
+            squared_error=float(np.sum(remaining ** (2 * step) * weights)),
+            upper=total - rate * aligned,
         )
         for step in steps
     )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+
+from dalcli.theory.kernel import Floats
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class Kendall:
     observations: int
 
 
-def kendall(first: NDArray[np.float64], second: NDArray[np.float64]) -> Kendall:
+def kendall(first: Floats, second: Floats) -> Kendall:
     """τ-b of two arrays (n,), ties corrected for as in Kendall (1945); O(n²) time and memory.
 
     The standard error is the jackknife's for a U-statistic: 2/√n times the spread of the observations' own

@@ -10,27 +10,29 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Matrix = NDArray[np.float64]
-Rows = NDArray[np.int64]
+from dalcli.data.pixels import IntArray
+
+Floats = NDArray[np.float64]
+"""What the theory computes with, whatever its shape."""
 
 
 @dataclass(frozen=True, eq=False)
 class Kernel:
-    """Θ / (mean diagonal of Θ) + ridge · I over n samples.
+    """Θ / (mean diagonal of Θ) + ridge · I over n samples: the one matrix that all quantities are computed from.
 
     ``values`` (n, n) float64, symmetric; ``scale``: the mean diagonal that was divided by; ``ridge`` in its units.
     """
 
-    values: Matrix
+    values: Floats
     scale: float
     ridge: float
 
-    def of(self, rows: Rows) -> Matrix:
+    def of(self, rows: IntArray) -> Floats:
         """Θ restricted to some samples."""
         return self.values[np.ix_(rows, rows)]
 
 
-def normalised(raw: Matrix, ridge: float) -> Kernel:
+def normalised(raw: Floats, ridge: float) -> Kernel:
     """The raw kernel (n, n) on a scale of its own, so that its size says nothing about the network's width.
 
     Raises:
@@ -42,6 +44,13 @@ def normalised(raw: Matrix, ridge: float) -> Kernel:
     return Kernel((raw + raw.T) / (2 * scale) + ridge * np.eye(len(raw)), scale, ridge)
 
 
-def one_hot(labels: NDArray[np.int64], classes: int) -> Matrix:
+def one_hot(labels: IntArray, classes: int) -> Floats:
     """Y (n, K) from class positions (n,)."""
     return np.eye(classes)[labels]
+
+
+def softmax(logits: Floats) -> Floats:
+    """σ(f), (n, K), of logits (n, K)."""
+    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    found: Floats = shifted / shifted.sum(axis=1, keepdims=True)
+    return found

@@ -7,19 +7,21 @@ larger one and what is left of it can be exchanged without changing their joint 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dalcli.theory.kernel import Matrix, Rows
+from dalcli.data.pixels import IntArray
+from dalcli.theory.kernel import Floats
 
 BLOCK = 256  # permutations at a time
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Discrepancy:
-    """MMD between two sets, and where it stands among random partitions of their union.
+    """How far apart two sets are: their MMD, and where it stands among random partitions of their union.
 
+    ``first``, ``second``: how many samples the sets A and B have.
     ``unbiased_squared``: the U-statistic of MMD², about 0 for equal distributions (and then often negative).
     ``random_median``, ``random_high``: median and 95% quantile of the MMD over random partitions; ``p_value``: the
     fraction of partitions, this one counted, that are at least as far apart.
@@ -34,8 +36,22 @@ class Discrepancy:
     p_value: float
     permutations: int
 
+    def from_whole(self, share: float) -> Discrepancy:
+        """That of A from the whole that it was taken from, where B is what is left of it.
 
-def mmd_squared(theta: Matrix, first: Rows, second: Rows) -> float:
+        A being the fraction 1 − ``share`` of the whole, that distance is exactly ``share`` times the one from B, and so
+        are those of random partitions; the p-value stays.
+        """
+        return replace(
+            self,
+            mmd=share * self.mmd,
+            unbiased_squared=share**2 * self.unbiased_squared,
+            random_median=share * self.random_median,
+            random_high=share * self.random_high,
+        )
+
+
+def mmd_squared(theta: Floats, first: IntArray, second: IntArray) -> float:
     """mean Θ(A, A) + mean Θ(B, B) − 2 mean Θ(A, B), the V-statistic; the sets may overlap."""
     weights = np.zeros(len(theta))
     np.add.at(weights, first, 1 / len(first))
@@ -43,10 +59,10 @@ def mmd_squared(theta: Matrix, first: Rows, second: Rows) -> float:
     return float(weights @ theta @ weights)
 
 
-def unbiased_mmd_squared(theta: Matrix, first: Rows, second: Rows) -> float:
+def unbiased_mmd_squared(theta: Floats, first: IntArray, second: IntArray) -> float:
     """The U-statistic: the diagonal left out within each set; disjoint sets of at least two samples."""
 
-    def within(rows: Rows) -> float:
+    def within(rows: IntArray) -> float:
         block = theta[np.ix_(rows, rows)]
         return float((block.sum() - np.trace(block)) / (len(rows) * (len(rows) - 1)))
 
@@ -54,19 +70,15 @@ def unbiased_mmd_squared(theta: Matrix, first: Rows, second: Rows) -> float:
 
 
 def compare(
-    theta: Matrix, first: Rows, second: Rows, permutations: int, random: np.random.Generator, share: float = 1.0
+    theta: Floats, first: IntArray, second: IntArray, permutations: int, random: np.random.Generator
 ) -> Discrepancy:
-    """Two disjoint sets of at least two samples each, tested against random partitions of their union.
-
-    ``share``: where B is what is left of a whole of which A is the fraction 1 − ``share``, the distance of A from the
-    *whole* is exactly ``share`` times that of A from B; all distances are multiplied by it (the p-value stays).
-    """
+    """Two disjoint sets of at least two samples each, tested against random partitions of their union."""
     union = np.concatenate([first, second])
     block = theta[np.ix_(union, union)]
     size = len(first)
     weights = np.concatenate([np.full(size, 1 / size), np.full(len(second), -1 / len(second))])
     observed = float(weights @ block @ weights)
-    found: list[Matrix] = []
+    found: list[Floats] = []
     for start in range(0, permutations, BLOCK):
         count = min(BLOCK, permutations - start)
         mixed = random.permuted(np.tile(weights, (count, 1)), axis=1)
@@ -74,12 +86,12 @@ def compare(
     random_squared = np.concatenate(found) if found else np.empty(0)
     # The observed partition may come up again; rounding must not hide that it is as far apart as itself.
     as_far = int(np.count_nonzero(random_squared >= observed * (1 - 1e-12)))
-    median, high = share * np.sqrt(np.maximum(np.quantile(random_squared, [0.5, 0.95]), 0.0))
+    median, high = np.sqrt(np.maximum(np.quantile(random_squared, [0.5, 0.95]), 0.0))
     return Discrepancy(
         first=size,
         second=len(second),
-        mmd=share * float(np.sqrt(max(observed, 0.0))),
-        unbiased_squared=share**2 * unbiased_mmd_squared(theta, first, second),
+        mmd=float(np.sqrt(max(observed, 0.0))),
+        unbiased_squared=unbiased_mmd_squared(theta, first, second),
         random_median=float(median),
         random_high=float(high),
         p_value=(1 + as_far) / (1 + permutations),

@@ -19,14 +19,34 @@ from dalcli.gradients.engine import GradientEngine
 from dalcli.gradients.passes import evaluating
 from dalcli.gradients.sketch import SketchSpec
 from dalcli.theory.jacobians import ClassGradients
-from dalcli.theory.kernel import Matrix
+from dalcli.theory.kernel import Floats
 from dalcli.theory.probes import ClassProbe, class_groups, undo
 
-Inputs = Callable[[slice], Tensor]
-"""The model's inputs of some consecutive samples, on its device."""
-Advance = Callable[[int], None]
+Advance = Callable[[int], object]
 """Told how many class gradients of single samples were computed."""
 COPIES = 2  # of the class gradients, what is made on the way included
+
+
+@dataclass(frozen=True)
+class Network:
+    """Whose gradients Θ is made of: a model with ``classes`` logits, and the bytes that may be used for them."""
+
+    model: nn.Module
+    classes: int
+    limit_bytes: int
+
+    def samples_that_fit(self) -> int:
+        """How many samples' gradients of one class fit the limit."""
+        widest = max((p.element_size() for p in self.model.parameters()), default=4)
+        return max(1, self.limit_bytes // max(1, COPIES * widest * trainable_size(self.model)))
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What Θ is between: ``count`` samples; ``inputs`` reads those of some consecutive ones, on the model's device."""
+
+    count: int
+    inputs: Callable[[slice], Tensor]
 
 
 @dataclass(frozen=True)
@@ -43,30 +63,22 @@ def trainable_size(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
-def samples_that_fit(model: nn.Module, limit_bytes: int) -> int:
-    """How many samples' gradients of one class fit ``limit_bytes``."""
-    widest = max((p.element_size() for p in model.parameters()), default=4)
-    return max(1, limit_bytes // max(1, COPIES * widest * trainable_size(model)))
+def exact_ntk(network: Network, samples: Samples, advance: Advance = lambda _: None) -> Floats:
+    """Θ (n, n) float64 of n samples from the gradients themselves.
 
-
-def exact_ntk(
-    model: nn.Module, inputs: Inputs, count: int, classes: int, limit_bytes: int, advance: Advance = lambda _: None
-) -> Matrix:
-    """Θ (count, count) float64 from the gradients themselves.
-
-    Costs classes × count gradients of one sample where all gradients of one class fit ``limit_bytes``. Otherwise blocks
-    of samples are paired, and gradients computed again for every block they meet.
+    Costs classes × n gradients of one sample where all gradients of one class fit the limit. Otherwise blocks of
+    samples are paired, and gradients computed again for every block they meet.
     """
-    fitting = samples_that_fit(model, limit_bytes)
+    count, classes, fitting = samples.count, network.classes, network.samples_that_fit()
     blocks = memory.even_pieces(count, fitting if fitting >= count else max(1, fitting // 2))
-    gradients = ClassGradients(model, limit_bytes)
+    gradients = ClassGradients(network.model, network.limit_bytes)
     theta = np.zeros((count, count))
-    with evaluating(model):
+    with evaluating(network.model):
         for number, first in enumerate(blocks):
             for second in blocks[number:]:
                 same = first == second
-                here = inputs(first)
-                there = here if same else inputs(second)
+                here = samples.inputs(first)
+                there = here if same else samples.inputs(second)
                 block = torch.zeros(len(here), len(there), dtype=torch.float64, device=here.device)
                 for k in range(classes):
                     rows = gradients.of(here, k)
@@ -79,31 +91,25 @@ def exact_ntk(
 
 
 def sketched_ntk(
-    model: nn.Module,
-    inputs: Inputs,
-    count: int,
-    classes: int,
-    sketch: NtkSketch,
-    limit_bytes: int,
-    batch: int,
-    advance: Advance = lambda _: None,
-) -> Matrix:
-    """An estimate of Θ (count, count) float64, positive semi-definite; costs min(groups, classes) scoring passes.
+    network: Network, samples: Samples, sketch: NtkSketch, batch: int, advance: Advance = lambda _: None
+) -> Floats:
+    """An estimate of Θ (n, n) float64, positive semi-definite; costs min(groups, classes) passes, ``batch`` at a time.
 
     Every group has a sketch of its own, so their errors average out. Where no classes are mixed, ‖∇f^k(x)‖² comes
     exact from the same passes; the estimate is scaled (on both sides) to have that diagonal.
     """
+    count, classes = samples.count, network.classes
     weights = class_groups(classes, sketch.groups, generator(sketch.seed, "class groups"))
-    probe = ClassProbe(model, classes)
-    engine = GradientEngine(probe, head=None, memory_limit_bytes=limit_bytes)
+    probe = ClassProbe(network.model, classes)
+    engine = GradientEngine(probe, head=None, memory_limit_bytes=network.limit_bytes)
     theta = np.zeros((count, count))
     diagonal = np.zeros(count)
     for number, group in enumerate(weights):
-        probe.look(group)
+        probe.set_weights(group)
         spec = SketchSpec(derive_seed(sketch.seed, "tangent kernel", number), sketch.dimension)
         found = np.zeros((count, sketch.dimension))
         for piece in memory.even_pieces(count, batch):
-            scores = engine.score(inputs(piece), None, sketch=spec)
+            scores = engine.score(samples.inputs(piece), None, sketch=spec)
             assert scores.sketch is not None
             found[piece] = (scores.sketch.double() * undo(scores.pseudo_label).unsqueeze(1)).cpu().numpy()
             diagonal[piece] += 4 * scores.sq_norm.double().cpu().numpy()
@@ -113,9 +119,9 @@ def sketched_ntk(
     return _with_diagonal(theta, diagonal / classes)
 
 
-def _with_diagonal(theta: Matrix, diagonal: Matrix) -> Matrix:
-    """Rows and columns scaled to a known diagonal, which keeps the matrix positive semi-definite."""
+def _with_diagonal(theta: Floats, diagonal: Floats) -> Floats:
+    """IntArray and columns scaled to a known diagonal, which keeps the matrix positive semi-definite."""
     estimated = np.diag(theta)
     factors = np.sqrt(np.divide(diagonal, estimated, out=np.ones_like(diagonal), where=estimated > 0))
-    scaled: Matrix = theta * factors[:, None] * factors
+    scaled: Floats = theta * factors[:, None] * factors
     return scaled

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dalcli.gradients.passes import logits_of
+from dalcli.theory.kernel import Floats
 
 
 class ClassProbe(nn.Module):
-    """``model`` with two logits (z, 0), z = 0 with ∇z = Jᵀv; ``look`` sets v (K,) before a pass."""
+    """Lets the scoring engine compute class gradients: ``model`` with two logits (z, 0), z = 0 with ∇z = Jᵀv.
+
+    ``set_weights`` sets v (K,) before a pass.
+    """
 
     weights: Tensor
 
@@ -26,7 +29,7 @@ class ClassProbe(nn.Module):
         # A buffer: copies of the model that the engine may work with share it, or are made anew when it changes.
         self.register_buffer("weights", torch.zeros(classes, device=device), persistent=False)
 
-    def look(self, weights: NDArray[np.float64]) -> None:
+    def set_weights(self, weights: Floats) -> None:
         """From now on z = v·f(x) for v = ``weights`` (K,)."""
         with torch.no_grad():
             self.weights.copy_(torch.from_numpy(weights))
@@ -43,7 +46,7 @@ def undo(pseudo_label: Tensor) -> Tensor:
     return torch.where(pseudo_label == 0, -2.0, 2.0).double()
 
 
-def class_groups(classes: int, groups: int, random: np.random.Generator) -> NDArray[np.float64]:
+def class_groups(classes: int, groups: int, random: np.random.Generator) -> Floats:
     """Weights v_r, (R, K): classes dealt into R groups at random, each with a random sign in its group.
 
     Σ_r ⟨J(x)ᵀv_r, J(x')ᵀv_r⟩ is Σ_k ⟨∇f^k(x), ∇f^k(x')⟩ exactly for R = K, and in expectation for fewer groups: the

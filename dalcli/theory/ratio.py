@@ -8,11 +8,13 @@ are what to look at. Pure arrays: T batches, float64.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-Values = NDArray[np.float64]
+from dalcli.theory.kernel import Floats
+
+Numbers = TypeVar("Numbers", float, Floats)
 LEVEL = 0.95
 RESAMPLES = 2000
 QUANTILES = (0.05, 0.25, 0.75, 0.95)
@@ -27,7 +29,7 @@ class Interval:
     high: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RatioSummary:
     """R over random batches: its median and quantiles, and the mean numerator over the mean denominator.
 
@@ -41,9 +43,9 @@ class RatioSummary:
     not_positive: int
 
 
-def terms(sq_norms: Values, inners: Values, joint_sq_norms: Values) -> tuple[Values, Values]:
-    """Numerator and denominator of R from Σ‖g_u‖², ⟨g_Q, G_S⟩ and ‖g_Q‖², each (T,)."""
-    return sq_norms + 2 * inners, joint_sq_norms + 2 * inners
+def terms(sq_norm: Numbers, inner: Numbers, joint_sq_norm: Numbers) -> tuple[Numbers, Numbers]:
+    """Numerator and denominator of R from Σ‖g_u‖², ⟨g_Q, G_S⟩ and ‖g_Q‖²: of one batch, or of T, each (T,)."""
+    return sq_norm + 2 * inner, joint_sq_norm + 2 * inner
 
 
 def ratio(numerator: float, denominator: float) -> float:
@@ -51,7 +53,7 @@ def ratio(numerator: float, denominator: float) -> float:
     return numerator / denominator if denominator != 0 else float("nan")
 
 
-def summarise(numerators: Values, denominators: Values, random: np.random.Generator) -> RatioSummary:
+def summarise(numerators: Floats, denominators: Floats, random: np.random.Generator) -> RatioSummary:
     """What T ≥ 1 random batches say about R; intervals by the percentile bootstrap over batches."""
     defined = _ratios(numerators, denominators)
     draws = random.integers(len(numerators), size=(RESAMPLES, len(numerators)))
@@ -67,18 +69,18 @@ def summarise(numerators: Values, denominators: Values, random: np.random.Genera
     )
 
 
-def _ratios(numerators: Values, denominators: Values) -> Values:
+def _ratios(numerators: Floats, denominators: Floats) -> Floats:
     """Where there is one."""
     there = denominators != 0
-    found: Values = numerators[there] / denominators[there]
+    found: Floats = numerators[there] / denominators[there]
     return found
 
 
-def _quantile(values: Values, q: float) -> float:
+def _quantile(values: Floats, q: float) -> float:
     return float(np.quantile(values, q)) if len(values) else float("nan")
 
 
-def _interval(value: float, resampled: Values) -> Interval:
+def _interval(value: float, resampled: Floats) -> Interval:
     tail = (1 - LEVEL) / 2
     return Interval(value, _quantile(resampled, tail), _quantile(resampled, 1 - tail))
 
@@ -92,7 +94,7 @@ class PoolMeans:
     cross: float
 
     @staticmethod
-    def of(sq_norms: Values, inners: Values, total_sq_norm: float) -> PoolMeans:
+    def of(sq_norms: Floats, inners: Floats, total_sq_norm: float) -> PoolMeans:
         """From ‖g_u‖² and ⟨g_u, G_S⟩ of N ≥ 2 samples and ‖Σ_u g_u‖², which needs no pair to be looked at."""
         count = len(sq_norms)
         cross = (total_sq_norm - float(sq_norms.sum())) / (count * (count - 1))

@@ -54,7 +54,7 @@ def train_epoch(
             precision.scaler.update()
             losses.append((total, loss.detach()))  # read at the end: reading waits for a GPU
     summed = math.fsum(total * float(loss) for total, loss in losses)
-    return math.fsum(ranks.gather(summed)) / sum(total for total, _ in losses)
+    return math.fsum(part for (part,) in ranks.gather_numbers(summed)) / sum(total for total, _ in losses)
 
 
 def measure(
@@ -79,6 +79,6 @@ def measure(
         losses.append(float(cross_entropy(logits.double(), targets, reduction="sum")))
         correct += int((logits.argmax(1) == targets).sum())
         done += len(logits)
-    parts = ranks.gather([math.fsum(losses), correct])
+    parts = ranks.gather_numbers(math.fsum(losses), correct)
     loss, right = math.fsum(part[0] for part in parts), sum(part[1] for part in parts)
     return loss / len(data.labels), right / len(data.labels)

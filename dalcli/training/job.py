@@ -1,4 +1,4 @@
-"""The processes that train together: rank 0 says what is to be trained, and then all do the same work.
+"""One training run as one value, and what every process does with it: rank 0 says what is to be trained, and all train.
 
 Only rank 0 has a database and writes files. The others see the images, the pixel cache and the code of a user's model;
 weights come from rank 0.
@@ -6,165 +6,110 @@ weights come from rank 0.
 
 from __future__ import annotations
 
-import dataclasses
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
-from pydantic import TypeAdapter
 from torch import nn
 
-import dalcli
-from dalcli.config.schema import Config
-from dalcli.data.pixels import Failure, IntArray, UnreadableImagesError
+from dalcli.data.pixels import UnreadableImagesError
 from dalcli.errors import DalcliError
 from dalcli.feedback import Feedback, SilentFeedback
 from dalcli.models import zoo
 from dalcli.models.preprocess import PixelStats
 from dalcli.models.spec import ModelSpec
-from dalcli.runtime.ranks import Json, Ranks
+from dalcli.runtime.ranks import Ranks
 from dalcli.state.workspace import find
 from dalcli.training.batches import TrainingData
 from dalcli.training.loop import FitResult, fit
-from dalcli.workspace.images import ReadableImages, listed, reopen_images
-from dalcli.workspace.session import Session, Surroundings
+from dalcli.workspace.images import Listing, PoolImages
+from dalcli.workspace.jobs import Job, announced
+from dalcli.workspace.session import Surroundings
 
 
-@dataclass(frozen=True)
-class Job:
-    """One run of :func:`~dalcli.training.loop.fit`, on any rank.
+class TrainingJob(Job):
+    """Everything that any process needs for one run of :func:`~dalcli.training.loop.fit`, but for the weights.
 
     Attributes:
         version: name of the model version.
         threads: of each rank.
-        truth: ``(n,)`` int64, the classes of the images.
+        images: the labeled set; ``truth`` their classes.
     """
 
-    config: Config
     spec: ModelSpec
     stats: PixelStats
     version: str
     threads: int
     fingerprint: str
-    truth: IntArray
+    images: Listing
+    truth: tuple[int, ...]
 
 
-def train(
-    session: Session, ranks: Ranks, job: Job, opened: ReadableImages, model: nn.Module, device: torch.device, to: Path
-) -> FitResult:
-    """Rank 0's part: have everybody train ``model`` on ``opened``, with checkpoints in ``to``.
+@dataclass
+class Process:
+    """What one process trains: ``model`` on ``images``; ``checkpoint`` and ``feedback`` are rank 0's alone."""
+
+    images: PoolImages
+    model: nn.Module
+    device: torch.device
+    checkpoint: Path | None = None
+    feedback: Feedback = field(default_factory=SilentFeedback)
+
+    @classmethod
+    def following(cls, job: TrainingJob, directory: Path | None, ranks: Ranks) -> Self:
+        """For any process but rank 0."""
+        surroundings = Surroundings(find(directory), job.config, SilentFeedback())
+        images = PoolImages.reopen(surroundings, job.images, job.spec.image_size, look_only=True, keep=True)
+        model = zoo.build(job.spec, job.config.seed, surroundings.workspace.root)
+        return cls(images, model, ranks.device(job.config.device))
+
+
+def train(job: TrainingJob, ranks: Ranks, process: Process) -> FitResult:
+    """What every process does.
 
     Raises:
         UnreadableImagesError: nobody can read some of the images any more.
-        DalcliError: see ``fit``; or another machine does not see the images that this one does.
+        DalcliError: see ``fit``; or another machine does not see the images that rank 0 does.
     """
-    if ranks.size > 1:
-        ranks.broadcast(_order(job, opened))
-    ranks.together(lambda: None)  # wait until all are prepared, or learn why one is not
     try:
-        return _fit(job, ranks, opened, model, device, session.feedback, to)
+        return fit(
+            process.model,
+            TrainingData(process.images.source, np.array(job.truth, dtype=np.int64)),
+            job.config.training,
+            stats=job.stats,
+            seed=job.config.seed,
+            version=job.version,
+            device=process.device,
+            threads=job.threads,
+            checkpoint=process.checkpoint,
+            feedback=process.feedback,
+            fingerprint=job.fingerprint,
+            ranks=ranks,
+        )
     except UnreadableImagesError as error:
-        for failure in error.failures if ranks.size > 1 else ():
-            _require_unreadable(opened, failure)
+        if ranks.main and ranks.size > 1:
+            _require_unreadable(process.images, error)
         raise
 
 
 def serve(directory: Path | None, ranks: Ranks) -> None:
-    """What every process but rank 0 does: train what it says, until there is no more."""
-    while (order := ranks.broadcast()) is not None:
-        _follow(directory, ranks, order)
+    """What every process but rank 0 does: carry out its jobs, until there are no more."""
+    for document in announced(ranks):
+        with ranks.agreed():
+            job = TrainingJob.received(document)
+            process = Process.following(job, directory, ranks)
+        with suppress(UnreadableImagesError):  # rank 0 has heard of it and decides
+            train(job, ranks, process)
 
 
-def _follow(directory: Path | None, ranks: Ranks, order: Json) -> None:
-    prepared: list[_Prepared] = []
-    ranks.together(lambda: prepared.append(_prepare(directory, ranks, order)))
-    work = prepared[0]
-    with suppress(UnreadableImagesError):  # rank 0 has heard of it and decides
-        _fit(work.job, ranks, work.opened, work.model, work.device, SilentFeedback(), None)
-
-
-@dataclass(frozen=True)
-class _Prepared:
-    job: Job
-    opened: ReadableImages
-    model: nn.Module
-    device: torch.device
-
-
-def _fit(
-    job: Job,
-    ranks: Ranks,
-    opened: ReadableImages,
-    model: nn.Module,
-    device: torch.device,
-    feedback: Feedback,
-    checkpoint: Path | None,
-) -> FitResult:
-    return fit(
-        model,
-        TrainingData(opened.pixels, job.truth),
-        job.config.training,
-        stats=job.stats,
-        seed=job.config.seed,
-        version=job.version,
-        device=device,
-        threads=job.threads,
-        checkpoint=checkpoint,
-        feedback=feedback,
-        fingerprint=job.fingerprint,
-        ranks=ranks,
-    )
-
-
-def _order(job: Job, opened: ReadableImages) -> Json:
-    return {
-        "dalcli": dalcli.__version__,
-        "config": job.config.model_dump(),
-        "spec": dataclasses.asdict(job.spec),
-        "stats": dataclasses.asdict(job.stats),
-        "version": job.version,
-        "threads": job.threads,
-        "fingerprint": job.fingerprint,
-        "truth": job.truth.tolist(),
-        "images": listed(opened),
-    }
-
-
-def _prepare(directory: Path | None, ranks: Ranks, order: Json) -> _Prepared:
-    """Everything an order needs, but for the weights."""
-    if order["dalcli"] != dalcli.__version__:
-        raise DalcliError(
-            f"dalcli {dalcli.__version__} is installed here, but {order['dalcli']} where process 0 runs",
-            "install the same version on all machines",
-        )
-    job = Job(
-        config=Config.model_validate(order["config"]),
-        spec=_SPEC.validate_python(order["spec"]),
-        stats=_STATS.validate_python(order["stats"]),
-        version=order["version"],
-        threads=order["threads"],
-        fingerprint=order["fingerprint"],
-        truth=np.array(order["truth"], dtype=np.int64),
-    )
-    surroundings = Surroundings(find(directory), job.config, SilentFeedback())
-    opened = reopen_images(surroundings, order["images"], job.spec.image_size, look_only=True, keep=True)
-    model = zoo.build(job.spec, job.config.seed, surroundings.workspace.root)
-    return _Prepared(job, opened, model, ranks.device(job.config.device))
-
-
-def _require_unreadable(opened: ReadableImages, failure: Failure) -> None:
+def _require_unreadable(images: PoolImages, error: UnreadableImagesError) -> None:
     """An image is lost only if this process cannot read it either."""
-    try:
-        opened.pixels.read(np.array([failure.row], dtype=np.int64))
-    except UnreadableImagesError:
-        return
-    raise DalcliError(
-        f"another process cannot read {failure.path} ({failure.reason}), which process 0 can",
-        "all machines of a torchrun must see the images under the same paths",
-    )
-
-
-_SPEC: TypeAdapter[ModelSpec] = TypeAdapter(ModelSpec)
-_STATS: TypeAdapter[PixelStats] = TypeAdapter(PixelStats)
+    for failure in error.failures:
+        if images.can_read(failure.row):
+            raise DalcliError(
+                f"another process cannot read {failure.path} ({failure.reason}), which process 0 can",
+                "all machines of a torchrun must see the images under the same paths",
+            )

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 
-from dalcli.data.pixels import Failure, IntArray, PixelSource, UInt8Array, UnreadableImagesError
+from dalcli.data.pixels import FAILURES, Failure, IntArray, PixelSource, UInt8Array, UnreadableImagesError
 from dalcli.runtime.ranks import Ranks
 
 
@@ -42,7 +40,7 @@ class PatientPixels:
         Raises:
             UnreadableImagesError: the same everywhere.
         """
-        told = self._ranks.gather([dataclasses.asdict(failure) for failure in self._failures])
-        failures = {Failure(**fields) for part in told for fields in part}
+        told = self._ranks.gather(FAILURES.dump_python(self._failures, mode="json"))
+        failures = {failure for part in told for failure in FAILURES.validate_python(part)}
         if failures:
             raise UnreadableImagesError(sorted(failures, key=lambda failure: failure.row))

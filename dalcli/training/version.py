@@ -10,7 +10,6 @@ import dataclasses
 import shutil
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -26,14 +25,16 @@ from dalcli.models.tensorfile import read_tensors
 from dalcli.runtime.ranks import SOLO, Ranks
 from dalcli.state import catalog, ledger, versions
 from dalcli.state.versions import ModelVersion
-from dalcli.training.job import Job, train
+from dalcli.training.job import Process, TrainingJob, train
 from dalcli.training.loop import FitResult
 from dalcli.training.plan import TrainPlan
 from dalcli.training.resume import saved_place
 from dalcli.workspace import version_files
-from dalcli.workspace.images import ReadableImages, open_decodable_images, set_aside_unreadable
+from dalcli.workspace.images import PoolImages
 from dalcli.workspace.session import Session
 from dalcli.workspace.version_files import CHECKPOINT_NAME, META_NAME, WEIGHTS_NAME
+
+VERIFY_ROWS = 64
 
 
 class LabeledSetChanged(Exception):
@@ -59,27 +60,31 @@ def train_version(session: Session, plan: TrainPlan, device: torch.device, ranks
     Raises:
         LabeledSetChanged: nothing was trained.
     """
-    opened = _open(session, plan)
-    version = _begin(session, plan, device)
-    folder = session.workspace.model_folder(version.version)
-    folder.mkdir(parents=True, exist_ok=True)
-    version_files.remove_leftovers(folder)
-    model, stats = _start(session, plan, version, opened)
-    checkpoint = folder / CHECKPOINT_NAME
-    job = Job(
-        config=session.config,
-        spec=plan.spec,
-        stats=stats,
-        version=version.version,
-        threads=_threads(session, version, checkpoint, ranks),
-        fingerprint=fingerprint(version.fingerprint, version.labels_digest, version.parent),
-        truth=np.array([plan.labels[image.key] for image in opened.images], dtype=np.int64),
-    )
-    try:
-        result = train(session, ranks, job, opened, model, device, checkpoint)
-    except UnreadableImagesError as error:
-        set_aside_unreadable(session, opened.images, error.failures)
-        raise LabeledSetChanged from None
+    with _labeled_images(session, plan) as images:
+        version = _begin(session, plan, device)
+        folder = session.workspace.model_folder(version.version)
+        folder.mkdir(parents=True, exist_ok=True)
+        version_files.remove_leftovers(folder)
+        model, stats = _start(session, plan, version, images)
+        checkpoint = folder / CHECKPOINT_NAME
+        job = TrainingJob(
+            config=session.config,
+            spec=plan.spec,
+            stats=stats,
+            version=version.version,
+            threads=_threads(session, version, checkpoint, ranks),
+            fingerprint=fingerprint(version.fingerprint, version.labels_digest, version.parent),
+            images=images.listed,
+            truth=tuple(plan.labels[image.key] for image in images.images),
+        )
+        job.announce(ranks)
+        with ranks.agreed():  # wait until all are prepared, or learn why one is not
+            pass
+        try:
+            result = train(job, ranks, Process(images, model, device, checkpoint, session.feedback))
+        except UnreadableImagesError as error:
+            images.lose(error.failures)
+            raise LabeledSetChanged from None
     finished = _finish(session, version, model, _meta(plan, version, stats, device, result, ranks))
     if not result.converged:
         session.feedback.warn(
@@ -89,12 +94,15 @@ def train_version(session: Session, plan: TrainPlan, device: torch.device, ranks
     return finished
 
 
-def _open(session: Session, plan: TrainPlan) -> ReadableImages:
-    """The labeled images, every one of which can be decoded."""
+def _labeled_images(session: Session, plan: TrainPlan) -> PoolImages:
+    """The labeled images, every one of which can be decoded: they are read again and again."""
     with session.database.read() as connection:
         images = [image for image in catalog.images(connection, "training") if image.key in plan.labels]
-    opened = open_decodable_images(session, images, plan.spec.image_size)
-    if len(opened.images) < len(plan.labels):
+    opened = PoolImages.open(session, images, plan.spec.image_size, keep=True)
+    with opened, session.feedback.task("reading images", len(opened)) as task:
+        for block in opened.blocks(VERIFY_ROWS):
+            task.advance(len(block))
+    if len(opened.rows) < len(plan.labels):
         raise LabeledSetChanged
     return opened
 
@@ -144,7 +152,7 @@ def _threads(session: Session, version: ModelVersion, checkpoint: Path, ranks: R
 
 
 def _start(
-    session: Session, plan: TrainPlan, version: ModelVersion, opened: ReadableImages
+    session: Session, plan: TrainPlan, version: ModelVersion, images: PoolImages
 ) -> tuple[nn.Module, PixelStats]:
     """The weights training starts from, and the normalisation, which stays what it was at first training."""
     root = session.workspace.root
@@ -162,7 +170,7 @@ def _start(
     stats = pretrained.pixel_stats(plan.spec)
     if stats is None and parent is not None and parent.spec.weights is None:
         stats = parent.pixel_stats
-    return model, stats or measure(opened.pixels, np.arange(len(opened.images), dtype=np.int64))
+    return model, stats or measure(images.source, images.rows)
 
 
 def _same_weights(parent: ModelSpec, spec: ModelSpec) -> bool:

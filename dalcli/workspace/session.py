@@ -83,6 +83,11 @@ def load_config(path: Path) -> Config:
     return config
 
 
+def strategy_columns(config: Config) -> tuple[str, ...]:
+    """The columns that the configured strategy reads: what ``score`` computes unless told otherwise."""
+    return registry.create(config.query.strategy, config.query).columns
+
+
 def check_against_database(config: Config, connection: Connection, path: Path) -> None:
     """What was decided at ``init`` cannot be changed by editing the configuration.
 

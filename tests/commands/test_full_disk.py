@@ -58,9 +58,9 @@ def test_score_on_a_full_disk_fails_whole_and_goes_on_later(
     pool = SmallPool(small_disk / "w")
     shutil.copytree(trained.root, pool.root)
     ballast = fill(small_disk, 440_000)  # room for G_S, hardly any for shards
-    outcome = processes.run(pool, ["score"], logs=small_disk.parent)
+    outcome = processes.run(pool, ["score", "--full"], logs=small_disk.parent)
     assert outcome.code == 1, outcome
     assert "space" in outcome.err
     ballast.unlink()
-    pool.ok("score")
+    pool.ok("score", "--full")
     assert pool.scores().keys() == scored.scores().keys()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from sklearn.decomposition import PCA
 
 from dalcli.data import pixel_features as module
-from dalcli.data.pixel_features import COMPONENTS, descriptions, pixel_features, reduced
-from dalcli.data.pixels import ArrayPixels
+from dalcli.data.pixel_features import COMPONENTS, Projection, at_once, descriptions, reduced
 
 
 def images(count: int, height: int = 20, width: int = 33, seed: int = 0) -> np.ndarray:
@@ -16,8 +17,13 @@ def images(count: int, height: int = 20, width: int = 33, seed: int = 0) -> np.n
 
 
 def features(pixels: np.ndarray, sample: int | None = None, most: int = COMPONENTS) -> np.ndarray:
-    rows = np.arange(len(pixels) if sample is None else sample)
-    return pixel_features(ArrayPixels(pixels), rows, most, lambda count: None)
+    projection = Projection.of(np.concatenate([descriptions(block) for block in blocks(pixels[:sample])]), most)
+    return np.concatenate([projection.features(descriptions(block)) for block in blocks(pixels)])
+
+
+def blocks(pixels: np.ndarray) -> Iterator[np.ndarray]:
+    size = at_once(pixels.shape[1:])
+    return (pixels[start : start + size] for start in range(0, len(pixels), size))
 
 
 @pytest.mark.parametrize(("height", "width"), [(48, 32), (20, 33), (16, 17), (7, 16), (5, 100), (1, 1)])

@@ -20,9 +20,9 @@ from diagnosed_pools import MODEL, Truth
 from PIL import Image
 from workspaces import add_model, dump, ids
 
-from dalcli.diagnosis import kernel, ratio
-from dalcli.diagnosis import run as diagnosis_run
-from dalcli.scores.table import Shard, write_shard
+from dalcli.diagnosis import images, kernel, ratio
+from dalcli.diagnosis.images import DecodedImages
+from dalcli.scores.table import ShardFile, write_shard
 from dalcli.state.lock import compute_lock
 
 CLASSES = ("red", "green", "blue")
@@ -85,7 +85,7 @@ def _trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _scored(_trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("scored") / "w"
     shutil.copytree(_trained, root)
-    ok(root, "score")
+    ok(root, "score", "--full")
     return root
 
 
@@ -117,6 +117,7 @@ def test_the_issued_batch_and_its_first_members_have_their_exact_ratios(scored: 
     found = diagnosis(scored, *FEW)
     assert found["batch"]["source"] == "issued"
     assert found["batch"]["batch_id"] == rows[0]["batch_id"]
+    assert found["batch"]["strategy"] == rows[0]["strategy"]
     assert found["batch"]["ratio"] == pytest.approx(truth.ratio(batch), rel=1e-4)
     assert found["batch"]["ratio"] == pytest.approx(found["batch"]["numerator"] / found["batch"]["denominator"])
     assert [(p["size"], p["ratio"]) for p in found["batch"]["prefixes"]] == [
@@ -211,7 +212,7 @@ def test_a_second_round_is_compared_with_the_first(scored: Path) -> None:
     assert again["theory"] == first["theory"]
     assert again["batch"]["ratio"] == first["batch"]["ratio"]
     ok(scored, "train")
-    ok(scored, "score")
+    ok(scored, "score", "--full")
     truth = Truth(scored, "m-0002")
     found = diagnosis(scored, "--budget", "4", *ALL)["theory"]
     names = list(truth.labels)
@@ -272,13 +273,13 @@ def test_no_true_labels_outside_s(trained: Path) -> None:
     ok(root, "init", "photos", "--classes", ",".join(CLASSES))
     grow(root, 12)
     ok(root, "train")
-    ok(root, "score")
+    ok(root, "score", "--full")
     result = diagnosis(root, "--budget", "3", *FEW)
     assert result["theory"]["agreement"] is None
     assert result["findings"][3]["answer"] == "unknown"
     grow(root, 8)
     ok(root, "train")
-    ok(root, "score")
+    ok(root, "score", "--full")
     found = diagnosis(root, "--budget", "3", *ALL)
     agreement = found["theory"]["agreement"]
     assert (agreement["source"], agreement["base"], agreement["candidates"]) == ("labeled set", 10, 10)
@@ -304,13 +305,13 @@ def test_nothing_is_written_no_lock_is_held_and_it_says_the_same_again(scored: P
 
 def test_a_version_that_is_finished_meanwhile_changes_nothing(scored: Path) -> None:
     expected = ok(scored, "diagnose", "--budget", "5", "--json", *FEW).out
-    real = diagnosis_run.Pictures
+    real = DecodedImages.read
 
     def late(*arguments: Any) -> Any:
         add_model(scored)
         return real(*arguments)
 
-    with mock.patch.object(diagnosis_run, "Pictures", late):
+    with mock.patch.object(DecodedImages, "read", late):
         assert ok(scored, "diagnose", "--budget", "5", "--json", *FEW).out == expected
 
 
@@ -330,7 +331,7 @@ def test_samples_without_exact_scores_are_scored_here(scored: Path) -> None:
     ok(scored, "query", "--budget", "6")
     expected = diagnosis(scored, *FEW)
     (path,) = (scored / ".dalcli" / "scores" / "m-0001").glob("shard-*")
-    shard = Shard(path)
+    shard = ShardFile(path)
     columns = shard.read(list(shard.header.layout))
     columns["grad_sq_norm"][::2] = columns["grad_inner"][::2] = np.nan
     write_shard(path, columns, shard.header.metadata)
@@ -354,10 +355,16 @@ def test_unreadable_images_are_left_out_and_stay_where_they_are(scored: Path, tr
     assert dump(scored) == before
 
 
+def test_images_that_do_not_fit_memory_are_read_again(scored: Path) -> None:
+    expected = diagnosis(scored, "--budget", "5", *FEW)
+    with mock.patch.object(images, "KEPT_BYTES", 0):
+        assert diagnosis(scored, "--budget", "5", *FEW) == expected
+
+
 def test_with_nothing_left_the_theory_is_still_told(scored: Path) -> None:
     grow(scored, 60)
     ok(scored, "train")
-    ok(scored, "score")
+    ok(scored, "score", "--full")
     found = diagnosis(scored, "--budget", "5", *ALL)
     assert found["batch"] is None
     assert found["random"] is None

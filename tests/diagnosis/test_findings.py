@@ -6,11 +6,13 @@ from dataclasses import replace
 
 import pytest
 
+from dalcli.cli import render_diagnose
 from dalcli.diagnosis.findings import findings, good_prefix
 from dalcli.diagnosis.result import (
     Agreement,
     BatchRatio,
     Convergence,
+    DiagnoseResult,
     Discrepancy,
     Finding,
     Interval,
@@ -27,17 +29,76 @@ from dalcli.diagnosis.result import (
 )
 
 ONE = Interval(1.0, 0.9, 1.1)
-TRAINING = TrainingState(True, "converged", 20, 0.995, 0.05, 100, 4.0, 0.02, 1.0, 500)
-BATCH = BatchRatio("issued", "b-0002", "dynamical", 4, 0.9, 0.9, 1.0, 0.1, (PrefixRatio(1, 1.0), PrefixRatio(4, 0.9)))
-RANDOM = RandomRatios(4, 500, 500, RatioSummary(100, ONE, {}, ONE, 0), 0.95, 60, False, None, None, 0)
-DISTANCE = Discrepancy(100, 400, 0.05, 0.001, 0.04, 0.06, 0.2, 999)
-AGREEMENT = Agreement("evaluation set", 100, 50, 4, 100, Rank(0.6, 0.5, 0.7), Rank(0.4, 0.2, 0.6))
+TRAINING = TrainingState(
+    converged=True,
+    stopped="converged",
+    epochs=20,
+    train_accuracy=0.995,
+    train_loss=0.05,
+    labeled=100,
+    dynamics=4.0,
+    mean_gradient=0.02,
+    pool_gradient=1.0,
+    pool_samples=500,
+)
+BATCH = BatchRatio(
+    source="issued",
+    batch_id="b-0002",
+    strategy="dynamical",
+    size=4,
+    ratio=0.9,
+    numerator=0.9,
+    denominator=1.0,
+    cosine=0.1,
+    prefixes=(PrefixRatio(1, 1.0), PrefixRatio(4, 0.9)),
+)
+RANDOM = RandomRatios(
+    size=4,
+    population=500,
+    pool=500,
+    summary=RatioSummary(batches=100, median=ONE, quantiles={}, ratio_of_means=ONE, not_positive=0),
+    exact_ratio_of_means=0.95,
+    largest_batch=60,
+    sketched=False,
+    sketch_dimension=None,
+    sketch_error=None,
+    checked=0,
+)
+DISTANCE = Discrepancy(
+    first=100,
+    second=400,
+    mmd=0.05,
+    unbiased_squared=0.001,
+    random_median=0.04,
+    random_high=0.06,
+    p_value=0.2,
+    permutations=999,
+)
+AGREEMENT = Agreement(
+    source="evaluation set",
+    base=100,
+    candidates=50,
+    size=4,
+    batches=100,
+    logits=Rank(0.6, 0.5, 0.7),
+    probabilities=Rank(0.4, 0.2, 0.6),
+)
 THEORY = KernelReport(
-    KernelInfo(500, 10, 1e-3, 1.0, False, None, None, 0, None, None, None),
-    LabeledSet(100, 100, 5.0, 2.0, Shuffled(9, 1.0, 4.0), 1.0, 1.0, Convergence(0.1, 100, ()), Theorem2(1, 2, 3, 10)),
-    DISTANCE,
-    DISTANCE,
-    AGREEMENT,
+    kernel=KernelInfo(samples=500, classes=10, ridge=1e-3, scale=1.0, sketched=False),
+    labeled=LabeledSet(
+        samples=100,
+        labeled=100,
+        alignment=5.0,
+        bound=2.0,
+        shuffled=Shuffled(9, 1.0, 4.0),
+        g_mse_logits=1.0,
+        g_mse_probabilities=1.0,
+        theorem_1=Convergence(0.1, 100, ()),
+        theorem_2=Theorem2(lower=1, middle=2, upper=3, condition=10),
+    ),
+    since_start=DISTANCE,
+    from_pool=DISTANCE,
+    agreement=AGREEMENT,
 )
 
 
@@ -92,7 +153,7 @@ def test_convergence_is_what_training_says_and_a_small_gradient() -> None:
     assert answer(1, replace(TRAINING, pool_gradient=None)).answer == "yes"
 
 
-@pytest.mark.parametrize(("p", "expected"), [(0.01, "yes"), (0.02, "perhaps"), (0.05, "perhaps"), (0.06, "no")])
+@pytest.mark.parametrize(("p", "expected"), [(0.01, "yes"), (0.02, "partly"), (0.05, "partly"), (0.06, "no")])
 def test_drift_is_what_random_sets_do_not_show(p: float, expected: str) -> None:
     found = answer(2, theory=replace(THEORY, from_pool=replace(DISTANCE, p_value=p)))
     assert found.answer == expected
@@ -117,6 +178,28 @@ def test_ranks_agree_if_tau_is_clearly_positive(
     ranks = [Rank(tau, low, min(1.0, 2 * tau - low)) for tau, low in (logits, softmax)]
     theory = replace(THEORY, agreement=replace(AGREEMENT, logits=ranks[0], probabilities=ranks[1]))
     assert answer(3, theory=theory).answer == expected
+
+
+def test_one_is_no_plural() -> None:
+    assert "fitted after 1 epoch;" in answer(1, replace(TRAINING, epochs=1)).because
+    assert "(1 image, dynamical; 1 is exact)" in answer(0, batch=replace(BATCH, size=1)).because
+    shown = render_diagnose.diagnose(
+        DiagnoseResult(
+            version="m-0001",
+            newer_labels=1,
+            seed=0,
+            training=replace(TRAINING, labeled=1, epochs=1, pool_samples=1),
+            batch=BATCH,
+            random=replace(RANDOM, largest_batch=1),
+            theory=replace(THEORY, kernel=replace(THEORY.kernel, samples=1, classes=1)),
+            findings=(),
+        )
+    )
+    assert "m-0001: 1 label, converged; 1 label is newer" in shown
+    assert "1 epoch, accuracy" in shown
+    assert "over 1 pool image 1" in shown
+    assert "up to 1 image\n" in shown
+    assert "1 image, mean of 1 class, exact" in shown
 
 
 def test_ranks_of_constants_are_unknown() -> None:

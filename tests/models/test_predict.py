@@ -11,9 +11,8 @@ from torch import Tensor, nn
 
 from dalcli.data.pixels import ArrayPixels
 from dalcli.errors import BadInputError
-from dalcli.feedback import SilentFeedback
-from dalcli.models.predict import predict
-from tests.training.training_runs import CPU, STATS, FailingPixels, Interrupted, RecordingFeedback, build, striped
+from dalcli.models.predict import logit_blocks
+from tests.training.training_runs import CPU, STATS, FailingPixels, Interrupted, build, striped
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 30, 100])
@@ -22,8 +21,7 @@ def test_blocks_are_the_models_eval_mode_logits_in_order(batch_size: int) -> Non
     model.train()
     model.layer1.eval()  # type: ignore[operator, union-attr]  # a module with a mode of its own
     modes = [module.training for module in model.modules()]
-    feedback = RecordingFeedback()
-    blocks = list(predict(model, data.pixels, STATS, CPU, batch_size, feedback))
+    blocks = [block.numpy() for block in logit_blocks(model, data.pixels, STATS, CPU, batch_size)]
     assert [module.training for module in model.modules()] == modes
     assert [len(block) for block in blocks[:-1]] == [batch_size] * (len(blocks) - 1)
     logits = np.concatenate(blocks)
@@ -32,26 +30,25 @@ def test_blocks_are_the_models_eval_mode_logits_in_order(batch_size: int) -> Non
     with torch.no_grad():
         expected = build("resnet18").double().eval()(torch.from_numpy(images).permute(0, 3, 1, 2)).numpy()
     np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
-    assert sum(amount for amount, _ in feedback.steps) == 30
 
 
 def test_it_streams_and_stops_cleanly_when_abandoned() -> None:
     before = threading.active_count()
     data, model = striped(64), build()
     model.train()
-    blocks = predict(model, FailingPixels(data, at=6), STATS, CPU, 4, SilentFeedback())
+    blocks = logit_blocks(model, FailingPixels(data, at=6), STATS, CPU, 4)
     assert next(blocks).shape == (4, 3)
     blocks.close()  # type: ignore[attr-defined]
     assert model.training
     assert threading.active_count() == before
     with pytest.raises(Interrupted):
-        list(predict(model, FailingPixels(data, at=6), STATS, CPU, 4, SilentFeedback()))
+        list(logit_blocks(model, FailingPixels(data, at=6), STATS, CPU, 4))
     assert threading.active_count() == before
 
 
 def test_no_images_give_no_blocks() -> None:
     empty = ArrayPixels(np.zeros((0, 8, 8, 3), np.uint8))
-    assert list(predict(build(), empty, STATS, CPU, 4, SilentFeedback())) == []
+    assert list(logit_blocks(build(), empty, STATS, CPU, 4)) == []
 
 
 class Pair(nn.Module):
@@ -62,4 +59,4 @@ class Pair(nn.Module):
 def test_a_model_that_does_not_give_logits_is_refused() -> None:
     for model, found in ((Pair(), "tuple"), (nn.Identity(), r"shape \(4, 3, 8, 8\)")):
         with pytest.raises(BadInputError, match=f"returned {found}"):
-            list(predict(model, striped(8).pixels, STATS, CPU, 4, SilentFeedback()))
+            list(logit_blocks(model, striped(8).pixels, STATS, CPU, 4))

@@ -22,7 +22,7 @@ from dalcli.scores.samples import SampleSet
 from dalcli.state import catalog
 from dalcli.strategies.base import Request
 from dalcli.strategies.typiclust import typiclust
-from dalcli.workspace.images import peek_images
+from dalcli.workspace.images import PoolImages
 from dalcli.workspace.session import Session, open_session
 from tests.small_pools import SmallPool, draw, make_pool
 
@@ -49,7 +49,7 @@ def expected(session: Session, seed: int = 99) -> tuple[list[str], np.ndarray]:
     network = zoo.build(ModelSpec("cnn", 7, (8, 8)), seed).double().eval()
     with session.database.read() as connection:
         images = catalog.images(connection, "training")
-    pixels = peek_images(session, images, (8, 8)).pixels.read(np.arange(len(images)))
+    pixels = PoolImages.peek(session, images, (8, 8)).read(np.arange(len(images)))
     scaled = (pixels / 255.0 - np.array(IMAGENET.mean)) / np.array(IMAGENET.std)
     with torch.no_grad():
         body = torch.nn.Sequential(*list(network.children())[:-2])

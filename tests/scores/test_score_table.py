@@ -12,7 +12,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from dalcli.errors import DalcliError, NotReadyError
-from dalcli.scores.table import ScoreTable, Shard, ShardMetadata, write_shard
+from dalcli.scores.table import ScoreTable, ShardFile, ShardMetadata, write_shard
 
 METADATA = ShardMetadata(model_version="m-3", micro_batch=32)
 
@@ -45,7 +45,7 @@ def test_a_shard_returns_every_column_and_its_metadata(tmp_path: Path) -> None:
     written = columns(7) | {"sketch": np.ones((7, 5), np.float16)}
     path = tmp_path / "shard-0.safetensors"
     write_shard(path, written, METADATA)
-    shard = Shard(path)
+    shard = ShardFile(path)
     assert len(shard) == 7
     assert shard.header.metadata == METADATA
     for name, array in shard.read(tuple(written)).items():
@@ -57,7 +57,7 @@ def test_a_shard_returns_every_column_and_its_metadata(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("rows", [[], [0], [6], [2, 3, 4], [5, 1, 1, 6], list(range(7)), [6, 5, 4]])
 def test_a_row_selection_equals_indexing_the_whole(shard: Path, rows: list[int]) -> None:
-    picked = Shard(shard).read(("features", "grad_inner"), np.array(rows, int))
+    picked = ShardFile(shard).read(("features", "grad_inner"), np.array(rows, int))
     for name, array in picked.items():
         np.testing.assert_array_equal(array, columns(7)[name][rows])
 
@@ -65,7 +65,7 @@ def test_a_row_selection_equals_indexing_the_whole(shard: Path, rows: list[int])
 @pytest.mark.parametrize("rows", [[7], [-1], [0, 9]])
 def test_rows_outside_the_shard_are_refused(shard: Path, rows: list[int]) -> None:
     with pytest.raises(IndexError, match=r"0\.\.6"):
-        Shard(shard).read(("features",), np.array(rows))
+        ShardFile(shard).read(("features",), np.array(rows))
 
 
 def test_views_and_fortran_order_are_stored_by_value(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_views_and_fortran_order_are_stored_by_value(tmp_path: Path) -> None:
     part["features"] = np.asfortranarray(part["features"])
     part["grad_inner"] = np.repeat(part["grad_inner"], 2)[::2]
     write_shard(tmp_path / "s", part, METADATA)
-    read = Shard(tmp_path / "s").read(("features", "grad_inner"))
+    read = ShardFile(tmp_path / "s").read(("features", "grad_inner"))
     np.testing.assert_array_equal(read["features"], columns(6)["features"])
     np.testing.assert_array_equal(read["grad_inner"], columns(6)["grad_inner"])
 
@@ -104,7 +104,7 @@ def test_a_malformed_shard_is_never_written(tmp_path: Path, change: dict[str, ob
 def test_an_empty_shard_is_legal(tmp_path: Path) -> None:
     write_shard(tmp_path / "s", columns(0), METADATA)
     assert list(ScoreTable([tmp_path / "s"]).blocks(("features",))) == []
-    assert Shard(tmp_path / "s").read(("features",))["features"].shape == (0, 3)
+    assert ShardFile(tmp_path / "s").read(("features",))["features"].shape == (0, 3)
 
 
 @pytest.mark.parametrize("max_bytes", [1, 100, 1 << 20])
@@ -190,8 +190,8 @@ def test_a_flipped_bit_is_reported_before_the_last_row_is_handed_out(shard: Path
             rows += len(block)
     assert rows == 6
     with pytest.raises(DalcliError, match="'grad_inner' has changed"):
-        Shard(shard).read(("grad_inner",))
-    Shard(shard).read(("features",))
+        ShardFile(shard).read(("grad_inner",))
+    ShardFile(shard).read(("features",))
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ def test_a_column_that_was_not_scored_is_reported(shard: Path) -> None:
 
 def test_a_misspelt_column_is_a_programming_error(shard: Path) -> None:
     with pytest.raises(ValueError, match="'feature'"):
-        Shard(shard).read(("feature",))
+        ShardFile(shard).read(("feature",))
 
 
 def test_errors_of_the_consumer_pass_through_a_stream(shard: Path) -> None:

@@ -27,8 +27,8 @@ def test_scores_agree_with_the_processors(labeled: SmallPool, tmp_path: Path, na
     # The very same weights, scored on both.
     shutil.rmtree(gpu.root / ".dalcli")
     shutil.copytree(labeled.root / ".dalcli", gpu.root / ".dalcli")
-    norm = labeled.json("score")["labeled_gradient_norm"]
-    assert gpu.json("score")["labeled_gradient_norm"] == pytest.approx(norm, rel=1e-4)
+    norm = labeled.json("score", "--full")["labeled_gradient_norm"]
+    assert gpu.json("score", "--full")["labeled_gradient_norm"] == pytest.approx(norm, rel=1e-4)
     reference, found = labeled.scores(), gpu.scores()
     assert reference.keys() == found.keys()
     for sample, columns in reference.items():
@@ -46,7 +46,7 @@ def test_the_whole_round_runs_on_a_gpu(labeled: SmallPool, mixed_precision: str)
     labeled.configure(device="cuda", training={"mixed_precision": mixed_precision})
     assert labeled.json("train")["model"]["device"] == "cuda"
     assert "up to date" in labeled.ok("train").err
-    labeled.ok("score")
+    labeled.ok("score", "--full")
     labeled.label(labeled.pool(purpose="evaluation"))
     assert labeled.json("evaluate")["report"]["accuracy"] > 0
     assert len(labeled.ok("query", "--budget", "3").out.splitlines()) == 4

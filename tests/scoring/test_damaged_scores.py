@@ -38,7 +38,7 @@ def test_query_refuses_damaged_numbers_and_score_mends_them(scored: SmallPool) -
     assert "shard-00001.safetensors" in outcome.err
     assert "dalcli score" in outcome.err
     assert len(scored.ok("batch", "list").out.splitlines()) == 3
-    scored.ok("score")
+    scored.ok("score", "--full")
     again = scored.ok("query", "--budget", "4").out
     assert again.replace("b-0002", "b-0001") == expected
 

@@ -15,7 +15,7 @@ from dalcli.feedback import SilentFeedback
 from dalcli.scoring.run import newest
 from dalcli.scoring.scorer import Scorer
 from dalcli.state import catalog
-from dalcli.workspace.images import peek_images
+from dalcli.workspace.images import PoolImages
 from dalcli.workspace.session import open_session
 from tests import processes
 from tests.processes import SignalAtCall
@@ -28,7 +28,7 @@ COLUMN = "mc_probabilities"
 @pytest.fixture
 def dropped(trained: SmallPool) -> SmallPool:
     trained.configure(scoring={"mc_samples": T})
-    trained.ok("score")
+    trained.ok("score", "--full")
     return trained
 
 
@@ -39,7 +39,7 @@ def test_the_column_is_the_head_of_masked_features(dropped: SmallPool) -> None:
         scorer = Scorer(session, model, torch.device("cpu"))
         with session.database.read() as connection:
             images = catalog.images(connection, "training")
-        pixels = peek_images(session, images, (8, 8)).pixels.read(np.arange(len(images)))
+        pixels = PoolImages.peek(session, images, (8, 8)).read(np.arange(len(images)))
         features = scorer.predict(pixels).features.double().numpy()
         [(layer, p)] = [
             (name, module.p)
@@ -78,7 +78,7 @@ def test_a_query_on_a_table_without_it_names_the_key(scored: SmallPool) -> None:
 def test_another_batch_size_gives_the_same(dropped: SmallPool) -> None:
     before = dropped.scores()
     dropped.configure(scoring={"mc_samples": T + 1, "batch_size": 7})
-    told = dropped.ok("score").err
+    told = dropped.ok("score", "--full").err
     assert "the scores have 5 dropout samples, and scoring.mc_samples asks for 6: scoring all samples again" in told
     after = dropped.scores()
     assert before.keys() == after.keys()
@@ -87,20 +87,20 @@ def test_another_batch_size_gives_the_same(dropped: SmallPool) -> None:
 
 
 def test_asking_for_fewer_or_none_keeps_the_table(dropped: SmallPool) -> None:
-    before = ask(dropped.root, "SELECT * FROM score_shard")
+    before = ask(dropped.root, "SELECT * FROM score_file")
     for samples in (2, 0):
         dropped.configure(scoring={"mc_samples": samples})
-        assert "up to date" in dropped.ok("score").err
-    assert ask(dropped.root, "SELECT * FROM score_shard") == before
+        assert "up to date" in dropped.ok("score", "--full").err
+    assert ask(dropped.root, "SELECT * FROM score_file") == before
 
 
 def test_a_killed_run_goes_on_to_the_same_files(trained: SmallPool, tmp_path: Path) -> None:
     trained.configure(scoring={"mc_samples": T})
     other = SmallPool(Path(shutil.copytree(trained.root, tmp_path / "other")))
-    processes.run(trained, ["score"], SignalAtCall("dalcli.state.scores:add_shard", 2))
-    assert len(ask(trained.root, "SELECT * FROM score_shard")) == 1
-    trained.ok("score")
-    other.ok("score")
+    processes.run(trained, ["score", "--full"], SignalAtCall("dalcli.state.scores:add", 2))
+    assert len(ask(trained.root, "SELECT * FROM score_file")) == 1
+    trained.ok("score", "--full")
+    other.ok("score", "--full")
     assert contents(trained) == contents(other)
 
 
@@ -109,18 +109,18 @@ def contents(pool: SmallPool) -> dict[str, bytes]:
 
 
 def test_the_dry_run_counts_it(trained: SmallPool) -> None:
-    plain = trained.json("score", "--dry-run")
+    plain = trained.json("score", "--full", "--dry-run")
     trained.configure(scoring={"mc_samples": 100})
-    found = trained.json("score", "--dry-run")
+    found = trained.json("score", "--full", "--dry-run")
     assert found["score_bytes"] - plain["score_bytes"] == 2 * 100 * 3 * found["samples"]
-    trained.ok("score")
-    assert trained.json("score", "--dry-run")["score_bytes"] == 0
+    trained.ok("score", "--full")
+    assert trained.json("score", "--full", "--dry-run")["score_bytes"] == 0
 
 
 def test_a_prescreened_table_has_it_for_every_sample(trained: SmallPool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dalcli.scores.prescreen.SMALLEST_POOL", 1)
     trained.configure(scoring={"mc_samples": T, "prescreen": 0.3})
-    trained.ok("score")
+    trained.ok("score", "--full")
     found = np.stack([columns[COLUMN] for columns in trained.scores().values()]).astype(float)
     np.testing.assert_allclose(found.sum(axis=2), 1, atol=5e-3)
     assert len(found) == len(trained.pool())
@@ -129,10 +129,14 @@ def test_a_prescreened_table_has_it_for_every_sample(trained: SmallPool, monkeyp
 def test_a_model_without_dropout_is_refused_before_anything_is_thrown_away(scored: SmallPool) -> None:
     scored.configure(model={"dropout": 0})
     scored.ok("train")
-    scored.ok("score")
+    scored.ok("score", "--full")
     before = dump(scored.root)
     scored.configure(model={"dropout": 0}, scoring={"mc_samples": T})
-    for arguments in (["score"], ["score", "--dry-run"], ["query", "--budget", "2", "--strategy", "bald"]):
+    for arguments in (
+        ["score", "--full"],
+        ["score", "--full", "--dry-run"],
+        ["query", "--budget", "2", "--strategy", "bald"],
+    ):
         refused = scored.run(*arguments)
         assert refused.code == 3, refused.err
         assert "has no dropout" in refused.err
@@ -142,6 +146,6 @@ def test_a_model_without_dropout_is_refused_before_anything_is_thrown_away(score
 
 def test_a_single_sample_is_refused(trained: SmallPool) -> None:
     trained.configure(scoring={"mc_samples": 1})
-    refused = trained.run("score")
+    refused = trained.run("score", "--full")
     assert refused.code == 3
     assert "scoring.mc_samples" in refused.err

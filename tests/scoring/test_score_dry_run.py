@@ -33,7 +33,7 @@ def size_of(folder: Path) -> int:
 
 def foretold(pool: SmallPool) -> dict[str, Any]:
     before = trace(pool)
-    estimate = pool.json("score", "--dry-run")
+    estimate = pool.json("score", "--full", "--dry-run")
     assert trace(pool) == before
     assert list(estimate) == KEYS
     return estimate
@@ -43,7 +43,7 @@ def test_it_foretells_samples_and_disk_space(trained: SmallPool) -> None:
     state = trained.root / ".dalcli"
     shutil.rmtree(state / "cache")
     estimate = foretold(trained)
-    trained.ok("score")
+    trained.ok("score", "--full")
     headers = 500 * (2 + len(trained.shards()))  # bytes
     assert estimate["samples"] == len(trained.pool())
     assert estimate["micro_batch"] == 4
@@ -82,14 +82,14 @@ def test_without_a_cache_it_takes_no_space(trained: SmallPool) -> None:
 
 
 def test_when_everything_is_scored_it_says_so(scored: SmallPool) -> None:
-    outcome = scored.ok("score", "--dry-run")
+    outcome = scored.ok("score", "--full", "--dry-run")
     assert "up to date" in outcome.err
     estimate = foretold(scored)
     assert (estimate["samples"], estimate["seconds"], estimate["score_bytes"]) == (0, 0, 0)
 
 
 def test_for_people(trained: SmallPool) -> None:
-    out = trained.ok("score", "--dry-run").out
+    out = trained.ok("score", "--full", "--dry-run").out
     for word in ("samples to score", "time", "memory", "disk for scores", "disk for cached pixels"):
         assert word in out
 
@@ -99,7 +99,7 @@ def test_exit_codes_are_those_of_score(labeled: SmallPool, trained: SmallPool, s
     pool = labeled if stage == "labeled" else trained
     if stage == "stale":
         pool.label(pool.pool("unlabeled")[:1])
-        assert pool.run("score", "--dry-run", "--stale-ok").code == 0
-    dry, real = pool.run("score", "--dry-run"), pool.run("score")
+        assert pool.run("score", "--full", "--dry-run", "--stale-ok").code == 0
+    dry, real = pool.run("score", "--full", "--dry-run"), pool.run("score", "--full")
     assert dry.code == real.code == 5
     assert dry.err == real.err

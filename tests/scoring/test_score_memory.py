@@ -25,7 +25,7 @@ def assert_close(pool: SmallPool, reference: SmallPool) -> None:
     """Equal but for float rounding."""
     found, expected = pool.scores(), reference.scores()
     assert found.keys() == expected.keys()
-    norm = reference.json("score")["labeled_gradient_norm"]
+    norm = reference.json("score", "--full")["labeled_gradient_norm"]
     for sample, columns in expected.items():
         length = float(columns["grad_sq_norm"]) ** 0.5
         assert found[sample]["grad_sq_norm"] == pytest.approx(columns["grad_sq_norm"], rel=1e-5)
@@ -64,11 +64,11 @@ def test_the_batch_size_follows_the_memory_limit(trained: SmallPool, scored: Sma
     found = {}
     for limit in ("1MB", "2MB", "2GiB"):
         trained.configure(scoring={"batch_size": "auto", "memory_limit": limit})
-        found[limit] = trained.json("score", "--dry-run")["micro_batch"]
+        found[limit] = trained.json("score", "--full", "--dry-run")["micro_batch"]
     assert found["1MB"] < found["2MB"] < found["2GiB"] == 128
     assert 2 * found["1MB"] == found["2MB"]
     trained.configure(scoring={"batch_size": "auto", "memory_limit": "1MB"})
-    trained.ok("score")
+    trained.ok("score", "--full")
     assert recorded(trained) == found["1MB"]
     assert_close(trained, scored)
 
@@ -77,13 +77,13 @@ def test_a_table_begun_with_one_limit_is_ended_with_its_batch_size(
     trained: SmallPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained.configure(scoring={"batch_size": "auto", "memory_limit": "1MB", "shard_size": 16})
-    trained.ok("score")
+    trained.ok("score", "--full")
     before = recorded(trained)
     assert before < 16
     (trained.root / ".dalcli" / "scores" / "m-0001" / "shard-00001.safetensors").unlink()
     trained.configure(scoring={"batch_size": "auto", "shard_size": 16})
     sizes = run_out_of_memory(monkeypatch, 128, GPU_ERROR)
-    trained.ok("score")
+    trained.ok("score", "--full")
     assert (recorded(trained), max(sizes), sum(sizes)) == (before, before, 16)
 
 
@@ -93,7 +93,7 @@ def test_out_of_memory_halves_the_batch_and_goes_on(
     trained: SmallPool, scored: SmallPool, monkeypatch: pytest.MonkeyPatch, error: Exception, most: int
 ) -> None:
     sizes = run_out_of_memory(monkeypatch, most, error)
-    outcome = trained.ok("score")
+    outcome = trained.ok("score", "--full")
     assert "out of memory with 4 images at once: going on with 2" in outcome.err
     assert [size for size in sizes if size > most] == ([4] if most == 3 else [4, 2]), "what failed is not tried again"
     assert recorded(trained) == 4
@@ -114,7 +114,7 @@ def test_running_out_only_later_keeps_what_was_scored(
         return score(self, inputs, *rest)
 
     monkeypatch.setattr(GradientEngine, "score", failing)
-    trained.ok("score")
+    trained.ok("score", "--full")
     assert calls[:5] == [8, 8, 8, 4, 4]
     monkeypatch.undo()
     assert_close(trained, scored)
@@ -122,7 +122,7 @@ def test_running_out_only_later_keeps_what_was_scored(
 
 def test_memory_for_not_even_one_image_is_an_error(trained: SmallPool, monkeypatch: pytest.MonkeyPatch) -> None:
     run_out_of_memory(monkeypatch, 0, CPU_ERROR)
-    outcome = trained.run("score")
+    outcome = trained.run("score", "--full")
     assert outcome.code == 1
     assert "ran out of memory on cpu with a single image" in outcome.err
     assert "data.image_size" in outcome.err
@@ -130,4 +130,4 @@ def test_memory_for_not_even_one_image_is_an_error(trained: SmallPool, monkeypat
 
 def test_other_errors_are_not_taken_for_it(trained: SmallPool, monkeypatch: pytest.MonkeyPatch) -> None:
     run_out_of_memory(monkeypatch, 0, RuntimeError("something else"))
-    assert trained.run("score").code == 70
+    assert trained.run("score", "--full").code == 70

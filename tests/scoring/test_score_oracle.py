@@ -111,7 +111,7 @@ def test_scores_agree_with_float64_autograd(tmp_path: Path, name: str, size: int
     )
     pool.label(pool.pool()[:labels])
     pool.ok("train")
-    result = pool.json("score")
+    result = pool.json("score", "--full")
     oracle = Oracle.of(pool)
     seen = [oracle.gradient(pool.path(row), CLASSES.index(truth(row["path"])))[0] for row in pool.pool("labeled")]
     total = torch.stack(seen).sum(0)

@@ -14,6 +14,7 @@ from dalcli.scores.prescreen import calibration_size
 from dalcli.scores.recall import upper_rate
 from tests import processes
 from tests.processes import SignalAtCall
+from tests.scoring.test_score_shards import same_shards
 from tests.small_pools import SmallPool, copied, draw, make_pool
 
 COUNT = 200
@@ -36,14 +37,14 @@ def _trained_pool(tmp_path_factory: pytest.TempPathFactory) -> SmallPool:
 def _full(_trained_pool: SmallPool, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     pool = copied(_trained_pool, tmp_path_factory.mktemp("full") / "w")
     configure(pool, prescreen=1.0, sketch=8)
-    pool.ok("score")
+    pool.ok("score", "--full")
     return pool.scores()
 
 
 @pytest.fixture(scope="module")
 def _screened(_trained_pool: SmallPool, tmp_path_factory: pytest.TempPathFactory) -> SmallPool:
     pool = copied(_trained_pool, tmp_path_factory.mktemp("screened") / "w")
-    pool.ok("score")
+    pool.ok("score", "--full")
     return pool
 
 
@@ -84,7 +85,7 @@ def test_what_is_scored_is_exact_and_everything_is_predicted(
     ready: SmallPool, _full: dict[str, dict[str, Any]], sketch: int
 ) -> None:
     configure(ready, sketch=sketch)
-    ready.ok("score")
+    ready.ok("score", "--full")
     table = ready.scores()
     assert table.keys() == _full.keys()
     counts = np.bincount([columns["prescreen"] for columns in table.values()], minlength=4)
@@ -118,14 +119,14 @@ def test_it_is_the_promising_ones_that_are_scored(screened: SmallPool, _full: di
         pytest.param(SignalAtCall("dalcli.scores.prescreen:write_arrays"), id="before the decision is kept"),
         pytest.param(SignalAtCall("dalcli.gradients.engine:GradientEngine.predict", 2), id="while calibrating"),
         pytest.param(SignalAtCall("dalcli.gradients.engine:GradientEngine.predict", 8), id="in a shard"),
-        pytest.param(SignalAtCall("dalcli.state.scores:add_shard", 2), id="before a shard is recorded"),
+        pytest.param(SignalAtCall("dalcli.state.scores:add", 2), id="before a shard is recorded"),
     ],
 )
 def test_killed_and_resumed_it_ends_in_the_same_files(
     ready: SmallPool, screened: SmallPool, moment: SignalAtCall
 ) -> None:
-    assert processes.run(ready, ["score"], moment).code < 0
-    ready.ok("score")
+    assert processes.run(ready, ["score", "--full"], moment).code < 0
+    ready.ok("score", "--full")
     assert contents(ready) == contents(screened)
 
 
@@ -134,7 +135,7 @@ def test_who_is_scored_does_not_depend_on_batches_and_shards(
     ready: SmallPool, screened: SmallPool, scoring: dict[str, int], _full: dict[str, dict[str, Any]]
 ) -> None:
     configure(ready, **scoring)
-    ready.ok("score")
+    ready.ok("score", "--full")
     assert codes(ready) == codes(screened)
     assert all(close(c, _full[s]) for s, c in ready.scores().items() if c["prescreen"] != Screened.AWAY)
 
@@ -151,7 +152,7 @@ def test_exact_scores_run_in_full_batches(ready: SmallPool, monkeypatch: pytest.
 
     monkeypatch.setattr(Scorer, "score", counted)
     configure(ready, batch_size=4, shard_size=10_000)
-    ready.ok("score")
+    ready.ok("score", "--full")
     in_shard = sizes[32 // 4 :]
     assert set(in_shard[:-1]) == {4}
     wanted = sum(code in {Screened.PROMISING, Screened.CONTROL} for code in codes(ready).values())
@@ -159,7 +160,7 @@ def test_exact_scores_run_in_full_batches(ready: SmallPool, monkeypatch: pytest.
 
 
 def test_the_statement_follows_from_the_table(screened: SmallPool) -> None:
-    found = screened.json("score")["prescreen"]
+    found = screened.json("score", "--full")["prescreen"]
     table = screened.scores().values()
     away = sum(c["prescreen"] == Screened.AWAY for c in table)
     delta = np.array([c["grad_sq_norm"] + 2 * c["grad_inner"] for c in table if c["prescreen"] != Screened.AWAY])
@@ -175,7 +176,7 @@ def test_the_statement_follows_from_the_table(screened: SmallPool) -> None:
 
 def test_it_is_said_and_a_second_run_prints_the_same(screened: SmallPool) -> None:
     before = contents(screened)
-    first, second = screened.ok("score"), screened.ok("score")
+    first, second = screened.ok("score", "--full"), screened.ok("score", "--full")
     assert (first.out, first.err) == (second.out, second.err)
     assert "recall of the exact top 10 (γ = 2)" in first.err
     assert "samples scored exactly, recall of the top 10" in first.out
@@ -187,7 +188,7 @@ def test_new_images_are_judged_by_the_kept_decision(screened: SmallPool) -> None
     for index in range(9):
         draw(screened.root / "photos" / f"blue-9{index}9.png", "blue", 9000 + index)
     screened.ok("pool", "add", str(screened.root / "photos"))
-    screened.ok("score")
+    screened.ok("score", "--full")
     after = contents(screened)
     assert {name: after[name] for name in before} == before
     assert len(screened.scores()) == COUNT + 9
@@ -196,7 +197,7 @@ def test_new_images_are_judged_by_the_kept_decision(screened: SmallPool) -> None
 def test_a_damaged_shard_is_made_again_alike(screened: SmallPool) -> None:
     before, path = contents(screened), screened.root / ".dalcli/scores/m-0001/shard-00001.safetensors"
     path.write_bytes(before[path.name][:-1])
-    assert "scoring its 64 samples again" in screened.ok("score").err
+    assert "scoring its 64 samples again" in screened.ok("score", "--full").err
     after = screened.scores()
     assert len(after) == COUNT
     assert {name: contents(screened)[name] for name in before if name != path.name} == {
@@ -206,31 +207,33 @@ def test_a_damaged_shard_is_made_again_alike(screened: SmallPool) -> None:
 
 @pytest.mark.parametrize("how", ["deleted", "damaged"])
 def test_without_its_decision_a_table_is_made_again(screened: SmallPool, how: str) -> None:
-    before, path = contents(screened), screened.root / ".dalcli/scores/m-0001/prescreen.safetensors"
-    path.unlink() if how == "deleted" else path.write_bytes(before[path.name][:-1] + b"?")
-    screened.ok("score")
-    assert contents(screened) == before
+    before, path = screened.shards(), screened.root / ".dalcli/scores/m-0001/prescreen.safetensors"
+    whole = path.read_bytes()
+    path.unlink() if how == "deleted" else path.write_bytes(whole[:-1] + b"?")
+    screened.ok("score", "--full")
+    assert same_shards(screened.shards(), before)
+    assert path.read_bytes() == whole
 
 
 def test_asking_for_more_makes_the_table_again_and_for_less_does_not(screened: SmallPool) -> None:
     before = contents(screened)
     configure(screened, prescreen=0.1)
-    assert "up to date" in screened.ok("score").err
+    assert "up to date" in screened.ok("score", "--full").err
     assert contents(screened) == before
     configure(screened, prescreen=1.0)
     assert screened.json("status")["unscored"] == COUNT
-    outcome = screened.ok("score")
+    outcome = screened.ok("score", "--full")
     assert "only 0.2 of the pool was scored exactly, and scoring.prescreen asks for 1: scoring all" in outcome.err
     assert not any("prescreen" in columns for columns in screened.scores().values())
     assert not (screened.root / ".dalcli/scores/m-0001/prescreen.safetensors").exists()
     configure(screened, prescreen=0.2)
-    assert "up to date" in screened.ok("score").err, "a table with all exact scores has more than is needed"
+    assert "up to date" in screened.ok("score", "--full").err, "a table with all exact scores has more than is needed"
 
 
 @pytest.mark.parametrize("fraction", [1e-9, 0.999])
 def test_extreme_fractions(ready: SmallPool, fraction: float) -> None:
     configure(ready, prescreen=fraction)
-    ready.ok("score")
+    ready.ok("score", "--full")
     passed = sum(code == Screened.PROMISING for code in codes(ready).values())
     assert passed < 0.1 * COUNT if fraction < 0.5 else passed > 0.7 * COUNT
     outcome = ready.ok("query", "--budget", "60")
@@ -239,17 +242,17 @@ def test_extreme_fractions(ready: SmallPool, fraction: float) -> None:
 
 def test_a_pool_too_small_to_prescreen_is_scored_exactly(trained: SmallPool, scored: SmallPool) -> None:
     trained.configure(scoring={"prescreen": 0.1})
-    outcome = trained.ok("score")
+    outcome = trained.ok("score", "--full")
     assert "are too few to prescreen; all are scored" in outcome.err
     assert set(codes(trained).values()) == {Screened.PROMISING}
     for sample, columns in scored.scores().items():
         assert close(trained.scores()[sample], columns)
-    assert trained.json("score")["prescreen"]["recall_at_least"] == 1.0
+    assert trained.json("score", "--full")["prescreen"]["recall_at_least"] == 1.0
 
 
 def test_where_nothing_can_be_learnt_all_are_scored(ready: SmallPool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dalcli.scores.prescreen.fit", lambda *arrays: None)
-    outcome = ready.ok("score")
+    outcome = ready.ok("score", "--full")
     assert "nothing can be learnt from this model's gradients; all are scored" in outcome.err
     assert Screened.AWAY not in codes(ready).values()
 
@@ -283,7 +286,7 @@ def test_a_query_for_more_than_was_scored_says_so(screened: SmallPool) -> None:
 
 def test_strategies_that_need_no_gradients_see_everything(screened: SmallPool, ready: SmallPool) -> None:
     configure(ready, prescreen=1.0)
-    ready.ok("score")
+    ready.ok("score", "--full")
     arguments = ("query", "--budget", "12", "--strategy", "margin")
     outcome = screened.ok(*arguments)
     assert outcome.out == ready.ok(*arguments).out
@@ -298,23 +301,23 @@ def test_another_gamma_is_warned_about(screened: SmallPool, gamma: str, warned: 
 
 def test_the_dry_run_foretells_disk_and_changes_nothing(ready: SmallPool) -> None:
     folder = ready.root / ".dalcli/scores"
-    estimate = ready.json("score", "--dry-run")
+    estimate = ready.json("score", "--full", "--dry-run")
     assert not folder.exists()
-    ready.ok("score")
+    ready.ok("score", "--full")
     size = sum(path.stat().st_size for path in folder.rglob("*.safetensors"))
     assert size == pytest.approx(estimate["score_bytes"], rel=0.2)
-    assert ready.json("score", "--dry-run")["samples"] == 0
+    assert ready.json("score", "--full", "--dry-run")["samples"] == 0
 
 
 @pytest.mark.parametrize("value", ["0", "-0.5", "1.5", "nan", "x"])
 def test_impossible_fractions_are_refused(ready: SmallPool, value: str) -> None:
     path = ready.root / "dalcli.yaml"
     path.write_text(path.read_text().replace("prescreen: 0.2", f"prescreen: {value}"))
-    outcome = ready.run("score")
+    outcome = ready.run("score", "--full")
     assert outcome.code == 3
     assert "scoring.prescreen" in outcome.err
 
 
 def test_a_moved_workspace_goes_on(screened: SmallPool, tmp_path: Path) -> None:
     moved = SmallPool(Path(shutil.move(screened.root, tmp_path / "elsewhere")))
-    assert "up to date" in moved.ok("score").err
+    assert "up to date" in moved.ok("score", "--full").err

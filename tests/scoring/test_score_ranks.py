@@ -18,8 +18,8 @@ from dalcli.data.pixels import Failure, IntArray, UInt8Array, UnreadableImagesEr
 from dalcli.errors import ExitCode
 from dalcli.feedback import SilentFeedback
 from dalcli.runtime.ranks import Ranks
-from dalcli.scoring import team
-from dalcli.scoring.run import score
+from dalcli.scoring import run as scoring
+from dalcli.scoring.run import ScoreRequest, score, serve
 from dalcli.workspace.session import open_session
 from tests.processes import FailAtCall, Patch
 from tests.rank_groups import Agent, agent
@@ -69,11 +69,11 @@ def scored(ranks: Ranks, root: Path, patches: dict[int, Patch]) -> list[str]:
     if ranks.rank in patches:
         patches[ranks.rank].apply()
     if not ranks.main:
-        team.serve(root, ranks)
+        serve(root, ranks)
         return []
     said = Said()
     with open_session(root, said) as session:
-        score(session, ranks=ranks)
+        score(session, ScoreRequest(full=True), ranks)
     return said.lines
 
 
@@ -93,7 +93,7 @@ def test_any_number_of_processes_makes_the_same_table(
     assert "scored 66 samples in " in said[-1]
     assert f" in {size} processes: " in said[-1]
     assert others == [[]] * (size - 1)
-    alone.ok("score")
+    alone.ok("score", "--full")
     assert_same_table(trained, alone)
     again = run(group, size, trained)
     assert again == [["up to date: the pool is scored with m-0001"], *others]
@@ -112,7 +112,7 @@ def test_unreadable_images_found_on_the_way_change_the_table_as_for_one_process(
             os.utime(pool.path(rows[place]), ns=(status.st_atime_ns, status.st_mtime_ns))
     said, _ = run(group, 2, trained)
     assert any("can no longer be read: see `dalcli pool quarantine`" in line for line in said)
-    alone.ok("score")
+    alone.ok("score", "--full")
     assert_same_table(trained, alone)
     assert len(trained.scores()) == 66 - len(places)
     assert [row["sample_id"] for row in trained.pool("quarantined")] == [
@@ -153,20 +153,20 @@ def test_what_only_another_machine_cannot_read_is_no_reason_to_give_images_up(
     assert "the same paths" in first.text
     assert second.name == "ToldError"
     assert trained.pool("quarantined") == []
-    trained.ok("score")
-    alone.ok("score")
+    trained.ok("score", "--full")
+    alone.ok("score", "--full")
     assert_same_table(trained, alone)
 
 
 def test_a_full_disk_of_another_process_is_told_by_rank_0(group: Agent, trained: SmallPool, alone: SmallPool) -> None:
-    full = FailAtCall("dalcli.scoring.shards:write_shard", OSError(28, "No space left on device"), 2)
+    full = FailAtCall("dalcli.scoring.job:write_shard", OSError(28, "No space left on device"), 2)
     first, second = run(group, 2, trained, rank1=full)
     assert (first.name, first.code) == ("PeerError", ExitCode.FAILED)
     assert "process 1 on " in first.text
     assert "No space left on device" in first.text
     assert second.name == "ToldError"
-    assert "scored 54 samples in " in trained.ok("score").err, "the first two shards stay"
-    alone.ok("score")
+    assert "scored 54 samples in " in trained.ok("score", "--full").err, "the first two shards stay"
+    alone.ok("score", "--full")
     assert_same_table(trained, alone)
 
 
@@ -190,14 +190,12 @@ class ElsewhereTo:
     def apply(self) -> None:
         from dalcli.state.workspace import find
 
-        team.find = lambda _: find(self.folder)
+        scoring.find = lambda _: find(self.folder)
 
 
 class Impatient:
     def apply(self) -> None:
-        from dalcli.scoring import waves
-
-        waves.VISIBLE_SECONDS = 0.2
+        scoring.VISIBLE_SECONDS = 0.2
 
 
 def test_a_workspace_that_is_not_shared_is_noticed(group: Agent, trained: SmallPool, alone: SmallPool) -> None:
@@ -216,4 +214,4 @@ def test_all_processes_remember_the_pixels_they_decoded(
     decode = mock.Mock(side_effect=AssertionError("decoded again"))
     monkeypatch.setattr(FilePixels, "_decode_into", decode)
     shutil.rmtree(trained.root / ".dalcli" / "scores")
-    trained.ok("score")
+    trained.ok("score", "--full")

@@ -8,7 +8,7 @@ import torch
 
 from dalcli.feedback import SilentFeedback
 from dalcli.runtime.ranks import Ranks
-from dalcli.scoring import run, team
+from dalcli.scoring.run import ScoreRequest, score, serve
 from dalcli.workspace.session import open_session
 from tests.rank_groups import agent
 from tests.score_tables import assert_same_table
@@ -18,10 +18,10 @@ from tests.small_pools import copied, make_pool
 def scored(ranks: Ranks, root: Path) -> None:
     torch.set_num_threads(1)
     if not ranks.main:
-        team.serve(root, ranks)
+        serve(root, ranks)
         return
     with open_session(root, SilentFeedback()) as session:
-        run.run(session, ranks=ranks)
+        score(session, ScoreRequest(full=True), ranks)
 
 
 def test_three_processes_make_the_table_of_one(tmp_path: Path) -> None:
@@ -29,7 +29,7 @@ def test_three_processes_make_the_table_of_one(tmp_path: Path) -> None:
     alone.label(alone.pool()[:9])
     alone.ok("train")
     together = copied(alone, tmp_path / "together")
-    alone.ok("score")
+    alone.ok("score", "--full")
     with agent(tmp_path / "agent") as group:
         assert group.run(3, scored, together.root) == [None] * 3
     assert_same_table(together, alone)

@@ -22,11 +22,13 @@ from dalcli.feedback import SilentFeedback
 from dalcli.gradients.sketch import SketchSpec, sketch_of
 from dalcli.scores import labeled_sketch
 from dalcli.scores.prescreen import drawn
-from dalcli.scoring.extras import compared
-from dalcli.scoring.run import kept_table, newest
+from dalcli.scores.settings import TableSettings
+from dalcli.scoring.labeled_gradient import stored
+from dalcli.scoring.run import newest, open_store
 from dalcli.scoring.scorer import Scorer
+from dalcli.scoring.settling import compared
 from dalcli.state import catalog
-from dalcli.workspace.images import peek_images
+from dalcli.workspace.images import PoolImages
 from dalcli.workspace.session import Session, open_session
 from tests import processes
 from tests.processes import SignalAtCall
@@ -38,7 +40,7 @@ M = 64
 @pytest.fixture
 def sketched(trained: SmallPool) -> SmallPool:
     trained.configure(scoring={"sketch": M})
-    trained.ok("score")
+    trained.ok("score", "--full")
     return trained
 
 
@@ -52,13 +54,13 @@ def engine_of(pool: SmallPool) -> Iterator[tuple[Session, Scorer, dict[str, Tens
     """The session, a scorer, G_S, and all samples with what the model sees of them."""
     with open_session(pool.root, SilentFeedback()) as session:
         model = newest(session, stale_ok=False)
-        gradient, _ = kept_table(session, model)
+        gradient = stored(open_store(session, model))
         assert gradient is not None
         scorer = Scorer(session, model, torch.device("cpu"))
         with session.database.read() as connection:
             images = catalog.images(connection, "training")
-        opened = peek_images(session, images, (8, 8))
-        inputs = scorer.inputs(opened.pixels.read(np.arange(len(images))))
+        opened = PoolImages.peek(session, images, (8, 8))
+        inputs = scorer.inputs(opened.read(np.arange(len(images))))
         yield session, scorer, gradient.tensors, [image.sample_id for image in images], inputs
 
 
@@ -74,8 +76,10 @@ def test_the_column_is_the_engines_sketch(sketched: SmallPool) -> None:
 
 
 def test_the_labeled_sets_sketch_is_kept_beside(sketched: SmallPool) -> None:
-    settings = str(ask(sketched.root, "SELECT fingerprint FROM score_table")[0][0])
-    found = labeled_sketch.load(sketched.root / ".dalcli/scores/m-0001" / labeled_sketch.NAME, settings)
+    settings = TableSettings.parse(str(ask(sketched.root, "SELECT settings FROM score_table")[0][0]))
+    assert settings is not None
+    folder = sketched.root / ".dalcli/scores/m-0001"
+    found = labeled_sketch.load(folder / labeled_sketch.NAME, settings.gradient_key)
     assert found is not None
     with engine_of(sketched) as (_, _, direction, _, _):
         np.testing.assert_allclose(found.vector, sketch_of(direction, spec_of(sketched)).numpy())
@@ -84,7 +88,7 @@ def test_the_labeled_sets_sketch_is_kept_beside(sketched: SmallPool) -> None:
 
 def test_the_stated_error_is_the_true_one(sketched: SmallPool) -> None:
     """Against every sample's gradient by ordinary autograd in float64."""
-    stated = sketched.json("score")["sketch"]
+    stated = sketched.json("score", "--full")["sketch"]
     with engine_of(sketched) as (session, scorer, direction, ids, inputs):
         rows = drawn(derive_seed(session.config.seed, "sketch error"), digests(ids), compared(len(ids)))
         model = scorer.loaded.model.double()
@@ -110,7 +114,7 @@ def test_the_stated_error_is_the_true_one(sketched: SmallPool) -> None:
 
 
 def test_it_is_said_and_a_second_run_prints_the_same(sketched: SmallPool) -> None:
-    first, second = sketched.ok("score"), sketched.ok("score")
+    first, second = sketched.ok("score", "--full"), sketched.ok("score", "--full")
     assert (first.out, first.err) == (second.out, second.err)
     assert f"{M} numbers, inner products off by" in first.out
     assert "root mean square over the pairs of 8 samples; expected 0.177" in first.err
@@ -125,17 +129,17 @@ def test_other_scores_are_the_same_with_sketches(sketched: SmallPool, scored: Sm
 @pytest.mark.parametrize(
     "moment",
     [
-        SignalAtCall("dalcli.scoring.extras:sketch_of"),
+        SignalAtCall("dalcli.scoring.settling:sketch_of"),
         SignalAtCall("dalcli.scores.labeled_sketch:write_arrays"),
-        SignalAtCall("dalcli.state.scores:add_shard", 3),
+        SignalAtCall("dalcli.state.scores:add", 3),
     ],
 )
 def test_killed_and_resumed_it_ends_in_the_same_files(trained: SmallPool, moment: SignalAtCall, tmp_path: Path) -> None:
     trained.configure(scoring={"sketch": M})
     other = SmallPool(Path(shutil.copytree(trained.root, tmp_path / "other")))
-    processes.run(trained, ["score"], moment)
-    trained.ok("score")
-    other.ok("score")
+    processes.run(trained, ["score", "--full"], moment)
+    trained.ok("score", "--full")
+    other.ok("score", "--full")
     assert contents(trained) == contents(other)
 
 
@@ -149,7 +153,7 @@ def test_a_lost_sketch_of_the_labeled_set_costs_no_shards(sketched: SmallPool) -
     path.write_bytes(before[path.name][:-1] + b"?")
     shard = sketched.root / ".dalcli/scores/m-0001/shard-00000.safetensors"
     time = shard.stat().st_mtime_ns
-    sketched.ok("score")
+    sketched.ok("score", "--full")
     assert contents(sketched) == before
     assert shard.stat().st_mtime_ns == time
 
@@ -157,14 +161,14 @@ def test_a_lost_sketch_of_the_labeled_set_costs_no_shards(sketched: SmallPool) -
 def test_turned_off_later_the_table_stays_also_for_new_images(sketched: SmallPool) -> None:
     before = contents(sketched)
     sketched.configure(scoring={"sketch": 0})
-    outcome = sketched.ok("score")
+    outcome = sketched.ok("score", "--full")
     assert "up to date" in outcome.err
     assert contents(sketched) == before
     assert sketched.json("status")["unscored"] == 0
     for index in range(3):
         draw(sketched.root / "photos" / f"blue-9{index}.png", "blue", 900 + index)
     sketched.ok("pool", "add", str(sketched.root / "photos"))
-    sketched.ok("score")
+    sketched.ok("score", "--full")
     assert {values["sketch"].shape for values in sketched.scores().values()} == {(M,)}
     sketched.ok("query", "--budget", "2")
 
@@ -175,29 +179,29 @@ def test_another_dimension_makes_another_table_with_a_note(
 ) -> None:
     pool = sketched if change["sketch"] != M else scored
     gradient = (pool.root / ".dalcli/scores/m-0001/labeled_gradient.safetensors").stat().st_mtime_ns
-    pool.configure(scoring=change)
+    pool.configure(scoring=change, query={"strategy": "dynamical"})
     assert pool.json("status")["unscored"] == len(pool.pool())
-    outcome = pool.ok("score")
+    outcome = pool.ok("score", "--full")
     was = "sketches of 64 numbers" if pool is sketched else "no sketches"
     assert f"the scores have {was}, and scoring.sketch asks for {change['sketch']}: scoring all" in outcome.err
     assert {values["sketch"].shape for values in pool.scores().values()} == {(change["sketch"],)}
     assert (pool.root / ".dalcli/scores/m-0001/labeled_gradient.safetensors").stat().st_mtime_ns == gradient
-    assert "up to date" in pool.ok("score").err
+    assert "up to date" in pool.ok("score", "--full").err
 
 
 def test_the_dry_run_counts_them(trained: SmallPool) -> None:
-    plain = trained.json("score", "--dry-run")
+    plain = trained.json("score", "--full", "--dry-run")
     trained.configure(scoring={"sketch": 2048})
-    found = trained.json("score", "--dry-run")
+    found = trained.json("score", "--full", "--dry-run")
     assert found["score_bytes"] - plain["score_bytes"] == 4 * 2048 * found["samples"] + 8 * 2048
-    trained.ok("score")
-    assert trained.json("score", "--dry-run")["score_bytes"] == 0
+    trained.ok("score", "--full")
+    assert trained.json("score", "--full", "--dry-run")["score_bytes"] == 0
 
 
 @pytest.mark.parametrize("value", ["-1", "65537", "x", "1.5", "on"])
 def test_impossible_dimensions_are_refused(trained: SmallPool, value: str) -> None:
     path = trained.root / "dalcli.yaml"
     path.write_text(f"{path.read_text()}\n".replace("scoring:", f"scoring:\n  sketch: {value}\n"))
-    outcome = trained.run("score")
+    outcome = trained.run("score", "--full")
     assert outcome.code == 3
     assert "scoring.sketch" in outcome.err

@@ -27,7 +27,7 @@ def _trained(tmp_path_factory: pytest.TempPathFactory) -> SmallPool:
 def alone(_trained: SmallPool, tmp_path_factory: pytest.TempPathFactory) -> SmallPool:
     """What a single process made of the same pool."""
     pool = copied(_trained, tmp_path_factory.mktemp("alone") / "w")
-    pool.ok("score")
+    pool.ok("score", "--full")
     assert len(pool.shards()) == 11
     return pool
 
@@ -38,10 +38,10 @@ def trained(_trained: SmallPool, tmp_path: Path) -> SmallPool:
 
 
 def test_two_processes_make_the_table_of_one_and_print_once(trained: SmallPool, alone: SmallPool) -> None:
-    ended = run(trained, "score")
+    ended = run(trained, "score", "--full")
     assert ended.code == 0, ended.err
     assert_same_table(trained, alone)
-    assert ended.out == alone.ok("score").out
+    assert ended.out == alone.ok("score", "--full").out
     [line] = ended.err.splitlines()
     assert line.startswith("scored 66 samples in ")
     assert " s in 2 processes: " in line
@@ -49,11 +49,11 @@ def test_two_processes_make_the_table_of_one_and_print_once(trained: SmallPool, 
 
 def test_torchrun_itself_redoes_what_a_killed_worker_was_doing(trained: SmallPool, alone: SmallPool) -> None:
     kill(trained, 1, after=4)
-    ended = run(trained, "score", restarts=1)
+    ended = run(trained, "score", "--full", restarts=1)
     assert ended.code == 0, ended.err
     assert not (trained.root / "kill").exists(), "it was killed"
     assert_same_table(trained, alone)
-    assert ended.out == alone.ok("score").out
+    assert ended.out == alone.ok("score", "--full").out
     # Two waves of two shards of six were recorded before, and not made again.
     assert "scored 42 samples in " in ended.err
     assert len(ended.errors) <= 1  # none if torchrun was faster than the closed connection
@@ -61,13 +61,13 @@ def test_torchrun_itself_redoes_what_a_killed_worker_was_doing(trained: SmallPoo
 
 def test_without_restarts_what_is_complete_stays_and_one_process_goes_on(trained: SmallPool, alone: SmallPool) -> None:
     kill(trained, 0, after=4)
-    ended = run(trained, "score")
+    ended = run(trained, "score", "--full")
     assert ended.code != 0
     assert ended.out == ""
     assert not (trained.root / "kill").exists(), "it was killed"
     assert len(ended.errors) <= 1
     assert all(error.startswith("another process of this torchrun is gone (") for error in ended.errors)
-    assert "scored 42 samples in " in trained.ok("score").err
+    assert "scored 42 samples in " in trained.ok("score", "--full").err
     assert_same_table(trained, alone)
 
 
@@ -106,7 +106,7 @@ def test_commands_that_share_no_work_are_refused(
 def test_a_dry_run_is_made_by_the_first_process_alone(
     trained: SmallPool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["score", "--dry-run", "-C", str(trained.root)]
+    arguments = ["score", "--full", "--dry-run", "-C", str(trained.root)]
     under_torchrun(monkeypatch, 1)
     assert main(arguments) == 0
     captured = capsys.readouterr()
@@ -123,5 +123,5 @@ def test_options_that_do_not_exist_are_told_once(
 ) -> None:
     for rank, code in ((0, 2), (1, 0)):
         under_torchrun(monkeypatch, rank)
-        assert main(["score", "--nonsense"]) == code
+        assert main(["score", "--full", "--nonsense"]) == code
     assert capsys.readouterr().err.count("No such option") == 1

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from dalcli.theory import ntk
-from dalcli.theory.ntk import NtkSketch, exact_ntk, sketched_ntk
+from dalcli.theory.ntk import Network, NtkSketch, Samples, exact_ntk, sketched_ntk
 from dalcli.theory.probes import class_groups
 from tests.theory.small_networks import CLASSES, images, jacobians, network, seeded, tangent_kernel
 
@@ -18,8 +18,8 @@ COUNT = 9
 PLENTY = 2**30
 
 
-def reading(inputs: Tensor):  # type: ignore[no-untyped-def]
-    return lambda piece: inputs[piece]
+def reading(inputs: Tensor) -> Samples:
+    return Samples(len(inputs), lambda piece: inputs[piece])
 
 
 def relative_error(found: np.ndarray, expected: np.ndarray) -> float:
@@ -33,9 +33,10 @@ def test_the_exact_kernel_is_the_definition_whatever_fits_memory(samples_at_once
     model, inputs = network(dropout=0.5), images(COUNT)
     expected = tangent_kernel(copy.deepcopy(model), inputs)
     limit = PLENTY if samples_at_once == COUNT else 2 * samples_at_once * ntk.COPIES * 4 * ntk.trainable_size(model)
-    assert (ntk.samples_that_fit(model, limit) >= COUNT) == (samples_at_once == COUNT)
+    asked = Network(model, CLASSES, limit)
+    assert (asked.samples_that_fit() >= COUNT) == (samples_at_once == COUNT)
     counted: list[int] = []
-    found = exact_ntk(model, reading(inputs), COUNT, CLASSES, limit, counted.append)
+    found = exact_ntk(asked, reading(inputs), counted.append)
     np.testing.assert_allclose(found, expected, rtol=2e-5, atol=1e-6 * np.abs(expected).max())
     assert model.training
     if samples_at_once == COUNT:
@@ -46,7 +47,7 @@ def test_only_trainable_parameters_count() -> None:
     model, inputs = network(), images(3)
     for parameter in model[0].parameters():
         parameter.requires_grad_(False)
-    found = exact_ntk(model, reading(inputs), 3, CLASSES, PLENTY)
+    found = exact_ntk(Network(model, CLASSES, PLENTY), reading(inputs))
     np.testing.assert_allclose(found, tangent_kernel(copy.deepcopy(model), inputs), rtol=2e-5)
 
 
@@ -64,7 +65,7 @@ class Moody(nn.Module):
 
 def test_models_that_cannot_be_vectorised_are_done_one_by_one() -> None:
     model, inputs = Moody(), images(5)
-    found = exact_ntk(model, reading(inputs), 5, CLASSES, PLENTY)
+    found = exact_ntk(Network(model, CLASSES, PLENTY), reading(inputs))
     np.testing.assert_allclose(found, tangent_kernel(copy.deepcopy(model), inputs), rtol=2e-5)
 
 
@@ -75,7 +76,7 @@ def test_the_sketched_kernel_comes_close_and_has_the_exact_diagonal(groups: int)
     errors = []
     for dimension in (64, 1024):
         sketch = NtkSketch(seed=5, dimension=dimension, groups=groups)
-        found = sketched_ntk(model, reading(inputs), COUNT, CLASSES, sketch, PLENTY, batch=4)
+        found = sketched_ntk(Network(model, CLASSES, PLENTY), reading(inputs), sketch, batch=4)
         np.testing.assert_allclose(np.diag(found), np.diag(exact), rtol=1e-5)
         assert np.linalg.eigvalsh(found)[0] > -1e-9 * exact.max()
         errors.append(relative_error(found, exact))
@@ -113,7 +114,7 @@ def test_mixed_classes_give_a_rougher_kernel_of_the_right_size() -> None:
     model, inputs = network(), images(COUNT)
     exact = tangent_kernel(copy.deepcopy(model), inputs)
     found = [
-        sketched_ntk(model, reading(inputs), COUNT, CLASSES, NtkSketch(seed, 512, 2), PLENTY, batch=COUNT)
+        sketched_ntk(Network(model, CLASSES, PLENTY), reading(inputs), NtkSketch(seed, 512, 2), batch=COUNT)
         for seed in range(12)
     ]
     assert relative_error(np.mean(found, axis=0), exact) < 0.5 * np.mean([relative_error(f, exact) for f in found])
@@ -124,6 +125,7 @@ def test_token_models_work_too() -> None:
         torch.manual_seed(0)
         model = nn.Sequential(nn.Embedding(7, 5), nn.Flatten(), nn.Linear(20, 3))
     tokens = torch.randint(7, (6, 4), generator=seeded())
-    exact = exact_ntk(model, reading(tokens), 6, 3, PLENTY)
-    found = sketched_ntk(model, reading(tokens), 6, 3, NtkSketch(0, 2048, 3), PLENTY, batch=6)
+    asked = Network(model, 3, PLENTY)
+    exact = exact_ntk(asked, reading(tokens))
+    found = sketched_ntk(asked, reading(tokens), NtkSketch(0, 2048, 3), batch=6)
     assert relative_error(found, exact) < 0.03

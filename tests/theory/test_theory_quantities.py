@@ -119,8 +119,12 @@ def test_the_distance_to_the_whole_is_a_share_of_the_distance_to_the_rest(random
     rows = random.normal(size=(20, 5))
     theta, part, rest = rows @ rows.T, np.arange(5), np.arange(5, 20)
     whole = mmd.mmd_squared(theta, part, np.arange(20))
-    found = mmd.compare(theta, part, rest, 50, random, share=15 / 20)
+    apart = mmd.compare(theta, part, rest, 50, random)
+    found = apart.from_whole(15 / 20)
     assert found.mmd**2 == pytest.approx(whole)
+    assert found.random_high == pytest.approx(0.75 * apart.random_high)
+    assert found.unbiased_squared == pytest.approx(0.75**2 * apart.unbiased_squared)
+    assert found.p_value == apart.p_value
     assert (found.first, found.second, found.permutations) == (5, 15, 50)
 
 

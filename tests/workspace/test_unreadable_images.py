@@ -68,13 +68,13 @@ def test_scoring_goes_on_without_a_lost_image(
 ) -> None:
     row = trained.pool("unlabeled")[4]
     accident(trained.path(row))
-    outcome = trained.ok("score")
+    outcome = trained.ok("score", "--full")
     assert "warning: 1 image can no longer be read" in outcome.err
     assert reason in trained.ok("pool", "quarantine").out
     with_it, without = scored.scores(), trained.scores()
     assert with_it.keys() - without.keys() == {row["sample_id"]}
     assert without.keys() < with_it.keys()
-    assert "up to date" in trained.ok("score").err
+    assert "up to date" in trained.ok("score", "--full").err
 
 
 @pytest.mark.parametrize(("accident", "reason"), ACCIDENTS)
@@ -83,9 +83,9 @@ def test_a_lost_labeled_image_leaves_the_labeled_gradient_of_the_others(
 ) -> None:
     trained.configure(data={"cache": False})
     accident(trained.path(trained.pool("labeled")[0]))
-    result = trained.json("score")
+    result = trained.json("score", "--full")
     assert result["labeled"] == 13
-    assert "up to date" in trained.ok("score").err
+    assert "up to date" in trained.ok("score", "--full").err
 
 
 @pytest.mark.parametrize(("accident", "reason"), ACCIDENTS)
@@ -149,7 +149,7 @@ def test_a_missing_disk_stops_everything_and_changes_nothing(trained: SmallPool,
 def test_a_disk_that_goes_while_scoring_sets_nothing_aside(trained: SmallPool, tmp_path: Path) -> None:
     marker = tmp_path / "marker"
     trained.configure(scoring={"batch_size": 1, "shard_size": 3})
-    running = processes.start(trained, ["score"], HangAtCall("dalcli.scoring.shards:write_shard", marker, 3))
+    running = processes.start(trained, ["score", "--full"], HangAtCall("dalcli.scoring.job:write_shard", marker, 3))
     processes.wait_until(marker.exists)
     photos = trained.root / "photos"
     photos.rename(trained.root / "unmounted")
@@ -159,7 +159,7 @@ def test_a_disk_that_goes_while_scoring_sets_nothing_aside(trained: SmallPool, t
     assert "nothing was changed" in outcome.err
     assert not trained.pool("quarantined")
     (trained.root / "unmounted").rename(photos)
-    trained.ok("score")
+    trained.ok("score", "--full")
     assert len(trained.scores()) == len(trained.pool())
 
 
