@@ -21,7 +21,7 @@ from dalcli.state.batches import Batch
 from dalcli.state.catalog import PoolImage
 from dalcli.state.database import Connection
 from dalcli.state.versions import ModelVersion
-from dalcli.workspace.named_version import named_version
+from dalcli.workspace.versions import named_version
 from dalcli.workspace.session import Session
 
 

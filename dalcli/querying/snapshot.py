@@ -31,7 +31,7 @@ from dalcli.state.workspace import Workspace
 from dalcli.strategies import registry
 from dalcli.strategies.base import NO_ANSWERS, Answers, Memory, Request, Selection, Strategy, Table
 from dalcli.strategies.memory_table import MemoryTable
-from dalcli.workspace.freshness import require_fresh
+from dalcli.workspace.versions import require_fresh
 from dalcli.workspace.session import Session
 
 EVALUATION_STRATEGY = "random"

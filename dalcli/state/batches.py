@@ -144,6 +144,12 @@ def rows(connection: Connection, batch: Batch) -> list[IssuedRow]:
     return [IssuedRow(row["rank"], row["sample_id"], row["path"], row["state"]) for row in found]
 
 
+def strategies(connection: Connection, batch: Batch) -> list[str]:
+    """The strategies that chose the rows of a batch, sorted."""
+    rows = connection.execute("SELECT DISTINCT strategy FROM batch_row WHERE batch = ? ORDER BY 1", (batch.key,))
+    return [row["strategy"] for row in rows]
+
+
 def holding(connection: Connection, samples: Iterable[int]) -> list[Batch]:
     """Every batch in which one of ``samples`` was issued, oldest first."""
     found = connection.execute(

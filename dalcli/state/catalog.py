@@ -137,6 +137,17 @@ def _images(
     return found
 
 
+def readable_ids(connection: Connection, purpose: Purpose) -> list[str]:
+    """Ids of the readable samples of one purpose, in no particular order: lighter than :func:`images`."""
+    rows = connection.execute("SELECT sample_id FROM sample WHERE purpose = ? AND quarantine IS NULL", (purpose,))
+    return [row["sample_id"] for row in rows]
+
+
+def keys_by_id(connection: Connection) -> dict[str, int]:
+    """The key of every sample, readable or not, by its id."""
+    return {row["sample_id"]: row["id"] for row in connection.execute("SELECT id, sample_id FROM sample")}
+
+
 def sizes(connection: Connection) -> list[tuple[int, int]]:
     """(height, width) of every readable sample whose size is known."""
     rows = connection.execute("SELECT height, width FROM sample WHERE quarantine IS NULL AND width IS NOT NULL")

@@ -40,6 +40,12 @@ def fingerprint(connection: Connection, model: int) -> str | None:
     return None if row is None else str(row["fingerprint"])
 
 
+def micro_batch(connection: Connection, model: int) -> int | None:
+    """How many samples at once a version's score table was begun with, if there is one."""
+    row = connection.execute("SELECT micro_batch FROM score_table WHERE model = ?", (model,)).fetchone()
+    return None if row is None else int(row["micro_batch"])
+
+
 def shards(connection: Connection, model: int) -> list[ScoreShard]:
     """Complete shards of a version, in order."""
     rows = connection.execute(

@@ -12,8 +12,8 @@ from dalcli.models.spec import ModelSpec, resolve_stem
 from dalcli.state import catalog, classes, ledger, versions
 from dalcli.state.database import Connection
 from dalcli.state.versions import ModelVersion
-from dalcli.workspace import version_files
 from dalcli.workspace.session import ModelChoice, Session, model_choice
+from dalcli.workspace.versions import are_there
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def model_spec(config: Config, choice: ModelChoice, num_classes: int) -> ModelSp
 
 def _with_files(session: Session, connection: Connection, newest: ModelVersion | None) -> ModelVersion | None:
     def complete(version: ModelVersion) -> bool:
-        return version_files.are_there(session.workspace.model_folder(version.version))
+        return are_there(session.workspace.model_folder(version.version))
 
     if newest is None or complete(newest):
         return newest

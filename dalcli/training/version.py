@@ -30,10 +30,9 @@ from dalcli.training.job import Job, train
 from dalcli.training.loop import FitResult
 from dalcli.training.plan import TrainPlan
 from dalcli.training.resume import saved_place
-from dalcli.workspace import version_files
 from dalcli.workspace.images import ReadableImages, open_decodable_images, set_aside_unreadable
 from dalcli.workspace.session import Session
-from dalcli.workspace.version_files import CHECKPOINT_NAME, META_NAME, WEIGHTS_NAME
+from dalcli.workspace.versions import CHECKPOINT_NAME, META_NAME, WEIGHTS_NAME, remove_leftovers
 
 
 class LabeledSetChanged(Exception):
@@ -63,7 +62,7 @@ def train_version(session: Session, plan: TrainPlan, device: torch.device, ranks
     version = _begin(session, plan, device)
     folder = session.workspace.model_folder(version.version)
     folder.mkdir(parents=True, exist_ok=True)
-    version_files.remove_leftovers(folder)
+    remove_leftovers(folder)
     model, stats = _start(session, plan, version, opened)
     checkpoint = folder / CHECKPOINT_NAME
     job = Job(

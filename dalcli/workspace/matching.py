@@ -9,6 +9,7 @@ from itertools import chain
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
+from dalcli.state import catalog, files
 from dalcli.state.database import Connection
 from dalcli.state.workspace import Workspace
 
@@ -28,12 +29,11 @@ class SampleMatcher:
         self._workspace = workspace
         self._folder = label_file_folder
         self.by_name_alone = 0  # rows whose path is unknown, but whose file name only one sample has
-        self._by_id = {row["sample_id"]: row["id"] for row in connection.execute("SELECT id, sample_id FROM sample")}
-        self._by_path: dict[str, int] = {}
+        self._by_id = catalog.keys_by_id(connection)
+        self._by_path = files.sample_keys(connection)
         self._by_name: defaultdict[str, set[int]] = defaultdict(set)
-        for row in connection.execute("SELECT path, sample FROM file WHERE sample IS NOT NULL"):
-            self._by_path[row["path"]] = row["sample"]
-            self._by_name[PurePosixPath(row["path"]).name].add(row["sample"])
+        for path, sample in self._by_path.items():
+            self._by_name[PurePosixPath(path).name].add(sample)
 
     def find(self, reference: str) -> int:
         """The key of the sample a row means: a sample id, or a path however a tool may have rewritten it.
