@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dalcli.diagnosis.labels import from_file
 from dalcli.diagnosis.scores import stored_table
 from dalcli.errors import NothingLeftError, NotReadyError, UsageError
 from dalcli.querying import snapshot
@@ -21,8 +20,9 @@ from dalcli.state.batches import Batch
 from dalcli.state.catalog import PoolImage
 from dalcli.state.database import Connection
 from dalcli.state.versions import ModelVersion
-from dalcli.workspace.versions import named_version
+from dalcli.workspace.label_files import true_labels
 from dalcli.workspace.session import Session
+from dalcli.workspace.versions import named_version
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ def _candidates(
     """Images with true labels that the model has not seen: of the file, or else of the evaluation set."""
     source = "labels file" if file is not None else "evaluation set"
     if file is not None:
-        known = from_file(connection, session, file)
+        known = true_labels(connection, session.workspace, file)
         among = [*images, *catalog.images(connection, "evaluation")]
     else:
         known = ledger.labels(connection, "evaluation")

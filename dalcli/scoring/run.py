@@ -24,8 +24,8 @@ from dalcli.state.catalog import PoolImage
 from dalcli.state.lock import compute_lock
 from dalcli.state.scores import ScoreShard
 from dalcli.state.versions import ModelVersion
-from dalcli.workspace.versions import require_fresh
 from dalcli.workspace.session import Session
+from dalcli.workspace.versions import require_fresh
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ def test_says_what_it_made_and_chose(tmp_path: Path) -> None:
     assert sum(made.json["states"]["training"].values()) + sum(made.json["states"]["evaluation"].values()) == 12
     assert (made.json["model"], made.json["image_size"]) == ("cnn", [4, 4])
     assert "chose model cnn at 4×4 pixels" in made.err
-    assert "1 files that are not images were left out" in made.err
+    assert "1 file that is no image was left out" in made.err
     assert "12 new samples" in made.err
     assert sorted(path.name for path in tmp_path.iterdir()) == [".dalcli", "dalcli.yaml", "photos"]
     assert [path.name for path in (tmp_path / ".dalcli").iterdir()] == ["state.db"]
@@ -47,7 +47,7 @@ def test_the_same_again_changes_nothing(tmp_path: Path) -> None:
 def test_again_with_more_images_adds_them(tmp_path: Path) -> None:
     make(tmp_path, 3)
     image(tmp_path / "photos" / "new.png", 50)
-    assert "1 new samples" in ok(tmp_path, "init", "photos").err
+    assert "1 new sample registered" in ok(tmp_path, "init", "photos").err
     assert len(ask(tmp_path, "SELECT * FROM sample")) == 4
 
 
@@ -167,7 +167,7 @@ def test_an_image_in_pool_and_test_set_serves_evaluation(tmp_path: Path) -> None
     image(tmp_path / "test" / "cat" / "copy.png", 3)
     image(tmp_path / "test" / "dog" / "own.png", 900)
     made = ok(tmp_path, "init", "photos", "--test", "test", "--classes", "cat,dog")
-    assert "warning: 1 images are in the pool and in the test set: they serve evaluation only" in made.err
+    assert "warning: 1 image is in the pool and in the test set: it serves evaluation only" in made.err
     assert ask(tmp_path, "SELECT count(*) FROM sample WHERE purpose = 'evaluation'") == [(2,)]
 
 
