@@ -188,6 +188,13 @@ def test_relocate_follows_moved_images(root: Path, tmp_path: Path) -> None:
     assert {row["path"] for row in ok(root, "pool", "list").rows} == {f"pics/{name}" for name in before}
 
 
+def test_relocate_counts_a_single_file_as_one(root: Path) -> None:
+    (root / "photos" / "0.png").rename(root / "zero.png")
+    assert ok(root, "pool", "relocate", "photos/0.png", "zero.png").out == b"1 file is known at zero.png\n"
+    refused = run(root, "pool", "relocate", "photos/1.png", "zero.png")
+    assert message(refused) == ["error: 1 of 1 file is not the same at zero.png; nothing was changed"]
+
+
 def test_relocate_to_the_workspace_itself_and_below_its_old_place(root: Path) -> None:
     for path in (root / "photos").iterdir():
         path.rename(root / path.name)
