@@ -105,7 +105,7 @@ def init(
     from dalcli.cli import render
     from dalcli.commands import init as command
 
-    request = command.Request(sources or [], class_list(classes), test, labels_from_folders, config)
+    request = command.InitRequest(sources or [], class_list(classes), test, labels_from_folders, config)
     result = command.run(directory_of(directory) or Path.cwd(), request, feedback_of(quiet))
     render.show(result, json)
 

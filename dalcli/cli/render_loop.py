@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dalcli.cli.tables import counts, facts, listing, percent, text
+from dalcli.config.words import counted
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -46,7 +47,7 @@ def batch_details(result: BatchDetails) -> str:
 
 def ingest(result: IngestResult) -> str:
     lines: list[tuple[str, object]] = [
-        (result.file, f"{result.labels} labels, {result.skipped} skipped, {result.empty} not labeled yet")
+        (result.file, f"{counted(result.labels, 'label')}, {result.skipped} skipped, {result.empty} not labeled yet")
     ]
     for b in result.batches:
         state = "open" if b.open else "closed"
@@ -81,10 +82,15 @@ def status(result: StatusResult) -> str:
         lines.append(("model", "none yet"))
     else:
         converged = "converged" if m.converged else "not converged"
-        newer = f"; {result.newer_labels} labels are newer" if result.newer_labels else ""
-        lines.append(("model", f"{m.version}: {m.labels} labels, {m.epochs} epochs, {converged}{newer}"))
-        lines.append(("scores", "complete" if not result.unscored else f"{result.unscored} samples to score"))
-    if result.training_unfinished:
+        newer = f"; {counted(result.newer_labels, 'label is', 'labels are')} newer" if result.newer_labels else ""
+        trained = f"{counted(m.labels, 'label')}, {counted(m.epochs or 0, 'epoch')}, {converged}"
+        lines.append(("model", f"{m.version}: {trained}{newer}"))
+        lines.append(
+            ("scores", "complete" if not result.unscored else f"{counted(result.unscored, 'sample')} to score")
+        )
+    if result.training_diverged:
+        lines.append(("training", "diverged: lower training.learning_rate and run `dalcli train`"))
+    elif result.training_unfinished:
         lines.append(("training", "interrupted: `dalcli train` continues it"))
     lines += [
         (f"batch {b.batch_id}", f"{b.purpose}: {b.answered} of {b.issued} answered, {b.outstanding} out")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dalcli.cli.tables import counts, csv_text, facts, text
+from dalcli.config.words import counted
 
 if TYPE_CHECKING:
     from dalcli.commands.init import InitResult
@@ -42,4 +43,4 @@ def quarantine(result: Quarantine) -> str:
 
 
 def relocation(result: Relocation) -> str:
-    return f"{result.files} files are known at {result.new}\n"
+    return f"{counted(result.files, 'file is', 'files are')} known at {result.new}\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dalcli.config.words import suggestion
+from dalcli.config.words import counted, suggestion
 from dalcli.errors import BadInputError
 from dalcli.state import batches
 from dalcli.state.batches import Batch, IssuedRow
@@ -51,7 +51,7 @@ def release(session: Session, batch_id: str) -> BatchDetails:
     with session.database.write() as connection:
         batch = _existing(connection, batch_id)
         released = batches.release(connection, batch)
-    session.feedback.note(f"{released} samples released" if released else "up to date: nothing was out")
+    session.feedback.note(f"{counted(released, 'sample')} released" if released else "up to date: nothing was out")
     return show(session, batch_id)
 
 

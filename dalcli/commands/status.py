@@ -14,7 +14,7 @@ from dalcli.workspace.session import Session, model_choice, strategy_columns
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """One measured model version."""
+    """One measured model version: the learning curve consists of these."""
 
     version: str
     labels: int
@@ -26,7 +26,7 @@ class CurvePoint:
 
 @dataclass(frozen=True)
 class StatusResult:
-    """A snapshot of the loop."""
+    """What ``status`` tells: one snapshot of the loop."""
 
     root: str
     classes: tuple[str, ...]
@@ -36,6 +36,7 @@ class StatusResult:
     image_size: tuple[int, int]
     model: ModelVersion | None
     training_unfinished: bool
+    training_diverged: bool
     newer_labels: int
     unscored: int | None
     open_batches: tuple[Batch, ...]
@@ -55,6 +56,7 @@ def run(session: Session) -> StatusResult:
         if model is not None:
             store = ScoreStore.open(connection, session.workspace, session.config, model)
             unscored = len(store.missing(connection, store.groups_for(strategy_columns(session.config))))
+        unfinished = versions.unfinished(connection)
         open_batches = tuple(batches.open_batches(connection))
         choice = model_choice(connection, session.config)
         curve = tuple(_point(*entry) for entry in evaluations.latest_by_version(connection))
@@ -66,7 +68,8 @@ def run(session: Session) -> StatusResult:
             model_name=choice.name,
             image_size=choice.image_size,
             model=model,
-            training_unfinished=versions.unfinished(connection) is not None,
+            training_unfinished=unfinished is not None,
+            training_diverged=unfinished is not None and unfinished.diverged,
             newer_labels=newer,
             unscored=unscored,
             open_batches=open_batches,

@@ -24,7 +24,7 @@ class FoundImage:
 
 @dataclass(frozen=True)
 class FoundImages:
-    """All images of one source, in a fixed order, and how many other files were passed over."""
+    """What one source answers when asked for its images: all of them in a fixed order, and how many files are none."""
 
     images: list[FoundImage]
     ignored: int = 0

@@ -7,7 +7,7 @@ import stat
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from dalcli.config.words import suggestion
+from dalcli.config.words import counted, suggestion
 from dalcli.data.found import FoundImage, Split
 from dalcli.data.table import Record, RowProblem, read_table
 from dalcli.data.text import TextInput
@@ -40,9 +40,8 @@ def read_manifest(path: Path) -> list[FoundImage]:
     for record in table:
         reader.add(record)
     if reader.problems:
-        count = len(reader.problems)
         raise BadInputError(
-            f"{path}: {count} bad row{'' if count == 1 else 's'}, first: {reader.problems[0]}",
+            f"{path}: {counted(len(reader.problems), 'bad row')}, first: {reader.problems[0]}",
             "Nothing was changed; correct the manifest and try again.",
             [str(problem) for problem in reader.problems],
         )

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from dalcli.config.words import did_you_mean
+from dalcli.config.words import counted, did_you_mean
 from dalcli.data.text import TextInput
 from dalcli.errors import BadInputError
 
@@ -156,15 +156,11 @@ def _records(name: str, header: Sequence[str], rows: Iterator[tuple[int, list[st
     for line, cells in rows:
         is_empty = False
         if len(cells) != len(columns):
-            yield Record(line, {}, f"has {_cells(len(cells))} where the header has {len(columns)}")
+            yield Record(line, {}, f"has {counted(len(cells), 'cell')} where the header has {len(columns)}")
         else:
             yield Record(line, {column: cell for column, cell in zip(columns, cells, strict=True) if column})
     if is_empty:
         raise BadInputError(f"{name} has a header but no rows.")
-
-
-def _cells(count: int) -> str:
-    return f"{count} cell{'' if count == 1 else 's'}"
 
 
 def _listed(names: Sequence[str]) -> str:

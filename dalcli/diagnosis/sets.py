@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Literal
 
 from dalcli.config.words import counted
-from dalcli.diagnosis.labels import from_file
 from dalcli.errors import NothingLeftError, NotReadyError, UsageError
 from dalcli.querying import snapshot
 from dalcli.querying.snapshot import Situation, Wish
@@ -22,8 +21,9 @@ from dalcli.state.batches import Batch
 from dalcli.state.catalog import PoolImage
 from dalcli.state.database import Connection
 from dalcli.state.versions import ModelVersion
-from dalcli.workspace.named_version import named_version
+from dalcli.workspace.label_files import true_labels
 from dalcli.workspace.session import Session
+from dalcli.workspace.versions import named_version
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ def _candidates(connection: Connection, session: Session, sets: Sets, file: Path
 def _candidates_of_file(
     connection: Connection, session: Session, sets: Sets, file: Path, evaluation: Sequence[PoolImage]
 ) -> Candidates | None:
-    known = _unseen(sets, from_file(connection, session, file))
+    known = _unseen(sets, true_labels(connection, session.workspace, file))
     images = [image for image in (*sets.pool, *evaluation) if image.key in known]
     if not images:
         session.feedback.warn(f"{file}: no image of it is outside the labeled set of {sets.model.version}")

@@ -16,8 +16,8 @@ from dalcli.state import catalog, classes, evaluations, ledger, versions
 from dalcli.state.database import Connection
 from dalcli.state.versions import ModelVersion
 from dalcli.workspace.images import PoolImages
-from dalcli.workspace.named_version import named_version
 from dalcli.workspace.session import Session
+from dalcli.workspace.versions import named_version
 
 FORWARD_BATCH = 128  # images; without a backward pass they need little memory
 

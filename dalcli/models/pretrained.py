@@ -23,7 +23,7 @@ from dalcli.errors import BadInputError, DalcliError
 from dalcli.models import torchvision_models
 from dalcli.models.head import find_head
 from dalcli.models.preprocess import IMAGENET, PixelStats
-from dalcli.models.spec import ModelSpec
+from dalcli.models.spec import ModelSpec, is_weights_file
 from dalcli.models.zoo import OWN
 
 State = OrderedDict[str, Tensor]
@@ -48,7 +48,7 @@ def load(
     if spec.weights is None:
         return ()
     head = find_head(model, spec.num_classes)
-    if is_file(spec.weights):
+    if is_weights_file(spec.weights):
         path = (folder or Path()) / spec.weights
         state, foreign_head = _from_file(path), False
     else:
@@ -68,15 +68,10 @@ def check(spec: ModelSpec, folder: Path | None = None) -> None:
     """
     if spec.weights is None:
         return
-    if not is_file(spec.weights):
+    if not is_weights_file(spec.weights):
         _named_weights(spec, spec.weights)
     elif not ((folder or Path()) / spec.weights).is_file():
         raise _no_such_file((folder or Path()) / spec.weights)
-
-
-def is_file(weights: str) -> bool:
-    """Whether ``model.weights`` names a file rather than weights of torchvision."""
-    return bool(re.search(r"[/\\]|\.(safetensors|pth?|bin|ckpt)$", weights))
 
 
 def pixel_stats(spec: ModelSpec) -> PixelStats | None:

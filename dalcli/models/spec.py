@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -35,6 +36,11 @@ class ModelSpec:
     def with_classes(self, num_classes: int) -> ModelSpec:
         """The same model for another number of classes."""
         return dataclasses.replace(self, num_classes=num_classes)
+
+
+def is_weights_file(weights: str) -> bool:
+    """Whether ``model.weights`` names a file rather than weights of torchvision."""
+    return bool(re.search(r"[/\\]|\.(safetensors|pth?|bin|ckpt)$", weights))
 
 
 def resolve_stem(image_size: tuple[int, int], choice: StemChoice = "auto") -> Stem:

@@ -19,7 +19,7 @@ from dalcli.gradients.passes import logits_of
 from dalcli.models import pretrained, zoo
 from dalcli.models.head import penultimate
 from dalcli.models.preprocess import IMAGENET, to_input
-from dalcli.models.spec import ModelSpec
+from dalcli.models.spec import ModelSpec, is_weights_file
 from dalcli.runtime.device import reproducible, resolve_device
 from dalcli.scores.arrayfile import read_arrays, write_arrays
 from dalcli.scores.columns import Array, as_keys, find_keys
@@ -85,7 +85,7 @@ def _fingerprint(session: Session, spec: ModelSpec) -> str:
     data, weights = session.config.data, str(spec.weights)
     pixels = (*spec.image_size, data.resize, *data.alpha_background)
     file = session.workspace.root / weights
-    content = sample_id(file) if pretrained.is_file(weights) and file.is_file() else weights
+    content = sample_id(file) if is_weights_file(weights) and file.is_file() else weights
     return fingerprint(spec.name, spec.stem, content, session.config.seed, pixels)
 
 

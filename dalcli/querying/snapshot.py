@@ -31,8 +31,8 @@ from dalcli.state.workspace import Workspace
 from dalcli.strategies import registry
 from dalcli.strategies.base import NO_ANSWERS, Answers, Memory, Request, Selection, Strategy, Table
 from dalcli.strategies.memory_table import MemoryTable
-from dalcli.workspace.freshness import require_fresh
 from dalcli.workspace.session import Session
+from dalcli.workspace.versions import require_fresh
 
 EVALUATION_STRATEGY = "random"
 

@@ -40,10 +40,10 @@ from dalcli.state.lock import compute_lock
 from dalcli.state.scores import ScoreFile
 from dalcli.state.versions import ModelVersion
 from dalcli.state.workspace import find
-from dalcli.workspace.freshness import require_fresh
 from dalcli.workspace.images import PoolImages
 from dalcli.workspace.jobs import announced, no_more
 from dalcli.workspace.session import Session, Surroundings
+from dalcli.workspace.versions import require_fresh
 
 
 @dataclass(frozen=True)

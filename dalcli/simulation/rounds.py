@@ -88,7 +88,7 @@ def play_base(
     left = root.is_dir()
     root.mkdir(parents=True, exist_ok=True)
     _write_settings(root, {**settings, "classes": list(labeler.classes)})
-    init.run(root, init.Request([draw / POOL_NAME], test=draw / TEST_NAME), feedback)
+    init.run(root, init.InitRequest([draw / POOL_NAME], test=draw / TEST_NAME), feedback)
     _share_cache(root, cache)
     with open_session(root, feedback) as session:
         record = _play(session, labeler, 0, budget, None, left)

@@ -89,12 +89,6 @@ def images(connection: Connection, purpose: Purpose) -> list[PoolImage]:
     return _images(connection, "s.purpose = ? AND s.quarantine IS NULL", (purpose,))
 
 
-def readable_ids(connection: Connection, purpose: Purpose) -> list[str]:
-    """Sample ids of every readable sample of one purpose, in no particular order: a light look at a large pool."""
-    rows = connection.execute("SELECT sample_id FROM sample WHERE purpose = ? AND quarantine IS NULL", (purpose,))
-    return [row["sample_id"] for row in rows]
-
-
 def eligible(connection: Connection, purpose: Purpose) -> list[PoolImage]:
     """Readable samples nobody has answered and no open batch holds, in the order of the evaluation reserve."""
     return _images(
@@ -141,6 +135,17 @@ def _images(
         files = tuple(SeenFile(r["path"], r["size"], r["mtime_ns"]) for r in group if r["path"] is not None)
         found.append(PoolImage(key, sample_id, files))
     return found
+
+
+def readable_ids(connection: Connection, purpose: Purpose) -> list[str]:
+    """Ids of the readable samples of one purpose, in no particular order: lighter than :func:`images`."""
+    rows = connection.execute("SELECT sample_id FROM sample WHERE purpose = ? AND quarantine IS NULL", (purpose,))
+    return [row["sample_id"] for row in rows]
+
+
+def keys_by_id(connection: Connection) -> dict[str, int]:
+    """The key of every sample, readable or not, by its id."""
+    return {row["sample_id"]: row["id"] for row in connection.execute("SELECT id, sample_id FROM sample")}
 
 
 def sizes(connection: Connection) -> list[tuple[int, int]]:

@@ -160,6 +160,12 @@ def known_files(connection: Connection) -> dict[str, KnownFile]:
     return {row["path"]: KnownFile(row["id"], row["purpose"], row["size"], row["mtime_ns"]) for row in rows}
 
 
+def sample_keys(connection: Connection) -> dict[str, int]:
+    """The key of the sample whose bytes each file held when it could last be read, by stored path."""
+    rows = connection.execute("SELECT path, sample FROM file WHERE sample IS NOT NULL")
+    return {row["path"]: row["sample"] for row in rows}
+
+
 def below(connection: Connection, prefix: str) -> list[tuple[str, str | None]]:
     """(stored path, sample id) of every file at or below ``prefix``; ``.`` is the workspace itself."""
     rows = connection.execute(

@@ -30,6 +30,14 @@ class ModelVersion:
     train_accuracy: float | None
     train_loss: float | None
 
+    @property
+    def diverged(self) -> bool:
+        """Whether training it ended in numbers that are not finite; a finished version never did."""
+        return self.finished_at is None and self.stopped == _DIVERGED
+
+
+_DIVERGED = "diverged"
+"""In ``stopped`` of a version that is not finished; NULL there means that its training was killed, or is at work."""
 
 _SELECT = """
     SELECT m.*, p.version AS parent_version,
@@ -86,6 +94,22 @@ def begin(
 def abandon(connection: Connection, version: ModelVersion) -> None:
     """Forget an unfinished version: labels or settings changed under it."""
     connection.execute("DELETE FROM model_version WHERE id = ? AND finished_at IS NULL", (version.key,))
+
+
+def mark_diverged(connection: Connection, version: ModelVersion) -> None:
+    """Remember why a version is unfinished, until its training starts again."""
+    _set_stopped(connection, version, _DIVERGED)
+
+
+def begin_again(connection: Connection, version: ModelVersion) -> None:
+    """An unfinished version is trained on: how its training ended before does not count any more."""
+    _set_stopped(connection, version, None)
+
+
+def _set_stopped(connection: Connection, version: ModelVersion, reason: str | None) -> None:
+    connection.execute(
+        "UPDATE model_version SET stopped = ? WHERE id = ? AND finished_at IS NULL", (reason, version.key)
+    )
 
 
 def finish(

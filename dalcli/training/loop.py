@@ -32,6 +32,10 @@ from dalcli.training.unreadable import PatientPixels
 MEASURE_AT_LEAST = 64  # images at once: a small training batch need not make measuring slow
 
 
+class DivergedError(DalcliError):
+    """The loss is not a finite number any more: told apart so that ``status`` can say so later."""
+
+
 @dataclass(frozen=True)
 class FitResult:
     """How training went; see :class:`~dalcli.models.meta.EpochRecord` for the units.
@@ -86,8 +90,8 @@ def fit(
 
     Raises:
         NotReadyError: there are no labels.
-        DalcliError: the loss is not finite any more, memory ran out or another rank has gone. The checkpoint is that
-            of a sound epoch.
+        DivergedError: the loss is not finite any more. The checkpoint is that of a sound epoch.
+        DalcliError: memory ran out or another rank has gone. The checkpoint is that of a sound epoch.
         UnreadableImagesError: from ``data.pixels``; on all ranks.
     """
     if len(data.labels) == 0:
@@ -162,7 +166,7 @@ class _Run:
             rate = self.settings.learning_rate
             if not self.ranks.main:
                 raise ToldError
-            raise DalcliError(
+            raise DivergedError(
                 f"training diverged: the loss is {loss} in epoch {number}; nothing was changed",
                 f"Lower training.learning_rate (now {rate:g}, try {rate / 10:g}) and run `dalcli train` again.",
             )

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dalcli.config.hashing import fingerprint
 from dalcli.config.schema import Config
 from dalcli.errors import NotReadyError
+from dalcli.feedback import Feedback
 from dalcli.models.spec import ModelSpec, resolve_stem
 from dalcli.state import catalog, classes, ledger, versions
 from dalcli.state.database import Connection
 from dalcli.state.versions import ModelVersion
-from dalcli.workspace import version_files
 from dalcli.workspace.session import ModelChoice, Session, model_choice
+from dalcli.workspace.versions import are_there
+
+NAMES_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -101,9 +105,26 @@ def model_spec(config: Config, choice: ModelChoice, num_classes: int) -> ModelSp
     )
 
 
+def warn_of_unlabeled_classes(plan: TrainPlan, feedback: Feedback) -> None:
+    """Say which classes the model cannot learn: a network that only ever sees one class converges at once, too."""
+    counts = Counter(plan.labels.values())
+    if len(counts) == 1:
+        (only,) = (plan.names[position] for position in counts)
+        feedback.warn(
+            f"all labels ({len(plan.labels)}) are of one class, {only}: "
+            "the model cannot tell classes apart before others are labeled, too"
+        )
+        return
+    missing = [name for position, name in enumerate(plan.names) if not counts[position]]
+    if missing:
+        shown = ", ".join([*missing[:NAMES_SHOWN], *(["..."] if len(missing) > NAMES_SHOWN else [])])
+        have = "has" if len(missing) == 1 else "have"
+        feedback.warn(f"{len(missing)} of {len(plan.names)} classes {have} no label yet: {shown}")
+
+
 def _with_files(session: Session, connection: Connection, newest: ModelVersion | None) -> ModelVersion | None:
     def complete(version: ModelVersion) -> bool:
-        return version_files.are_there(session.workspace.model_folder(version.version))
+        return are_there(session.workspace.model_folder(version.version))
 
     if newest is None or complete(newest):
         return newest

@@ -8,7 +8,7 @@ from dalcli.models.spec import ModelSpec
 from dalcli.runtime.ranks import SOLO, Ranks
 from dalcli.state.lock import compute_lock
 from dalcli.state.versions import ModelVersion
-from dalcli.training.plan import TrainPlan, make_plan
+from dalcli.training.plan import TrainPlan, make_plan, warn_of_unlabeled_classes
 from dalcli.workspace.session import Session
 
 
@@ -44,10 +44,14 @@ def _train(session: Session, wait: float, ranks: Ranks) -> TrainResult:
 
     device = check(session, plan, ranks)
     with compute_lock(session.workspace.lock_path, "train", wait):
+        warned = False
         while True:
             plan = make_plan(session)  # another process may have trained while this one waited
             if plan.done is not None:
                 return _up_to_date(session, plan, plan.done)
+            if not warned:
+                warn_of_unlabeled_classes(plan, session.feedback)
+                warned = True
             try:
                 return _result(train_version(session, plan, device, ranks), plan.spec)
             except LabeledSetChanged:

@@ -26,13 +26,12 @@ from dalcli.runtime.ranks import SOLO, Ranks
 from dalcli.state import catalog, ledger, versions
 from dalcli.state.versions import ModelVersion
 from dalcli.training.job import Process, TrainingJob, train
-from dalcli.training.loop import FitResult
+from dalcli.training.loop import DivergedError, FitResult
 from dalcli.training.plan import TrainPlan
 from dalcli.training.resume import saved_place
-from dalcli.workspace import version_files
 from dalcli.workspace.images import PoolImages
 from dalcli.workspace.session import Session
-from dalcli.workspace.version_files import CHECKPOINT_NAME, META_NAME, WEIGHTS_NAME
+from dalcli.workspace.versions import CHECKPOINT_NAME, META_NAME, WEIGHTS_NAME, remove_leftovers
 
 VERIFY_ROWS = 64
 
@@ -64,7 +63,7 @@ def train_version(session: Session, plan: TrainPlan, device: torch.device, ranks
         version = _begin(session, plan, device)
         folder = session.workspace.model_folder(version.version)
         folder.mkdir(parents=True, exist_ok=True)
-        version_files.remove_leftovers(folder)
+        remove_leftovers(folder)
         model, stats = _start(session, plan, version, images)
         checkpoint = folder / CHECKPOINT_NAME
         job = TrainingJob(
@@ -85,6 +84,10 @@ def train_version(session: Session, plan: TrainPlan, device: torch.device, ranks
         except UnreadableImagesError as error:
             images.lose(error.failures)
             raise LabeledSetChanged from None
+        except DivergedError:
+            with session.database.write() as connection:
+                versions.mark_diverged(connection, version)
+            raise
     finished = _finish(session, version, model, _meta(plan, version, stats, device, result, ranks))
     if not result.converged:
         session.feedback.warn(
@@ -113,9 +116,11 @@ def _begin(session: Session, plan: TrainPlan, device: torch.device) -> ModelVers
     left = plan.unfinished
     if left is not None:
         if (left.labels_digest, left.fingerprint, left.parent) == (plan.digest, plan.fingerprint, parent):
-            session.feedback.note(f"continuing {left.version}, which was interrupted")
+            session.feedback.note(f"continuing {left.version}, which {_end(left)}")
+            with session.database.write() as connection:
+                versions.begin_again(connection, left)
             return left
-        session.feedback.note("labels or settings changed since training was interrupted: starting again")
+        session.feedback.note(f"labels or settings changed since training {_end(left)}: starting again")
     if plan.newest is not None and plan.newest != plan.parent:
         session.feedback.warn(f"the files of {plan.newest.version} are missing: starting from {parent or 'none'}")
     with session.database.write() as connection:
@@ -138,6 +143,10 @@ def _begin(session: Session, plan: TrainPlan, device: torch.device) -> ModelVers
     if plan.newest is not None:  # left by a process that was killed just before it would have removed it
         (session.workspace.model_folder(plan.newest.version) / CHECKPOINT_NAME).unlink(missing_ok=True)
     return begun
+
+
+def _end(left: ModelVersion) -> str:
+    return "diverged" if left.diverged else "was interrupted"
 
 
 def _threads(session: Session, version: ModelVersion, checkpoint: Path, ranks: Ranks) -> int:

@@ -14,7 +14,7 @@ from dalcli.models.head import find_head
 from dalcli.models.meta import ModelMeta, read_meta
 from dalcli.state.versions import ModelVersion
 from dalcli.workspace.session import Surroundings
-from dalcli.workspace.version_files import META_NAME, WEIGHTS_NAME
+from dalcli.workspace.versions import META_NAME, WEIGHTS_NAME
 
 
 @dataclass(frozen=True)

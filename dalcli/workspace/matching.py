@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
+from dalcli.state import catalog, files
 from dalcli.state.database import Connection
 from dalcli.state.workspace import Workspace
 
@@ -22,18 +23,24 @@ class UnknownSampleError(Exception):
 
 
 class SampleMatcher:
-    """Looks samples up; built once per file, from one database snapshot."""
+    """Looks samples up, for all rows of one label file; knows the pool as it was in one snapshot."""
 
-    def __init__(self, connection: Connection, workspace: Workspace, label_file_folder: Path | None) -> None:
-        self._workspace = workspace
-        self._folder = label_file_folder
+    def __init__(
+        self, workspace: Workspace, folder: Path | None, by_id: Mapping[str, int], by_path: Mapping[str, int]
+    ) -> None:
         self.by_name_alone = 0  # rows whose path is unknown, but whose file name only one sample has
-        self._by_id = {row["sample_id"]: row["id"] for row in connection.execute("SELECT id, sample_id FROM sample")}
-        self._by_path: dict[str, int] = {}
+        self._workspace = workspace
+        self._folder = folder
+        self._by_id = by_id
+        self._by_path = by_path
         self._by_name: defaultdict[str, set[int]] = defaultdict(set)
-        for row in connection.execute("SELECT path, sample FROM file WHERE sample IS NOT NULL"):
-            self._by_path[row["path"]] = row["sample"]
-            self._by_name[PurePosixPath(row["path"]).name].add(row["sample"])
+        for path, sample in by_path.items():
+            self._by_name[PurePosixPath(path).name].add(sample)
+
+    @classmethod
+    def of(cls, connection: Connection, workspace: Workspace, folder: Path | None) -> SampleMatcher:
+        """A matcher for the pool as it is now; ``folder`` is where the label file is, if it is a file."""
+        return cls(workspace, folder, catalog.keys_by_id(connection), files.sample_keys(connection))
 
     def find(self, reference: str) -> int:
         """The key of the sample a row means: a sample id, or a path however a tool may have rewritten it.

@@ -1,20 +1,24 @@
-"""Which model and input size suit a pool: the default a newcomer gets.
+"""Which model and input size suit a pool, the default a newcomer gets; and whether what was configured exists.
 
 Small images are used at their own size by ``cnn``; larger ones are reduced for ``resnet18``, so that a first
-``train`` of 100 photos ends within minutes on two processor cores.
+``train`` of 100 photos ends within minutes on two processor cores. Imports torch only to ask for models and weights
+that are not our own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from statistics import median
 
 from dalcli.config.schema import Config
+from dalcli.models.spec import LARGE_STEM_FROM, ModelSpec, is_weights_file, resolve_stem
 from dalcli.workspace.session import ModelChoice
 
 SMALL = 64
 REDUCED = 128
 MINIMUM = {"vgg11": 32}
+SURELY_THERE = frozenset({"auto", "cnn", "resnet18", "vgg11"})  # torch need not be imported to know these
 
 
 def choose(sizes: Sequence[tuple[int, int]], config: Config) -> ModelChoice:
@@ -34,3 +38,30 @@ def choose(sizes: Sequence[tuple[int, int]], config: Config) -> ModelChoice:
     if name in {"cnn", "vgg11"}:
         return ModelChoice(name, (SMALL, SMALL))
     return ModelChoice(name, (REDUCED, REDUCED) if name == "resnet18" else (224, 224))
+
+
+def configured(config: Config) -> ModelChoice:
+    """What is known before any image is: ``auto`` stays, and an open size is taken to be one that suits weights."""
+    size = config.data.image_size
+    return ModelChoice(config.model.name, (LARGE_STEM_FROM, LARGE_STEM_FROM) if size == "auto" else size)
+
+
+def check_model(choice: ModelChoice, config: Config, folder: Path) -> None:
+    """Refuse a model or pretrained weights that do not exist; ``folder`` is the workspace.
+
+    Weights by name are left for later while it is open which model ``auto`` stands for.
+
+    Raises:
+        BadInputError: key ``model.name`` or ``model.weights``.
+    """
+    if choice.name not in SURELY_THERE:
+        from dalcli.models import zoo
+
+        zoo.check_name(choice.name, folder)
+    weights = config.model.weights
+    if weights is None or ((folder / weights).is_file() if is_weights_file(weights) else choice.name == "auto"):
+        return
+    from dalcli.models import pretrained
+
+    stem = resolve_stem(choice.image_size, config.model.stem)
+    pretrained.check(ModelSpec(choice.name, 2, choice.image_size, stem, weights=weights), folder)

@@ -6,13 +6,13 @@ labels come in together with them in one transaction.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 from dalcli.config.schema import DataConfig
-from dalcli.config.words import suggestion
+from dalcli.config.words import counted, suggestion
 from dalcli.data.found import FoundImage
 from dalcli.data.identity import reserve_position
 from dalcli.data.scan import ScannedImage, scan_images
@@ -23,14 +23,15 @@ from dalcli.state import classes, files, ledger
 from dalcli.state.database import Connection, Database
 from dalcli.state.files import FileRecord, KnownFile, Registration
 from dalcli.state.workspace import Workspace, printable
-from dalcli.workspace.session import evaluation_reserve, split_seed
+from dalcli.workspace.label_files import answer, place
+from dalcli.workspace.session import Session, evaluation_reserve, split_seed
 
 CHUNK = 1000
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What the sources named on the command line contain, test set first."""
+    """What all sources of a command line contain together, test set first: checked before any of it is registered."""
 
     images: tuple[FoundImage, ...]
     ignored: int
@@ -77,6 +78,20 @@ def check_labels(findings: Findings, known: Sequence[str]) -> None:
             f"unknown classes among the given labels (known: {', '.join(known)}); nothing was changed",
             problems=list(problems.values()),
         )
+
+
+def add_images(session: Session, sources: Sequence[Path], test: Path | None, labels_from_folders: bool) -> Registration:
+    """Bring more images into an existing workspace, with their labels if they carry any; see :func:`tell`.
+
+    Raises:
+        BadInputError: something is wrong with the sources or their labels; no label was recorded.
+    """
+    findings = collect(sources, test, labels_from_folders)
+    with session.database.read() as connection:
+        known = classes.names(connection)
+    check_labels(findings, known)
+    data, feedback = session.config.data, session.feedback
+    return register(session.database, session.workspace, findings, data=data, feedback=feedback, in_parts=False)
 
 
 def register(
@@ -175,16 +190,10 @@ def _record_labels(
 
 def _conflict(conflict: ledger.Conflict, names: Sequence[str]) -> str:
     vote = conflict.vote
-    now = f"'{names[vote.label]}'" if vote.label is not None else "skipped"
     return (
-        f"{place(vote.file, vote.line)}: {now}, but the same image is '{names[conflict.before]}' in "
-        f"{place(conflict.before_file, conflict.before_line)}"
+        f"{place(vote.file, vote.line)}: {answer(vote.label, names)}, but the same image is "
+        f"{answer(conflict.before, names)} in {place(conflict.before_file, conflict.before_line)}"
     )
-
-
-def place(file: str, line: int) -> str:
-    """``labels.csv:7``, or the file alone where there are no lines."""
-    return f"{file}:{line}" if line else file
 
 
 def _origin(image: FoundImage) -> str:
@@ -197,28 +206,39 @@ def _chunks(items: Iterator[ScannedImage], size: int) -> Iterator[list[ScannedIm
         yield chunk
 
 
-def report(result: Registration, feedback: Feedback) -> None:
+def tell(result: Registration, feedback: Feedback) -> None:
     """Say on stderr what a registration found that its user should know."""
-    messages: list[tuple[int, Callable[[str], None], str]] = [
-        (result.new_samples, feedback.note, "{} new samples registered"),
-        (result.duplicates, feedback.note, "{} files hold bytes known under another name: counted and labeled once"),
-        (result.quarantined, feedback.warn, "{} files could not be read: see `dalcli pool quarantine`"),
+    notes = [
+        (result.new_samples, "new sample registered", "new samples registered"),
+        (
+            result.duplicates,
+            "file holds bytes known under another name: counted and labeled once",
+            "files hold bytes known under another name: counted and labeled once",
+        ),
+    ]
+    warnings = [
+        (
+            result.quarantined,
+            "file could not be read: see `dalcli pool quarantine`",
+            "files could not be read: see `dalcli pool quarantine`",
+        ),
         (
             result.replaced,
-            feedback.warn,
-            "{} images in use were overwritten by others and are set aside: see `dalcli pool quarantine`",
+            "image in use was overwritten by another and is set aside: see `dalcli pool quarantine`",
+            "images in use were overwritten by others and are set aside: see `dalcli pool quarantine`",
         ),
         (
             result.moved_to_evaluation,
-            feedback.warn,
-            "{} images are in the pool and in the test set: they serve evaluation only",
+            "image is in the pool and in the test set: it serves evaluation only",
+            "images are in the pool and in the test set: they serve evaluation only",
         ),
         (
             result.already_trained,
-            feedback.warn,
-            "{} test images stay in training: a model was already trained on them",
+            "test image stays in training: a model was already trained on it",
+            "test images stay in training: a model was already trained on them",
         ),
     ]
-    for count, say, text in messages:
-        if count:
-            say(text.format(count))
+    for say, found in ((feedback.note, notes), (feedback.warn, warnings)):
+        for count, one, many in found:
+            if count:
+                say(counted(count, one, many))

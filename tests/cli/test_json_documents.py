@@ -58,6 +58,7 @@ def test_keys_of_every_document(tmp_path: Path) -> None:
     status = ok(root, "status", "--json").json
     assert list(status) == [
         "root", "classes", "labels_per_class", "states", "model_name", "image_size", "model", "training_unfinished",
+        "training_diverged",
         "newer_labels", "unscored", "open_batches", "curve", "next_step",
     ]  # fmt: skip
     states(status["states"])

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from dalcli_runner import environment, ok, write_labels
-from workspaces import add_model, add_scores, image, make
+from workspaces import add_model, add_scores, image, make, photos
 
 from dalcli.config.schema import QueryConfig
 from dalcli.strategies.registry import STRATEGIES, create
@@ -58,6 +58,18 @@ def test_no_light_command_imports_torch(tmp_path: Path) -> None:
         ("pool", "relocate", "more", "more"),
     ]
     assert heavy_modules(root, *lines) == ["0"] * len(lines)
+
+
+def test_init_with_a_model_of_ours_and_weights_in_a_file_does_not_either(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 2)
+    (tmp_path / "w.safetensors").touch()
+    lines: list[tuple[str | Path, ...]] = []
+    for name in ("cnn", "resnet18", "vgg11"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "w.safetensors").touch()
+        (tmp_path / name / "dalcli.yaml").write_text(f"model:\n  name: {name}\n  weights: ./w.safetensors\n")
+        lines.append(("-C", tmp_path / name, "init", tmp_path / "photos", "--classes", "a,b"))
+    assert heavy_modules(tmp_path, *lines) == ["0"] * len(lines)
 
 
 def test_a_query_on_stored_scores_does_not_either(tmp_path: Path) -> None:

@@ -50,6 +50,25 @@ def test_released_samples_may_be_asked_again_and_late_answers_count(root: Path) 
     assert {r["sample_id"] for r in ok(root, "query", "--budget", "12").rows} == {r["sample_id"] for r in rows[2:]}
 
 
+def test_one_thing_is_not_counted_as_several(root: Path) -> None:
+    rows = ok(root, "query", "--budget", "3").rows
+    assert (
+        "1 new label recorded"
+        in ok(root, "ingest-labels", write_labels(root / "1.csv", rows[:1], all_of_them="cat")).err
+    )
+    add_model(root)
+    scores = add_scores(root)
+    ok(root, "ingest-labels", write_labels(root / "2.csv", rows[1:2], all_of_them="dog"))
+    assert "m-0001: 1 label, 3 epochs, converged; 1 label is newer\n" in ok(root, "status").out.decode()
+    image(root / "photos" / "more.png", 999)
+    ok(root, "pool", "add", "photos")
+    assert len(scores) == 12
+    assert "scores              1 sample to score\n" in ok(root, "status").out.decode()
+    assert "1 sample released\n" in ok(root, "batch", "release", "b-0001").err
+    ok(root, "ingest-labels", write_labels(root / "3.csv", rows[2:], all_of_them="dog"))
+    assert "; 2 labels are newer\n" in ok(root, "status").out.decode()
+
+
 def test_one_sample_in_two_batches_answers_both(root: Path) -> None:
     rows = ok(root, "query", "--budget", "12").rows
     ok(root, "batch", "release", "b-0001")

@@ -72,7 +72,7 @@ def test_encodings_and_delimiters(root: Path, encoding: str, delimiter: str, end
 def test_standard_input(root: Path) -> None:
     sample = ids(root / "photos")["0.png"]
     done = ok(root, "ingest-labels", "-", stdin=f"sample_id,label\n{sample},cat\n".encode())
-    assert done.out.decode().startswith("<stdin>  1 labels")
+    assert done.out.decode().startswith("<stdin>  1 label,")
     assert labels(root) == {sample: "cat"}
 
 
@@ -165,9 +165,9 @@ def test_conflicts_are_refused_replaced_or_kept(root: Path) -> None:
     assert problems(refused) == ["line 3: 'dog' differs from 'cat' (labels.csv:2)"]
     assert "--on-conflict replace" in message(refused)[1]
     assert dump(root) == before
-    assert "1 different labels ignored" in ok(root, "ingest-labels", "two.csv", "--on-conflict", "keep").err
+    assert "1 different label ignored" in ok(root, "ingest-labels", "two.csv", "--on-conflict", "keep").err
     assert labels(root) == {sample: "cat", other: "cat"}
-    assert "1 earlier labels replaced" in ok(root, "ingest-labels", "two.csv", "--on-conflict", "replace").err
+    assert "1 earlier label replaced" in ok(root, "ingest-labels", "two.csv", "--on-conflict", "replace").err
     assert labels(root) == {sample: "dog", other: "cat"}
     before = dump(root)
     ok(root, "ingest-labels", "two.csv", "--on-conflict", "replace")
@@ -355,4 +355,4 @@ def test_rows_matched_by_name_alone_are_counted(tmp_path: Path) -> None:
     root = make(tmp_path / "work")
     row = ok(root, "query", "--budget", "1").rows[0]
     (root / "l.csv").write_text(f"path,label\nelsewhere/{Path(row['path']).name},cat\n")
-    assert "1 rows were matched by their file name alone" in ok(root, "ingest-labels", "l.csv").err
+    assert "1 row was matched by its file name alone" in ok(root, "ingest-labels", "l.csv").err

@@ -19,7 +19,7 @@ def test_says_what_it_made_and_chose(tmp_path: Path) -> None:
     assert sum(made.json["states"]["training"].values()) + sum(made.json["states"]["evaluation"].values()) == 12
     assert (made.json["model"], made.json["image_size"]) == ("cnn", [4, 4])
     assert "chose model cnn at 4×4 pixels" in made.err
-    assert "1 files that are not images were left out" in made.err
+    assert "1 file that is no image was left out" in made.err
     assert "12 new samples" in made.err
     assert sorted(path.name for path in tmp_path.iterdir()) == [".dalcli", "dalcli.yaml", "photos"]
     assert [path.name for path in (tmp_path / ".dalcli").iterdir()] == ["state.db"]
@@ -32,6 +32,60 @@ def test_large_images_are_told_about_pretrained_weights(tmp_path: Path) -> None:
     made = ok(tmp_path, "init", "large.png", "--classes", "cat,dog")
     assert "resnet18 at 128×128" in made.out.decode()
     assert "pretrained" in made.err
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("name: resnett18", ("model.name: unknown model 'resnett18'", "did you mean 'resnet18'?")),
+        ("name: efficientnet", ("model.name: unknown model 'efficientnet'", "did you mean 'efficientnet_b")),
+        ("name: nowhere:net", ("model.name: no module named 'nowhere'", "nowhere.py into the workspace")),
+        ("name: mine:nett", ("model.name: module mine has no function 'nett'", "mine:net?")),
+        ("weights: missing.safetensors", ("model.weights: ", "missing.safetensors does not exist")),
+        ("name: cnn\n  weights: a/b.safetensors", ("model.weights: ", "b.safetensors does not exist")),
+        ("name: cnn\n  weights: DEFAULT", ("model.weights: torchvision has no weights for cnn",)),
+        ("name: resnet50\n  weights: IMAGENET1K_V3", ("model.weights: resnet50 has no weights", "did you mean")),
+        # Only the images tell which model or stem it will be.
+        ("weights: DEFAULT", ("model.weights: torchvision has no weights for cnn",)),
+        ("name: resnet18\n  weights: DEFAULT", ("model.weights: DEFAULT does not fit resnet18 with the small stem",)),
+    ],
+)
+def test_a_model_or_weights_that_do_not_exist_leave_nothing_behind(
+    tmp_path: Path, model: str, said: tuple[str, ...]
+) -> None:
+    photos(tmp_path / "photos", 3)
+    (tmp_path / "mine.py").write_text("def net(num_classes, image_size):\n    raise AssertionError('not now')\n")
+    (tmp_path / "settings.yaml").write_text(f"model:\n  {model}\n")
+    before = sorted(tmp_path.iterdir())
+    refused = run(tmp_path, "init", "photos", "--classes", "cat,dog", "--config", "settings.yaml")
+    assert refused.code == 3
+    assert [text for text in said if text not in refused.err] == []
+    assert [path for path in sorted(tmp_path.iterdir()) if path.name != "__pycache__"] == before
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "name: mobilenet_v3_small\n  weights: DEFAULT",
+        "name: resnet18\n  stem: large\n  weights: IMAGENET1K_V1",
+        "weights: there.safetensors",
+        "name: own:net",
+    ],
+)
+def test_models_and_weights_that_exist_are_taken(tmp_path: Path, model: str) -> None:
+    photos(tmp_path / "photos", 3)
+    (tmp_path / "there.safetensors").touch()  # what is in it shows when it is needed
+    (tmp_path / "own.py").write_text("def net(num_classes, image_size):\n    raise AssertionError('not now')\n")
+    (tmp_path / "dalcli.yaml").write_text(f"model:\n  {model}\n")
+    ok(tmp_path, "init", "photos", "--classes", "cat,dog")
+    assert (tmp_path / "dalcli.yaml").read_text() == f"model:\n  {model}\n"
+
+
+def test_models_that_are_known_without_asking_exist() -> None:
+    from dalcli.models import zoo
+    from dalcli.workspace.model_choice import SURELY_THERE
+
+    assert SURELY_THERE - {"auto"} <= zoo.OWN.keys()
 
 
 def test_the_same_again_changes_nothing(tmp_path: Path) -> None:
@@ -47,7 +101,7 @@ def test_the_same_again_changes_nothing(tmp_path: Path) -> None:
 def test_again_with_more_images_adds_them(tmp_path: Path) -> None:
     make(tmp_path, 3)
     image(tmp_path / "photos" / "new.png", 50)
-    assert "1 new samples" in ok(tmp_path, "init", "photos").err
+    assert "1 new sample registered" in ok(tmp_path, "init", "photos").err
     assert len(ask(tmp_path, "SELECT * FROM sample")) == 4
 
 
@@ -167,7 +221,7 @@ def test_an_image_in_pool_and_test_set_serves_evaluation(tmp_path: Path) -> None
     image(tmp_path / "test" / "cat" / "copy.png", 3)
     image(tmp_path / "test" / "dog" / "own.png", 900)
     made = ok(tmp_path, "init", "photos", "--test", "test", "--classes", "cat,dog")
-    assert "warning: 1 images are in the pool and in the test set: they serve evaluation only" in made.err
+    assert "warning: 1 image is in the pool and in the test set: it serves evaluation only" in made.err
     assert ask(tmp_path, "SELECT count(*) FROM sample WHERE purpose = 'evaluation'") == [(2,)]
 
 

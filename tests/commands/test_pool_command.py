@@ -38,7 +38,7 @@ def test_adding_the_same_again_changes_nothing(root: Path) -> None:
 def test_the_same_bytes_under_two_names_are_one_sample(root: Path) -> None:
     shutil.copy(root / "photos" / "0.png", root / "photos" / "copy.png")
     added = ok(root, "pool", "add", "photos")
-    assert "1 files hold bytes known under another name: counted and labeled once" in added.err
+    assert "1 file holds bytes known under another name: counted and labeled once" in added.err
     assert len(ok(root, "pool", "list").rows) == 6
     assert len(ok(root, "query", "--budget", "10").rows) == 6
 
@@ -60,7 +60,7 @@ def test_a_used_image_edited_in_place_is_set_aside_with_its_labels(root: Path) -
     kept = (root / "photos" / "0.png").read_bytes()
     image(root / "photos" / "0.png", 500)
     added = ok(root, "pool", "add", "photos")
-    assert "warning: 1 images in use were overwritten by others" in added.err
+    assert "warning: 1 image in use was overwritten by another" in added.err
     assert ok(root, "pool", "quarantine").rows == [
         {"path": "", "reason": "photos/0.png holds other bytes now", "sample_id": old}
     ]
@@ -144,8 +144,8 @@ def test_a_test_image_that_a_model_saw_stays_in_training(root: Path) -> None:
     image(root / "test" / "cat" / "seen.png", 0)
     image(root / "test" / "dog" / "unseen.png", 1)
     added = ok(root, "pool", "add", "--test", "test")
-    assert "1 test images stay in training: a model was already trained on them" in added.err
-    assert "1 images are in the pool and in the test set" in added.err
+    assert "1 test image stays in training: a model was already trained on it" in added.err
+    assert "1 image is in the pool and in the test set" in added.err
     purposes = dict(ask(root, "SELECT sample_id, purpose FROM sample"))
     assert purposes[seen] == "training"
     assert purposes[sample_id(root / "photos" / "1.png")] == "evaluation"
@@ -186,6 +186,13 @@ def test_relocate_follows_moved_images(root: Path, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").rename(root / "pics")
     ok(root, "pool", "relocate", tmp_path / "elsewhere", "pics")
     assert {row["path"] for row in ok(root, "pool", "list").rows} == {f"pics/{name}" for name in before}
+
+
+def test_relocate_counts_a_single_file_as_one(root: Path) -> None:
+    (root / "photos" / "0.png").rename(root / "zero.png")
+    assert ok(root, "pool", "relocate", "photos/0.png", "zero.png").out == b"1 file is known at zero.png\n"
+    refused = run(root, "pool", "relocate", "photos/1.png", "zero.png")
+    assert message(refused) == ["error: 1 of 1 file is not the same at zero.png; nothing was changed"]
 
 
 def test_relocate_to_the_workspace_itself_and_below_its_old_place(root: Path) -> None:
@@ -239,7 +246,7 @@ def test_relocate_is_not_held_up_by_images_that_were_missing_before(root: Path) 
     (root / "photos").rename(root / "pics")
     moved = ok(root, "pool", "relocate", "photos", "pics")
     assert moved.out == b"5 files are known at pics\n"
-    assert "1 files were missing before and are not at pics either" in moved.err
+    assert "1 file was missing before and is not at pics either: it stays" in moved.err
     assert state_of(root, lost) == "quarantined"
     assert ok(root, "pool", "relocate", "photos", "pics").out == moved.out
     (root / "empty").mkdir()

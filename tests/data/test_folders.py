@@ -112,6 +112,7 @@ def test_folders_that_cannot_be_read_are_all_named(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(os, "scandir", refuse)  # chmod does not stop root
     with pytest.raises(BadInputError) as caught:
         search_folder(tmp_path)
+    assert "2 folders cannot be read, first: " in str(caught.value)
     assert sorted(caught.value.problems) == [f"{tmp_path}/locked{n}: Permission denied" for n in (1, 2)]
 
 

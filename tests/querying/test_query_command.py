@@ -268,7 +268,7 @@ def test_labels_newer_than_the_model_stop_a_new_batch_only(root: Path) -> None:
     ok(root, "ingest-labels", write_labels(root / "2.csv", rows[1:], all_of_them="cat"))
     refused = run(root, "query", "--budget", "2")
     assert refused.code == 5
-    assert "1 labels are newer than model m-0001" in refused.err
+    assert "1 label is newer than model m-0001" in refused.err
     assert "dalcli train" in message(refused)[1]
     assert len(ok(root, "query", "--budget", "2", "--stale-ok").rows) == 2
 

@@ -43,6 +43,18 @@ def test_issued_is_answered_released_and_outstanding(tmp_path: Path) -> None:
         assert batches.csv_bytes(connection, batch) == b"a,b\n"
 
 
+def test_the_strategies_of_a_batch_are_named_once_each(tmp_path: Path) -> None:
+    with pool(tmp_path, 6) as database, database.write() as connection:
+        chosen = [BatchRow(n, n, None, None, None, name, "active") for n, name in enumerate(("b", "a", "b"), 1)]
+        batches.issue(
+            connection, "b-0001", chosen, b"", options="", purpose="training", requested=3, model=None, key=None
+        )
+        batch = batches.get(connection, "b-0001")
+        assert batch is not None
+        assert batches.strategies(connection, batch) == ["a", "b"]
+        assert batches.strategies(connection, issue(connection, 4)) == ["margin"]
+
+
 def test_ids_count_up_and_keys_are_unique(tmp_path: Path) -> None:
     import sqlite3
 

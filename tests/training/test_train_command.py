@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -75,7 +76,50 @@ def test_labels_of_one_class_only_are_enough(labeled: SmallPool) -> None:
     reds = [row for row in labeled.pool("labeled") if "red" in row["path"]]
     others = [row for row in labeled.pool("labeled") if "red" not in row["path"]]
     labeled.label(others, "red", "--on-conflict", "replace")
-    assert labeled.json("train")["model"]["labels"] == len(reds) + len(others)
+    trained = labeled.ok("train", "--json")
+    count = len(reds) + len(others)
+    assert json.loads(trained.out)["model"]["labels"] == count
+    assert f"warning: all labels ({count}) are of one class, red: the model cannot tell classes apart" in trained.err
+    assert "no label yet" not in trained.err
+    assert labeled.ok("train").err == f"up to date: m-0001 was trained on all {count} labels\n"
+
+
+def test_classes_without_a_label_are_named_once(labeled: SmallPool) -> None:
+    blues = [row for row in labeled.pool("labeled") if "blue" in row["path"]]
+    labeled.configure(training={"max_epochs": 1})
+    labeled.label(blues, "red", "--on-conflict", "replace")
+    assert labeled.ok("train").err.count("warning: 1 of 3 classes has no label yet: blue\n") == 1
+    fresh = labeled.pool("unlabeled")
+    labeled.label(fresh[:1], "blue")
+    assert "no label yet" not in labeled.ok("train").err
+    for number, row in enumerate(fresh[1:7]):
+        labeled.label([row], f"c{number}", "--allow-new-classes")
+    labeled.label(fresh[1:7], "red", "--on-conflict", "replace")
+    assert "warning: 6 of 9 classes have no label yet: c0, c1, c2, c3, c4, ...\n" in labeled.ok("train").err
+
+
+def test_after_a_divergence_status_says_so_until_training_starts_again(labeled: SmallPool) -> None:
+    def told() -> tuple[bool, bool, str]:
+        status, text = labeled.json("status"), labeled.ok("status").out
+        line = next((line for line in text.splitlines() if line.startswith("training  ")), "")
+        return status["training_unfinished"], status["training_diverged"], line.removeprefix("training").strip()
+
+    diverged = (True, True, "diverged: lower training.learning_rate and run `dalcli train`")
+    labeled.configure(training={"optimizer": "sgd", "learning_rate": 1e30})
+    first = labeled.run("train")
+    assert (first.code, "training diverged: the loss is" in first.err) == (1, True)
+    assert told() == diverged
+    again = labeled.run("train")  # nothing was changed: it ends as before
+    assert (again.code, again.err.splitlines()[-2:]) == (1, first.err.splitlines()[-2:])
+    assert "continuing m-0001, which diverged" in again.err
+    assert told() == diverged
+    interrupted = FailAtCall("dalcli.training.version:train", KeyboardInterrupt())
+    assert processes.run(labeled, ["train"], interrupted).code == 130
+    assert told() == (True, False, "interrupted: `dalcli train` continues it")
+    labeled.run("train")
+    labeled.configure(training={"max_epochs": 1})
+    assert "changed since training diverged: starting again" in labeled.ok("train").err
+    assert told() == (False, False, "")
 
 
 def test_disputed_and_skipped_samples_are_not_trained_on(labeled: SmallPool) -> None:

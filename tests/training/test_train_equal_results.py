@@ -237,7 +237,7 @@ def test_what_one_rank_cannot_read_ends_the_work_of_all(tmp_path: Path, rank: in
 def test_divergence_is_said_once(tmp_path: Path) -> None:
     case = Case("odd", SGD | {"learning_rate": 1e30})
     (name, message), (other, _) = in_group(2, tmp_path / "group", failures, case)
-    assert (name, other) == ("DalcliError", "ToldError")
+    assert (name, other) == ("DivergedError", "ToldError")
     assert "diverged" in message
 
 

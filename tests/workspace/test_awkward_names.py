@@ -66,7 +66,7 @@ def test_names_that_are_not_utf8_are_set_aside(root: Path) -> None:
     shutil.copy(root / "photos" / "0.png", odd)
     for _ in range(2):
         added = ok(root, "pool", "add", "odd")
-        assert "1 files could not be read" in added.err
+        assert "1 file could not be read" in added.err
         assert ok(root, "pool", "quarantine").rows == [
             {
                 "path": "odd/caf\\udce9.png",

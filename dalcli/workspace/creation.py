@@ -1,0 +1,255 @@
+"""Making a workspace: what ``init`` does.
+
+It is built in ``.dalcli.partial`` and renamed into place at the end: there either is one or there is not. A killed
+``init`` continues with the images it has already read.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from dalcli.config.class_names import problem_with
+from dalcli.config.schema import Config
+from dalcli.config.template import render
+from dalcli.config.words import counted
+from dalcli.errors import BadInputError, LockedError, UsageError
+from dalcli.feedback import Feedback
+from dalcli.state import atomic, catalog, classes, meta
+from dalcli.state.database import Database, now
+from dalcli.state.workspace import STATE_NAME, Workspace, printable
+from dalcli.workspace.model_choice import check_model, choose, configured
+from dalcli.workspace.registration import Findings, add_images, check_labels, collect, register, tell
+from dalcli.workspace.session import (
+    ModelChoice,
+    contains_in_order,
+    evaluation_reserve,
+    load_config,
+    model_choice,
+    open_session,
+)
+
+PARTIAL_NAME = ".dalcli.partial"
+LOCK_NAME = "init.lock"
+
+
+@dataclass(frozen=True)
+class InitRequest:
+    """What the command line of ``init`` asks for."""
+
+    sources: Sequence[Path]
+    classes: Sequence[str] | None = None
+    test: Path | None = None
+    labels_from_folders: bool = False
+    config: Path | None = None
+
+
+@dataclass(frozen=True)
+class InitResult:
+    """What ``init`` tells: the workspace as it stands, the same whether it was made now or before."""
+
+    root: str
+    classes: tuple[str, ...]
+    states: dict[str, dict[str, int]]
+    model: str
+    image_size: tuple[int, int]
+    evaluation_reserve: float
+
+
+@dataclass(frozen=True)
+class _Design:
+    """Everything that is decided about a workspace before its images are read."""
+
+    workspace: Workspace
+    request: InitRequest
+    config: Config
+    findings: Findings
+    classes: tuple[str, ...]
+
+    @property
+    def reserve(self) -> float:
+        """The evaluation reserve: a test set turns it off, unless the configuration names one."""
+        images = self.findings.images
+        has_test = self.request.test is not None or any(image.split == "evaluation" for image in images)
+        explicit = "reserve" in self.config.evaluation.model_fields_set
+        return 0.0 if has_test and not explicit else self.config.evaluation.reserve
+
+    @property
+    def facts(self) -> str:
+        """What tells this ``init`` from another one in the same place, as text."""
+        asked = self.request
+        sources = [printable(os.path.abspath(source)) for source in asked.sources]
+        test = None if asked.test is None else printable(os.path.abspath(asked.test))
+        return json.dumps([self.config.seed, self.reserve, self.classes, sources, test, asked.labels_from_folders])
+
+
+def create(workspace: Workspace, request: InitRequest, feedback: Feedback) -> InitResult:
+    """Make a workspace where there is none yet.
+
+    Raises:
+        BadInputError: something is wrong with the configuration, the images or their labels; nothing was changed.
+        UsageError: fewer than two classes.
+        LockedError: another ``init`` is at work here.
+    """
+    config = _configuration(workspace, request)
+    check_model(configured(config), config, workspace.root)
+    findings = collect(request.sources, request.test, request.labels_from_folders)
+    names = _class_names(request, config, findings)
+    check_labels(findings, names)
+    partial = workspace.root / PARTIAL_NAME
+    partial.mkdir(exist_ok=True)
+    with _only_one(partial):
+        if workspace.database_path.is_file():  # the other one has just finished
+            shutil.rmtree(partial, ignore_errors=True)
+            return bring_up_to_date(workspace, request, feedback)
+        try:
+            _build(partial, _Design(workspace, request, config, findings, names), feedback)
+        except BadInputError:  # nothing was changed; after anything else the next `init` continues
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+    (workspace.state / LOCK_NAME).unlink(missing_ok=True)
+    return _result(workspace, config)
+
+
+def bring_up_to_date(workspace: Workspace, request: InitRequest, feedback: Feedback) -> InitResult:
+    """``init`` in an existing workspace: the same request changes nothing, new files come in.
+
+    Raises:
+        BadInputError: the request contradicts the workspace, or something is wrong with the images or their labels.
+    """
+    with open_session(workspace.root, feedback) as session:
+        if request.config is not None and load_config(request.config) != session.config:
+            raise BadInputError(
+                f"{workspace.config_path}: differs from {request.config}",
+                "the workspace already exists: edit its dalcli.yaml instead",
+            )
+        with session.database.read() as connection:
+            owned = classes.names(connection)
+        if request.classes is not None and not contains_in_order(owned, request.classes):
+            raise BadInputError(
+                f"--classes {','.join(request.classes)} contradicts the workspace's {','.join(owned)}",
+                "new classes come in with ingest-labels --allow-new-classes",
+            )
+        result = add_images(session, request.sources, request.test, request.labels_from_folders)
+        feedback.note(f"{workspace.root} is already a workspace; {counted(result.new_samples, 'new sample')}")
+        tell(result, feedback)
+    return _result(workspace, session.config)
+
+
+def _configuration(workspace: Workspace, request: InitRequest) -> Config:
+    existing = workspace.config_path
+    if request.config is None:
+        return load_config(existing) if existing.is_file() else Config()
+    config = load_config(request.config)
+    same = existing.is_file() and existing.read_bytes() == request.config.read_bytes()
+    if existing.is_file() and not same:
+        raise BadInputError(f"{existing}: already there and different from {request.config}", "remove one of them")
+    return config
+
+
+def _class_names(request: InitRequest, config: Config, findings: Findings) -> tuple[str, ...]:
+    given = tuple(request.classes) if request.classes is not None else None
+    if given is not None and config.classes is not None and given != config.classes:
+        raise BadInputError(
+            f"--classes {','.join(given)} contradicts classes: {list(config.classes)} of the configuration",
+            "give the list in one place",
+        )
+    names = given or config.classes or findings.labels
+    problem = problem_with(names)
+    if problem is not None:
+        raise BadInputError(
+            f"the images' labels cannot be classes: {problem}", "rename the folder or correct the label"
+        )
+    if len(names) < 2:
+        found = f"only found: {', '.join(names)}" if names else "none are given, and the images carry no labels"
+        raise UsageError(f"a classifier needs at least two classes; {found}", "pass --classes cat,dog,other")
+    return names
+
+
+@contextmanager
+def _only_one(partial: Path) -> Iterator[None]:
+    """Two ``init`` at once: the second one is told so."""
+    lock = FileLock(partial / LOCK_NAME)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise LockedError(f"{partial}: another `dalcli init` is running here", "wait for it to end") from None
+    except FileNotFoundError:  # renamed under us
+        raise LockedError(f"{partial}: another `dalcli init` has just ended here", "run the same again") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _build(partial: Path, design: _Design, feedback: Feedback) -> None:
+    workspace, config = design.workspace, design.config
+    with _begin(partial, design.facts) as database:
+        with database.write() as connection:
+            meta.put(connection, "init", design.facts)
+            meta.put(connection, "split_seed", str(config.seed))
+            meta.put(connection, "evaluation_reserve", repr(design.reserve))
+            classes.append(connection, design.classes)
+        result = register(database, workspace, design.findings, data=config.data, feedback=feedback)
+        with database.write() as connection:
+            choice = choose(catalog.sizes(connection), config)
+            check_model(choice, config, workspace.root)
+            meta.put(connection, "model_choice", json.dumps({"name": choice.name, "image_size": choice.image_size}))
+            meta.put(connection, "created_at", now())
+    if not workspace.config_path.is_file():
+        given = design.request.config
+        text = given.read_text(encoding="utf-8-sig") if given else render(choice.name, design.reserve, config)
+        atomic.write_bytes(workspace.config_path, text.encode())
+    partial.rename(workspace.root / STATE_NAME)
+    atomic.sync_directory(workspace.root)
+    tell(result, feedback)
+    _advise(choice, design.findings, feedback)
+
+
+def _begin(partial: Path, facts: str) -> Database:
+    """The database of an interrupted ``init`` that was asked for the same, else a fresh one."""
+    database = Database(partial / "state.db")
+    with database.read() as connection:
+        before = meta.get(connection, "init")
+    if before in {None, facts}:
+        return database
+    database.close()
+    for file in partial.glob("state.db*"):
+        file.unlink()
+    return Database(partial / "state.db")
+
+
+def _advise(choice: ModelChoice, findings: Findings, feedback: Feedback) -> None:
+    height, width = choice.image_size
+    feedback.note(
+        f"chose model {choice.name} at {height}×{width} pixels (model.name and data.image_size in dalcli.yaml)"
+    )
+    if choice.name == "resnet18":
+        feedback.note(
+            "pretrained weights usually save many labels: try `weights: DEFAULT` under `model:` in dalcli.yaml"
+        )
+    if findings.ignored:
+        one, many = "file that is no image was left out", "files that are not images were left out"
+        feedback.note(counted(findings.ignored, one, many))
+    if not findings.images:
+        feedback.note("the pool is empty: add images with `dalcli pool add FOLDER`")
+
+
+def _result(workspace: Workspace, config: Config) -> InitResult:
+    with Database(workspace.database_path) as database, database.read() as connection:
+        choice = model_choice(connection, config)
+        return InitResult(
+            root=str(workspace.root),
+            classes=classes.names(connection),
+            states={purpose: dict(counts) for purpose, counts in catalog.count_states(connection).items()},
+            model=choice.name,
+            image_size=choice.image_size,
+            evaluation_reserve=evaluation_reserve(connection),
+        )
