@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dalcli.config.words import counted
 from dalcli.data.decoding import image_extensions
 from dalcli.data.found import FoundImage, FoundImages
 from dalcli.errors import BadInputError
@@ -28,7 +29,7 @@ def search_folder(folder: Path, *, labels_from_folders: bool = False) -> FoundIm
     paths = sorted(search.image_paths(), key=lambda path: path.parts)
     if search.unreadable:
         raise BadInputError(
-            f"{folder}: {len(search.unreadable)} folder(s) cannot be read, first: {search.unreadable[0]}",
+            f"{folder}: {counted(len(search.unreadable), 'folder')} cannot be read, first: {search.unreadable[0]}",
             "Make them readable, or move them elsewhere.",
             search.unreadable,
         )

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dalcli.config.hashing import derive_seed, generator
+from dalcli.config.words import counted
 from dalcli.data.identity import tie_keys
 from dalcli.errors import BadInputError
 from dalcli.simulation.dataset import Dataset
@@ -23,7 +24,10 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Draw:
-    """Rows of the data set; ``answers`` has the class position that the labeler will say, per row of ``pool``."""
+    """Says what a seed made of the data set, as rows of it.
+
+    ``answers`` has the class position that the labeler will say, per row of ``pool``.
+    """
 
     pool: Rows
     test: Rows
@@ -112,8 +116,9 @@ def _listed_counts(counts: dict[str, int], classes: tuple[str, ...], available: 
         if name not in have:
             raise BadInputError(f"imbalance.counts: no class {name!r}", f"there are: {', '.join(classes)}")
         if count > have[name]:
+            asked = counted(count, "image is", "images are")
             raise BadInputError(
-                f"imbalance.counts.{name}: {count} images are asked for, the pool has {have[name]}", "ask for fewer"
+                f"imbalance.counts.{name}: {asked} asked for, the pool has {have[name]}", "ask for fewer"
             )
     return [counts.get(name, count) for name, count in have.items()]
 
