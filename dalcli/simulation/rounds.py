@@ -6,8 +6,6 @@ kept in ``record.json`` beside the workspace's own files.
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import shutil
 import time
@@ -20,10 +18,10 @@ from typing import Any
 import yaml
 
 from dalcli.commands import evaluate, ingest_labels, init, query, score, train
-from dalcli.data.table import csv_text
 from dalcli.feedback import Feedback
 from dalcli.simulation import records
-from dalcli.simulation.data import ANSWERS_NAME, POOL_NAME, TEST_NAME
+from dalcli.simulation.data import POOL_NAME, TEST_NAME
+from dalcli.simulation.labeler import Labeler
 from dalcli.simulation.output import RECORD_NAME
 from dalcli.simulation.records import CellRecord, RoundRecord, Seconds
 from dalcli.simulation.tasks import BaseTask, CellTask
@@ -32,38 +30,6 @@ from dalcli.state.workspace import CONFIG_NAME, STATE_NAME
 from dalcli.workspace.session import Session, open_session
 
 _SHARED_FOLDERS = ("models", "scores")  # their files are never written to once they are complete
-
-
-@dataclass(frozen=True)
-class Labeler:
-    """Stands in for the people who answer queries: it says what the data set knows, or what was drawn instead.
-
-    ``answers`` and ``truth`` are by sample id; the latter are positions in ``classes``.
-    """
-
-    classes: tuple[str, ...]
-    answers: dict[str, str]
-    truth: dict[str, int]
-
-    @classmethod
-    def read(cls, draw: Path, classes: tuple[str, ...]) -> Labeler:
-        """The answers that were drawn for one seed."""
-        position = {name: index for index, name in enumerate(classes)}
-        with (draw / ANSWERS_NAME).open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-        return cls(
-            classes,
-            {row["sample_id"]: row["answer"] for row in rows},
-            {row["sample_id"]: position[row["truth"]] for row in rows},
-        )
-
-    def label(self, batch: bytes) -> tuple[bytes, tuple[int, ...]]:
-        """A label file for a batch, and how many images of each true class are in it."""
-        ids = [row["sample_id"] for row in csv.DictReader(io.StringIO(batch.decode(), newline=""))]
-        counts = [0] * len(self.classes)
-        for name in ids:
-            counts[self.truth[name]] += 1
-        return csv_text(("sample_id", "label"), [(name, self.answers[name]) for name in ids]).encode(), tuple(counts)
 
 
 @dataclass
@@ -79,14 +45,13 @@ class _Clock:
         self.seconds[kind] = self.seconds.get(kind, 0.0) + time.perf_counter() - started
 
 
-def play_base(task: BaseTask, feedback: Feedback) -> RoundRecord:
+def play_base(task: BaseTask, labeler: Labeler, feedback: Feedback) -> RoundRecord:
     """Make the workspace that all strategies of a seed start from, scored and ready for a first choice."""
     done = records.read(task.root / RECORD_NAME)
     if done is not None:
         return done.rounds[0]
     interrupted = task.root.is_dir()
     task.root.mkdir(parents=True, exist_ok=True)
-    labeler = Labeler.read(task.draw, task.classes)
     _write_settings(task.root, {**task.settings, "classes": list(task.classes)})
     init.run(task.root, init.Request([task.draw / POOL_NAME], test=task.draw / TEST_NAME), feedback)
     _share_cache(task.root, task.cache)
@@ -100,14 +65,13 @@ def play_base(task: BaseTask, feedback: Feedback) -> RoundRecord:
     return start
 
 
-def play_cell(task: CellTask, feedback: Feedback) -> Iterator[RoundRecord]:
+def play_cell(task: CellTask, labeler: Labeler, feedback: Feedback) -> Iterator[RoundRecord]:
     """Each round that is still to be played, on a copy of the base or from where a killed run was."""
     interrupted = task.root.is_dir()
     if not interrupted:
         _copy(task.base, task.root, task.query)
     record = records.read(task.root / RECORD_NAME)
     assert record is not None
-    labeler = Labeler.read(task.draw, task.classes)
     with open_session(task.root, feedback) as session:
         while len(record.rounds) <= task.rounds:
             played = _play(session, labeler, task.budget, record, interrupted)

@@ -8,7 +8,8 @@ The first file of this room to read. The way of a simulation, file by file:
 3. ``cells`` plans every run of the loop; ``standing`` reads which are finished (``records``), in the folder that
    ``output`` knows.
 4. ``schedule`` gives the rest to ``workers``, processes that run ``worker``; what both say to each other is ``tasks``.
-5. There ``rounds`` drives real workspaces through the real commands, round by round, and leaves a record for each cell.
+5. There ``rounds`` drives real workspaces through the real commands, round by round, asks the ``labeler``, and leaves
+   a record for each cell.
 6. ``summary`` compares the strategies (``statistics``); ``results`` writes the table, the summary and the ``plot``.
 """
 

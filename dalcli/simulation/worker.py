@@ -18,6 +18,7 @@ from typing import TextIO
 
 from dalcli.errors import BadInputError, DalcliError
 from dalcli.feedback import SilentFeedback
+from dalcli.simulation.labeler import Labeler
 from dalcli.simulation.tasks import (
     BaseTask,
     RoundDone,
@@ -72,13 +73,15 @@ def _tasks() -> Iterator[WorkerTask]:
 
 
 def _carry_out(task: WorkerTask) -> Iterator[RoundDone]:
-    from dalcli.simulation.rounds import finish_cell, play_base, play_cell
+    labeler = Labeler.read(task.draw, task.classes)
+
+    from dalcli.simulation.rounds import finish_cell, play_base, play_cell  # all of torch: seconds
 
     if isinstance(task, BaseTask):
-        start = play_base(task, LogFeedback())
+        start = play_base(task, labeler, LogFeedback())
         yield RoundDone(start.labels, start.accuracy)
         return
-    for record in play_cell(task, LogFeedback()):
+    for record in play_cell(task, labeler, LogFeedback()):
         yield RoundDone(record.labels, record.accuracy)
     finish_cell(task)
 
