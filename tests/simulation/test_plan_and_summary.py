@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import xml.etree.ElementTree as ET
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -12,10 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dalcli.cli import render_simulation
 from dalcli.simulation import records
 from dalcli.simulation.cells import Cell, bases, plan
 from dalcli.simulation.plot import draw_curves, ticks
 from dalcli.simulation.records import CellRecord, RoundRecord, Seconds, balance
+from dalcli.simulation.run import SimulateEstimate, SimulateResult
 from dalcli.simulation.schema import SimulationConfig
 from dalcli.simulation.summary import Question, summarise
 
@@ -184,6 +187,26 @@ def test_plot_is_well_formed_and_has_a_line_per_strategy_that_ran() -> None:
     for line in picture.iter(f"{space}polyline"):
         places = [float(p) for point in line.attrib["points"].split() for p in point.split(",")]
         assert all(0 <= place <= 560 for place in places)
+
+
+def test_one_thing_is_no_plural() -> None:
+    planned = cells(seeds=[0], rounds=1, strategies=["random"], batch_sizes=1)
+    rounds = (row(0, 0.5, test_images=1), row(1, 0.5, test_images=1))
+    settings = summarise(planned, {planned[0].name: CellRecord(rounds)}, Question("random", (0.4,), 0.95))
+    result = SimulateResult("one", "results", 1, 1, 1, "random", 0.95, settings, ("results.csv",))
+    estimate = SimulateEstimate("results", 1, 1, 1, 1, 1, 1, starts=1, rounds=1, jobs=1, seconds=None)
+    texts = (
+        render_simulation.simulation(result),
+        render_simulation.estimate(estimate),
+        draw_curves(settings, "", 0.95),
+    )
+    for text in texts:
+        assert not re.findall(
+            r"\b1 (?:test |shared )?(?:labels|images|seeds|rounds|starts|cells|classes|are)\b|\(s\)", text
+        )
+    said = " ".join(texts)
+    for words in ("1 label a round", "1 test image", "1 seed:", "1 round and 1 shared start", "1 is done", "1 class"):
+        assert words in said
 
 
 @pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (0.6, 0.62), (40, 280), (3, 3), (0.1, 99999), (0.333, 0.334)])
