@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dalcli.cli.tables import counts, csv_text, facts, text
+from dalcli.cli.tables import counts, facts, text
 from dalcli.config.words import counted
+from dalcli.data.table import csv_text
 
 if TYPE_CHECKING:
     from dalcli.commands.init import InitResult

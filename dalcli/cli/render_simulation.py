@@ -6,14 +6,15 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from dalcli.cli.tables import facts, listing, text
+from dalcli.config.words import counted
 from dalcli.simulation.statistics.bootstrap import FEWEST, attainable_level
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from dalcli.simulation.report import SettingReport, StrategyReport, Versus
     from dalcli.simulation.run import SimulateEstimate, SimulateResult
     from dalcli.simulation.statistics.comparison import Estimate, Needed
+    from dalcli.simulation.summary import SettingSummary, StrategySummary, Versus
 
 COUNTS_SHOWN = 7
 CONVERGED_ENOUGH = 0.9
@@ -21,10 +22,10 @@ CONVERGED_ENOUGH = 0.9
 
 def simulation(result: SimulateResult) -> str:
     """All settings, then the notes that say how far to trust them."""
-    parts: list[RenderableType] = [f"{result.title}: {result.done} of {result.cells} cells done", ""]
-    for report in result.settings:
-        if any(strategy.done or any(strategy.accuracy) for strategy in report.strategies):
-            parts += [*_setting(report, result), ""]
+    parts: list[RenderableType] = [f"{result.title}: {result.done} of {counted(result.cells, 'cell')} done", ""]
+    for setting in result.settings:
+        if any(strategy.done or any(strategy.accuracy) for strategy in setting.strategies):
+            parts += [*_setting(setting, result), ""]
     parts += [f"note: {note}" for note in _notes(result)]
     parts.append(f"files: {', '.join(result.files)} in {result.output}")
     return text(*parts)
@@ -32,14 +33,15 @@ def simulation(result: SimulateResult) -> str:
 
 def estimate(result: SimulateEstimate) -> str:
     """What a run would do."""
+    tested = counted(result.test_images, "image")
     time = "not known before a round is done" if result.seconds is None else _duration(result.seconds)
     return text(
         facts(
             [
-                ("images", f"{result.images} of {result.classes} classes"),
-                ("pool and test set", f"{result.pool_images} and {result.test_images} images for the first seed"),
-                ("cells", f"{result.cells}, of which {result.done} are done"),
-                ("still to compute", f"{result.rounds} rounds and {result.starts} shared starts"),
+                ("images", f"{result.images} of {counted(result.classes, 'class', 'classes')}"),
+                ("pool and test set", f"{result.pool_images} and {tested} for the first seed"),
+                ("cells", f"{result.cells}, of which {counted(result.done, 'is', 'are')} done"),
+                ("still to compute", f"{counted(result.rounds, 'round')} and {counted(result.starts, 'shared start')}"),
                 ("processes", result.jobs),
                 ("expected time", time),
                 ("results", result.output),
@@ -48,14 +50,14 @@ def estimate(result: SimulateEstimate) -> str:
     )
 
 
-def _setting(report: SettingReport, result: SimulateResult) -> Iterator[RenderableType]:
-    setting = report.setting
-    words = [setting.variant, f"{setting.batch_size} labels a round", f"start {setting.initial_choice}"]
-    tested = f"; {report.test_images} test images" if report.test_images is not None else ""
+def _setting(summary: SettingSummary, result: SimulateResult) -> Iterator[RenderableType]:
+    setting = summary.setting
+    words = [setting.variant, f"{counted(setting.batch_size, 'label')} a round", f"start {setting.initial_choice}"]
+    tested = f"; {counted(summary.test_images, 'test image')}" if summary.test_images is not None else ""
     yield ", ".join(word for word in words if word) + tested
     yield ""
-    ranked = sorted(report.strategies, key=lambda s: s.area.mean if s.area else -1.0, reverse=True)
-    yield _accuracy_table(report.labels, ranked)
+    ranked = sorted(summary.strategies, key=lambda s: s.area.mean if s.area else -1.0, reverse=True)
+    yield _accuracy_table(summary.labels, ranked)
     yield ""
     yield _comparison_table(ranked, result)
     if any(any(strategy.needed) for strategy in ranked):
@@ -65,7 +67,7 @@ def _setting(report: SettingReport, result: SimulateResult) -> Iterator[Renderab
     yield _price_table(ranked)
 
 
-def _accuracy_table(labels: Sequence[int], ranked: Sequence[StrategyReport]) -> RenderableType:
+def _accuracy_table(labels: Sequence[int], ranked: Sequence[StrategySummary]) -> RenderableType:
     last = len(labels) - 1
     shown = sorted({round(last * step / (COUNTS_SHOWN - 1)) for step in range(COUNTS_SHOWN)})
     header = ["accuracy % at labels", *(str(labels[column]) for column in shown)]
@@ -77,7 +79,7 @@ def _accuracy_table(labels: Sequence[int], ranked: Sequence[StrategyReport]) -> 
     return listing(header, rows)
 
 
-def _comparison_table(ranked: Sequence[StrategyReport], result: SimulateResult) -> RenderableType:
+def _comparison_table(ranked: Sequence[StrategySummary], result: SimulateResult) -> RenderableType:
     level = f"{100 * result.confidence:.3g}%"
     header = (
         "area under the curve",
@@ -99,13 +101,13 @@ def _comparison_table(ranked: Sequence[StrategyReport], result: SimulateResult) 
     return listing(header, rows)
 
 
-def _needed_table(ranked: Sequence[StrategyReport], baseline: str) -> RenderableType:
+def _needed_table(ranked: Sequence[StrategySummary], baseline: str) -> RenderableType:
     targets = [needed.accuracy for needed in next(s.needed for s in ranked if any(s.needed)) if needed]
     header = [f"labels needed (saved versus {baseline})", *(f"for {100 * target:.4g}%" for target in targets)]
     return listing(header, [[s.strategy, *(_needed(n) for n in s.needed)] for s in ranked if any(s.needed)])
 
 
-def _price_table(ranked: Sequence[StrategyReport]) -> RenderableType:
+def _price_table(ranked: Sequence[StrategySummary]) -> RenderableType:
     header = ["class balance and time", "balance", "of batches", "macro %"]
     header += ["s/round", "train", "score", "select", "converged"]
     rows = []
@@ -167,28 +169,30 @@ def _needed(needed: Needed | None) -> str | None:
 
 
 def _notes(result: SimulateResult) -> Iterator[str]:
-    seeds = [strategy.done for report in result.settings for strategy in report.strategies]
-    fewest = min(seeds, default=0)
+    done = [strategy.done for setting in result.settings for strategy in setting.strategies]
+    fewest = min(done, default=0)
+    seeds = counted(fewest, "seed")
     if fewest < FEWEST:
-        yield f"some strategies have {fewest} seed(s): fewer than {FEWEST} give no interval; their order means little"
+        yield f"some strategies have {seeds}: fewer than {FEWEST} give no interval; their order means little"
     elif attainable_level(fewest) < result.confidence:
         yield (
-            f"{fewest} seeds: an interval is at most their range, which is {100 * attainable_level(fewest):.3g}% sure, "
+            f"{seeds}: an interval is at most their range, which is {100 * attainable_level(fewest):.3g}% sure, "
             f"not {100 * result.confidence:.3g}%"
         )
     yield "± is the standard deviation over seeds; differences are within seeds, which share test set and first labels"
-    tests = [report.test_images for report in result.settings if report.test_images is not None]
+    tests = [setting.test_images for setting in result.settings if setting.test_images is not None]
     if tests:
         step = 100 / min(tests)
-        yield f"one of {min(tests)} test images is {step:.2g} points of accuracy"
-    converged = [s.converged for report in result.settings for s in report.strategies if s.converged is not None]
+        yield f"one of {counted(min(tests), 'test image')} is {step:.2g} points of accuracy"
+    converged = [s.converged for setting in result.settings for s in setting.strategies if s.converged is not None]
     if converged and min(converged) < CONVERGED_ENOUGH:
         yield (
             f"in up to {100 * (1 - min(converged)):.0f}% of a strategy's rounds training stopped before it converged: "
             "raise training.max_epochs, or this compares amounts of training"
         )
     if result.done < result.cells:
-        yield f"{result.cells - result.done} cells are not done: means are over the cells that are"
+        missing = counted(result.cells - result.done, "cell is", "cells are")
+        yield f"{missing} not done: means are over the cells that are"
 
 
 def _duration(seconds: float) -> str:

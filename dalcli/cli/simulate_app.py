@@ -42,10 +42,11 @@ def simulate(
     """Compare strategies by replaying the loop on images with known labels."""
     from dalcli.cli import render
     from dalcli.errors import UsageError
-    from dalcli.simulation import run as command
+    from dalcli.simulation.run import SimulateRequest, estimate
+    from dalcli.simulation.run import simulate as simulated
 
     if dry_run and report:
         raise UsageError("--dry-run and --report exclude each other", "choose one of them")
-    request = command.Request(config, output, jobs, keep, report)
+    request = SimulateRequest(config, output, jobs, keep, only_print=report)
     feedback = feedback_of(quiet)
-    render.show(command.estimate(request, feedback) if dry_run else command.simulate(request, feedback), json)
+    render.show(estimate(request, feedback) if dry_run else simulated(request, feedback), json)

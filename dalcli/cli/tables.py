@@ -1,12 +1,10 @@
-"""Building blocks of what people and scripts read on stdout: facts, tables, CSV."""
+"""Building blocks of what people read on stdout: facts and tables."""
 
 from __future__ import annotations
 
-import csv
 import io
 import sys
 from collections.abc import Iterable, Sequence
-from itertools import chain
 from typing import TYPE_CHECKING
 
 from dalcli.cli.streams import one_line
@@ -71,18 +69,6 @@ def _cell(value: object) -> str:
 def percent(value: float | None) -> str:
     """0.912 as 91.2%."""
     return "-" if value is None else f"{100 * value:.1f}%"
-
-
-def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Comma-separated values for scripts; None is an empty cell."""
-    return "".join(_csv_line(row) for row in chain([header], rows))
-
-
-def _csv_line(cells: Iterable[object]) -> str:
-    buffer = io.StringIO()
-    # Told to end lines so, the writer also quotes a lone carriage return, which readers take for the end of a row.
-    csv.writer(buffer, lineterminator="\r\n").writerow(["" if cell is None else cell for cell in cells])
-    return buffer.getvalue()[:-2] + "\n"
 
 
 def counts(states: dict[str, int]) -> str:

@@ -1,4 +1,4 @@
-"""Delimited text tables, as spreadsheets, scripts and labeling tools write them.
+"""Delimited text tables: read as spreadsheets, scripts and labeling tools write them, written as all of them read.
 
 Comma, semicolon or tab (whichever the header uses most); quoted cells may contain delimiters and line breaks.
 Every cell stays the text it is: ``000001``, ``1e5`` and ``NA`` are names here. Column names are compared without
@@ -8,7 +8,8 @@ case and surrounding spaces. Blank rows are skipped, and so are columns without 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+import io
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -165,3 +166,15 @@ def _records(name: str, header: Sequence[str], rows: Iterator[tuple[int, list[st
 
 def _listed(names: Sequence[str]) -> str:
     return ", ".join(repr(name) for name in names)
+
+
+def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Comma-separated values: lines end with ``\\n``, cells are quoted only where needed, None is an empty cell."""
+    return "".join(_csv_line(cells) for cells in chain([header], rows))
+
+
+def _csv_line(cells: Iterable[object]) -> str:
+    buffer = io.StringIO()
+    # Told to end lines so, the writer also quotes a lone carriage return, which readers take for the end of a row.
+    csv.writer(buffer, lineterminator="\r\n").writerow(["" if cell is None else cell for cell in cells])
+    return buffer.getvalue()[:-2] + "\n"

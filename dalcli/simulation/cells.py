@@ -7,12 +7,11 @@ and of nothing else: another strategy, seed or round beside them leaves a cell w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from dalcli.config.hashing import fingerprint
-from dalcli.simulation.merging import deep_merge
 from dalcli.simulation.schema import SimulationConfig
 
 ENGINE = 1  # to be raised when the same configuration gives other numbers for a reason that no setting shows
@@ -21,7 +20,7 @@ DEFAULT_THREADS = 1  # a number of its own and not the machine's: results must n
 
 @dataclass(frozen=True)
 class Setting:
-    """What a comparison holds fixed: strategies are compared within a setting."""
+    """Says what a comparison holds fixed: strategies are compared within a setting."""
 
     variant: str
     initial_choice: str
@@ -30,7 +29,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Base:
-    """The start that all strategies of a seed share; ``draw`` names its pool, test set and answers."""
+    """Is the start that all strategies of a seed share; ``draw`` names its pool, test set and answers."""
 
     name: str
     draw: str
@@ -48,7 +47,7 @@ class Base:
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of the loop."""
+    """Is one run of the loop: a base, continued with one strategy and one batch size."""
 
     name: str
     base: Base
@@ -86,11 +85,16 @@ def bases(cells: Sequence[Cell]) -> list[Base]:
     return list({cell.base.name: cell.base for cell in cells}.values())
 
 
+def most_threads(cells: Iterable[Cell]) -> int:
+    """Threads of the cell that is to use most; 1 without cells."""
+    return max((int(cell.base.settings["threads"]) for cell in cells), default=1)
+
+
 def _base(config: SimulationConfig, data_digest: str, seed: int, variant: str, choice: str) -> Base:
     settings = config.settings(variant)
     settings.setdefault("threads", DEFAULT_THREADS)
     common = settings.get("query", {})
-    start = deep_merge(settings, {"seed": seed, "query": {**common, "strategy": choice, "cold_start": choice}})
+    start = {**settings, "seed": seed, "query": {**common, "strategy": choice, "cold_start": choice}}
     start["query"].pop("budget", None)
     drawn = config.model_dump(
         mode="json", include={"test_fraction", "pool_size", "test_size", "imbalance", "label_noise"}

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from dalcli.config.loading import KeyPath, load_as
 from dalcli.config.schema import Config
+from dalcli.config.words import counted
 from dalcli.errors import BadInputError
 from dalcli.querying import cold_start
 from dalcli.simulation import checks
@@ -21,11 +22,16 @@ from dalcli.strategies import registry as strategies
 
 @dataclass(frozen=True)
 class Simulation:
-    """A checked configuration, with its paths made absolute; ``path`` is its file."""
+    """Says what to simulate: a checked configuration, with its paths made absolute; ``path`` is its file."""
 
     path: Path
     config: SimulationConfig
     output: Path
+
+    @property
+    def title(self) -> str:
+        """For people."""
+        return self.config.title or self.path.stem
 
 
 def load(path: Path, output: Path | None = None) -> Simulation:
@@ -38,8 +44,7 @@ def load(path: Path, output: Path | None = None) -> Simulation:
     found = [*checks.problems(config), *_unknown_names(config)]
     if found:
         problems = [f"line {_line(lines, place)}: {'.'.join(map(str, place))}: {what}" for place, what in found]
-        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        raise BadInputError(f"{path}: {count}", problems=problems)
+        raise BadInputError(f"{path}: {counted(len(problems), 'problem')}", problems=problems)
     folder = Path(os.path.abspath(path)).parent
     sources.source_of(config.source, f"{path}: line {_line(lines, ('source',))}: source")
     config = config.model_copy(

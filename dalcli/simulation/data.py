@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
-import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
 
 from dalcli.config.hashing import fingerprint
+from dalcli.config.words import counted
+from dalcli.data.table import csv_text
 from dalcli.errors import BadInputError
 from dalcli.feedback import Feedback
 from dalcli.simulation import dataset as datasets
@@ -36,43 +34,42 @@ def open_dataset(simulation: Simulation, output: Output, feedback: Feedback) -> 
     """
     config = simulation.config.source
     source = SOURCES[config.kind]
-    name = f"{simulation.path}: source"
-    where = fingerprint(config)
-    if hasattr(source, "images"):
-        folder = output.data / where
-        if not (folder / _LIST_NAME).is_file():
-            _export(cast(ArraySource, source), simulation, folder, feedback)
+    if isinstance(source, ArraySource):
+        listing = output.data / fingerprint(config) / _LIST_NAME
+        if not listing.is_file():
+            with output.writing_images(feedback):
+                if not listing.is_file():  # another process has just done it
+                    _export(source, simulation, listing.parent, feedback)
     else:
         images = source.find(config)
-        folder = output.data / fingerprint(where, datasets.listing_digest(images))
-        if not (folder / _LIST_NAME).is_file():
-            dataset = datasets.examine(images, name, feedback)
-            folder.mkdir(parents=True, exist_ok=True)
-            datasets.write(folder / _LIST_NAME, dataset)
-    return datasets.read(folder / _LIST_NAME)
+        listing = output.data / fingerprint(fingerprint(config), datasets.listing_digest(images)) / _LIST_NAME
+        if not listing.is_file():
+            dataset = datasets.examine(images, _place(simulation), feedback)
+            listing.parent.mkdir(parents=True, exist_ok=True)
+            datasets.write(listing, dataset)
+    return datasets.read(listing)
 
 
 def _export(source: ArraySource, simulation: Simulation, folder: Path, feedback: Feedback) -> None:
-    """One PNG file per image; the folder appears only complete."""
-    partial = folder.with_name(f"{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    (partial / "images").mkdir(parents=True)
-    found = []
-    with feedback.task("writing images", None) as task:
-        for image in source.images(simulation.config.source):
-            path = partial / "images" / f"{image.name}.png"
-            path.write_bytes(encode(image.pixels))
-            found.append(LabeledImage(path, image.label, image.split))
-            task.advance()
-    dataset = datasets.examine(found, f"{simulation.path}: source", feedback)
-    datasets.write(partial / _LIST_NAME, dataset)
-    if hasattr(os, "sync"):  # one for all files: each by itself would take minutes for 60,000
-        os.sync()
-    partial.rename(folder)
-    atomic.sync_directory(folder.parent)
+    """One PNG file per image, and the list of them."""
+    with atomic.new_folder(folder) as partial:
+        (partial / "images").mkdir()
+        found = []
+        with feedback.task("writing images", None) as progress:
+            for image in source.images(simulation.config.source):
+                path = partial / "images" / f"{image.name}.png"
+                path.write_bytes(encode(image.pixels))
+                found.append(LabeledImage(path, image.label, image.split))
+                progress.advance()
+        datasets.write(partial / _LIST_NAME, datasets.examine(found, _place(simulation), feedback))
 
 
-def deal(simulation: Simulation, output: Output, dataset: Dataset, cells: Sequence[Cell]) -> dict[str, Draw]:
+def _place(simulation: Simulation) -> str:
+    """Where messages about the images send people."""
+    return f"{simulation.path}: source"
+
+
+def deal(simulation: Simulation, dataset: Dataset, cells: Sequence[Cell]) -> dict[str, Draw]:
     """What every seed makes of the data set, and whether the pool lasts for all rounds; by the draw's name.
 
     Raises:
@@ -85,9 +82,11 @@ def deal(simulation: Simulation, output: Output, dataset: Dataset, cells: Sequen
         wanted = cell.base.initial_labels + cell.rounds * cell.setting.batch_size
         pool = len(draws[cell.base.draw].pool)
         if wanted > pool:
+            initial = counted(cell.base.initial_labels, "initial label")
+            rounds = f"{counted(cell.rounds, 'round')} of {cell.setting.batch_size}"
             raise BadInputError(
-                f"{simulation.path}: {cell.base.initial_labels} initial labels and {cell.rounds} rounds of "
-                f"{cell.setting.batch_size} are {wanted} labels, and the pool of seed {cell.seed} has {pool} images",
+                f"{simulation.path}: {initial} and {rounds} are {counted(wanted, 'label')}, "
+                f"and the pool of seed {cell.seed} has {counted(pool, 'image')}",
                 "lower rounds, batch_sizes or initial_labels, or take a larger source",
             )
     return draws
@@ -100,24 +99,19 @@ def write_draw(output: Output, base: Base, dataset: Dataset, drawn: Draw) -> Non
         return
     folder.mkdir(parents=True, exist_ok=True)
     samples = dataset.samples
-    _write_csv(folder / POOL_NAME, ["path"], ([_name(samples[row].path)] for row in drawn.pool))
-    _write_csv(
-        folder / TEST_NAME, ["path", "label"], ([_name(samples[row].path), samples[row].label] for row in drawn.test)
-    )
-    answers = (
-        [samples[row].sample_id, dataset.classes[answer], samples[row].label]
+    pool = [(_name(samples[row].path),) for row in drawn.pool]
+    test = [(_name(samples[row].path), samples[row].label) for row in drawn.test]
+    answers = [
+        (samples[row].sample_id, dataset.classes[answer], samples[row].label)
         for row, answer in zip(drawn.pool, drawn.answers, strict=True)
-    )
-    _write_csv(folder / ANSWERS_NAME, ["sample_id", "answer", "truth"], answers)
+    ]
+    for name, header, rows in (
+        (POOL_NAME, ("path",), pool),
+        (TEST_NAME, ("path", "label"), test),
+        (ANSWERS_NAME, ("sample_id", "answer", "truth"), answers),  # the last one: with it the folder is complete
+    ):
+        atomic.write_bytes(folder / name, csv_text(header, rows).encode(errors="surrogateescape"))
 
 
 def _name(path: Path) -> str:
     return os.path.abspath(path)
-
-
-def _write_csv(path: Path, header: list[str], rows: Iterable[list[str]]) -> None:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    atomic.write_bytes(path, text.getvalue().encode(errors="surrogateescape"))

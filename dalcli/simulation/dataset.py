@@ -18,10 +18,12 @@ import numpy as np
 
 from dalcli.config.class_names import problem_with
 from dalcli.config.hashing import short_hash
+from dalcli.config.words import counted
 from dalcli.data.found import FoundImage, Split
 from dalcli.data.identity import digests
 from dalcli.data.pixels import UInt8Array
 from dalcli.data.scan import scan_images
+from dalcli.data.table import csv_text
 from dalcli.errors import BadInputError
 from dalcli.feedback import Feedback
 from dalcli.simulation.sources.base import LabeledImage
@@ -32,7 +34,7 @@ _COLUMNS = ("sample_id", "path", "label", "split")
 
 @dataclass(frozen=True)
 class Sample:
-    """One image: its id, where its file is, its class, and what the source says it serves."""
+    """Is one image: its id, where its file is, its class, and what the source says it serves."""
 
     sample_id: str
     path: Path
@@ -42,7 +44,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Different samples in the order of their ids."""
+    """Holds what a simulation knows of its images: different samples in the order of their ids."""
 
     samples: tuple[Sample, ...]
 
@@ -96,15 +98,21 @@ def examine(images: Sequence[LabeledImage], name: str, feedback: Feedback) -> Da
                 contradicting.add(sample.sample_id)
             elif sample.split == "evaluation":  # in both: it serves evaluation, as in a workspace
                 by_id[sample.sample_id] = sample
-    for count, what in ((damaged, "cannot be read"), (len(contradicting), "carry different labels under two names")):
-        if count:
-            feedback.warn(f"{name}: {count} images {what}: they are left out")
+    if damaged:
+        what = counted(damaged, "image cannot be read: it is", "images cannot be read: they are")
+        feedback.warn(f"{name}: {what} left out")
+    if contradicting:
+        labels = "different labels under two names"
+        what = counted(len(contradicting), f"image carries {labels}: it is", f"images carry {labels}: they are")
+        feedback.warn(f"{name}: {what} left out")
     dataset = Dataset(tuple(by_id[key] for key in sorted(by_id.keys() - contradicting)))
     problem = problem_with(dataset.classes)
     if problem is not None:
         raise BadInputError(f"{name}: {problem}", "rename the class")
     if len(dataset.classes) < 2:
-        raise BadInputError(f"{name}: {len(dataset.classes)} class(es)", "a classifier needs at least two")
+        raise BadInputError(
+            f"{name}: {counted(len(dataset.classes), 'class', 'classes')}", "a classifier needs at least two"
+        )
     return dataset
 
 
@@ -122,14 +130,17 @@ def listing_digest(images: Sequence[LabeledImage]) -> str:
 
 def write(path: Path, dataset: Dataset) -> None:
     """Keep the list: the file is there complete, or not at all. Paths below its folder are stored relative to it."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_COLUMNS)
     folder = path.parent
-    for s in dataset.samples:
-        place = s.path.relative_to(folder) if s.path.is_relative_to(folder) else s.path.absolute()
-        writer.writerow((s.sample_id, place, s.label, s.split or ""))
-    atomic.write_bytes(path, text.getvalue().encode(errors="surrogateescape"))
+    rows = (
+        (
+            s.sample_id,
+            s.path.relative_to(folder) if s.path.is_relative_to(folder) else s.path.absolute(),
+            s.label,
+            s.split,
+        )
+        for s in dataset.samples
+    )
+    atomic.write_bytes(path, csv_text(_COLUMNS, rows).encode(errors="surrogateescape"))
 
 
 def read(path: Path) -> Dataset:

@@ -12,22 +12,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dalcli.config.hashing import derive_seed, generator
+from dalcli.config.words import counted
 from dalcli.data.identity import tie_keys
 from dalcli.errors import BadInputError
 from dalcli.simulation.dataset import Dataset
 from dalcli.simulation.schema import ImbalanceConfig, SimulationConfig
 
 DEFAULT_TEST_FRACTION = 0.2
-Rows = NDArray[np.int64]
+SampleRows = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
 class Draw:
-    """Rows of the data set; ``answers`` has the class position that the labeler will say, per row of ``pool``."""
+    """Says what a seed made of the data set, as rows of it.
 
-    pool: Rows
-    test: Rows
-    answers: Rows
+    ``answers`` has the class position that the labeler will say, per row of ``pool``.
+    """
+
+    pool: SampleRows
+    test: SampleRows
+    answers: SampleRows
 
 
 def draw(dataset: Dataset, config: SimulationConfig, seed: int) -> Draw:
@@ -48,13 +52,13 @@ def draw(dataset: Dataset, config: SimulationConfig, seed: int) -> Draw:
     return Draw(pool, test, _answers(dataset, config, pool, seed))
 
 
-def _order(dataset: Dataset, rows: Rows, seed: int, purpose: str) -> Rows:
+def _order(dataset: Dataset, rows: SampleRows, seed: int, purpose: str) -> SampleRows:
     """``rows`` in the random order of one purpose."""
     keys = tie_keys(derive_seed(seed, "simulation", purpose), dataset.digests[rows])
     return rows[np.argsort(keys, kind="stable")]
 
 
-def _test_rows(dataset: Dataset, config: SimulationConfig, seed: int) -> Rows:
+def _test_rows(dataset: Dataset, config: SimulationConfig, seed: int) -> SampleRows:
     """The source's own test set, or the same fraction of every class (at least one image of it, never all)."""
     if config.test_fraction is None and dataset.has_test_split:
         return np.array([row for row, s in enumerate(dataset.samples) if s.split == "evaluation"], dtype=np.int64)
@@ -66,18 +70,18 @@ def _test_rows(dataset: Dataset, config: SimulationConfig, seed: int) -> Rows:
     return np.sort(np.concatenate(chosen))
 
 
-def _by_class(dataset: Dataset, rows: Rows) -> list[Rows]:
+def _by_class(dataset: Dataset, rows: SampleRows) -> list[SampleRows]:
     labels = dataset.labels[rows]
     return [rows[labels == position] for position in range(len(dataset.classes))]
 
 
-def _at_most(dataset: Dataset, rows: Rows, size: int | None, seed: int, purpose: str) -> Rows:
+def _at_most(dataset: Dataset, rows: SampleRows, size: int | None, seed: int, purpose: str) -> SampleRows:
     if size is None or size >= len(rows):
         return rows
     return np.sort(_order(dataset, rows, seed, f"{purpose} size")[:size])
 
 
-def _imbalanced(dataset: Dataset, config: ImbalanceConfig, rows: Rows, seed: int) -> Rows:
+def _imbalanced(dataset: Dataset, config: ImbalanceConfig, rows: SampleRows, seed: int) -> SampleRows:
     parts = _by_class(dataset, rows)
     counts = class_counts(config, dataset.classes, [len(part) for part in parts], seed)
     kept = [_order(dataset, part, seed, "imbalance")[:count] for part, count in zip(parts, counts, strict=True)]
@@ -112,13 +116,14 @@ def _listed_counts(counts: dict[str, int], classes: tuple[str, ...], available: 
         if name not in have:
             raise BadInputError(f"imbalance.counts: no class {name!r}", f"there are: {', '.join(classes)}")
         if count > have[name]:
+            asked = counted(count, "image is", "images are")
             raise BadInputError(
-                f"imbalance.counts.{name}: {count} images are asked for, the pool has {have[name]}", "ask for fewer"
+                f"imbalance.counts.{name}: {asked} asked for, the pool has {have[name]}", "ask for fewer"
             )
     return [counts.get(name, count) for name, count in have.items()]
 
 
-def _answers(dataset: Dataset, config: SimulationConfig, pool: Rows, seed: int) -> Rows:
+def _answers(dataset: Dataset, config: SimulationConfig, pool: SampleRows, seed: int) -> SampleRows:
     """The true classes, but for ``label_noise`` of them: another class, each equally likely."""
     truth = dataset.labels[pool]
     keys = tie_keys(derive_seed(seed, "simulation", "noise"), dataset.digests[pool])

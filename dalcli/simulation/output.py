@@ -5,22 +5,23 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from dalcli.errors import LockedError
+from dalcli.feedback import Feedback
 from dalcli.simulation.cells import Base, Cell
 from dalcli.state import atomic
+from dalcli.state.lock import file_lock
 
+PATIENCE = 3600.0  # seconds; a data set may have to be downloaded first
 RECORD_NAME = "record.json"  # in a base's or cell's workspace: the rounds so far
 
 
 @dataclass(frozen=True)
 class Output:
-    """The folder of one simulation; ``root`` is absolute.
+    """Knows the places in a simulation's folder, and who may write there; ``root`` is absolute.
 
     ``cells/`` holds the finished cells, ``work/`` the workspaces of bases and unfinished cells, ``data/`` the list of
     images (and their files where the source has none), ``logs/`` what failed cells said.
@@ -63,20 +64,40 @@ class Output:
         Raises:
             LockedError: another simulation holds it.
         """
-        self.root.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.root / ".lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise LockedError(
+
+        def refusal() -> LockedError:
+            return LockedError(
                 f"{self.root}: another `dalcli simulate` is running here",
                 "wait for it to end; --report prints the results so far, --dry-run what is left",
-            ) from None
-        try:
+            )
+
+        self.root.mkdir(parents=True, exist_ok=True)
+        with file_lock(self.root / ".lock", refusal):
             self._forget_if_moved()
             yield
-        finally:
-            lock.release()
+
+    @contextmanager
+    def writing_images(self, feedback: Feedback) -> Iterator[None]:
+        """Hold ``data/``, where dry runs and reports, too, write images; waits for whoever does so now.
+
+        Raises:
+            LockedError: that takes longer than :data:`PATIENCE`.
+        """
+
+        def refusal() -> LockedError:
+            return LockedError(
+                f"{self.data}: another `dalcli simulate` is still writing the images", "wait for it to end"
+            )
+
+        self.data.mkdir(parents=True, exist_ok=True)
+        lock = self.data / ".lock"
+        with ExitStack() as held:
+            try:
+                held.enter_context(file_lock(lock, refusal))
+            except LockedError:
+                feedback.note("another `dalcli simulate` is writing the images: waiting for it")
+                held.enter_context(file_lock(lock, refusal, wait=PATIENCE))
+            yield
 
     def _forget_if_moved(self) -> None:
         """Workspaces name the images' files absolutely: those that were moved with the folder are made anew."""

@@ -9,7 +9,9 @@ import math
 from collections.abc import Iterator, Sequence
 from xml.sax.saxutils import escape
 
-from dalcli.simulation.report import SettingReport, StrategyReport
+from dalcli.config.words import counted
+from dalcli.simulation.cells import Setting
+from dalcli.simulation.summary import SettingSummary, StrategySummary
 
 # Okabe & Ito's colours, told apart by colour-blind readers too; after eight the dashes change.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#a08c00")
@@ -20,13 +22,13 @@ LINE = 15  # of the legend
 MAX_TICKS = 7
 
 
-def draw_curves(reports: Sequence[SettingReport], title: str, level: float) -> str:
+def draw_curves(settings: Sequence[SettingSummary], title: str, level: float) -> str:
     """The whole picture; strategies without a finished cell are left out."""
-    names = list(dict.fromkeys(s.strategy for report in reports for s in report.strategies))
+    names = list(dict.fromkeys(s.strategy for setting in settings for s in setting.strategies))
     styles = {name: _style(index) for index, name in enumerate(names)}
-    columns = min(PER_ROW, len(reports))
-    rows = math.ceil(len(reports) / PER_ROW)
-    legend = LINE * (max(len(report.strategies) for report in reports) + 2) + 12
+    columns = min(PER_ROW, len(settings))
+    rows = math.ceil(len(settings) / PER_ROW)
+    legend = LINE * (max(len(setting.strategies) for setting in settings) + 2) + 12
     width, height = columns * WIDTH, rows * (HEIGHT + legend) + 30
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
@@ -34,10 +36,10 @@ def draw_curves(reports: Sequence[SettingReport], title: str, level: float) -> s
         f'<rect width="{width}" height="{height}" fill="white"/>',
         _text(width / 2, 20, title, size=15),
     ]
-    for index, report in enumerate(reports):
+    for index, setting in enumerate(settings):
         x, y = (index % PER_ROW) * WIDTH, 30 + (index // PER_ROW) * (HEIGHT + legend)
         parts.append(f'<g transform="translate({x} {y})">')
-        parts += _panel(report, styles, level)
+        parts += _panel(setting, styles, level)
         parts.append("</g>")
     return "\n".join([*parts, "</svg>"]) + "\n"
 
@@ -48,28 +50,27 @@ def _style(index: int) -> str:
     return f'stroke="{COLOURS[index % len(COLOURS)]}"{pattern}'
 
 
-def _panel(report: SettingReport, styles: dict[str, str], level: float) -> Iterator[str]:
-    shown = [strategy for strategy in report.strategies if any(strategy.accuracy)]
+def _panel(setting: SettingSummary, styles: dict[str, str], level: float) -> Iterator[str]:
+    shown = [strategy for strategy in setting.strategies if any(strategy.accuracy)]
     values = [v for strategy in shown for e in strategy.accuracy if e for v in (e.mean, e.low, e.high) if v is not None]
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
-    axes = _Axes(float(report.labels[0]), float(report.labels[-1]), low, high)
-    yield _text(LEFT + (WIDTH - LEFT - RIGHT) / 2, 24, _heading(report))
+    axes = _Axes(float(setting.labels[0]), float(setting.labels[-1]), low, high)
+    yield _text(LEFT + (WIDTH - LEFT - RIGHT) / 2, 24, _heading(setting.setting))
     yield from axes.draw()
     for strategy in shown:
-        yield from _curve(strategy, report.labels, axes, styles[strategy.strategy])
+        yield from _curve(strategy, setting.labels, axes, styles[strategy.strategy])
     caption = f"area under the curve, with its {100 * level:.3g}% interval over seeds:"
     yield _text(LEFT, HEIGHT + LINE / 2, caption, anchor="start")
     for row, strategy in enumerate(sorted(shown, key=_area, reverse=True)):
         yield from _legend(strategy, HEIGHT + LINE * (row + 1.5), styles[strategy.strategy])
 
 
-def _heading(report: SettingReport) -> str:
-    setting = report.setting
-    parts = [setting.variant, f"{setting.batch_size} labels a round", f"start {setting.initial_choice}"]
+def _heading(setting: Setting) -> str:
+    parts = [setting.variant, f"{counted(setting.batch_size, 'label')} a round", f"start {setting.initial_choice}"]
     return ", ".join(part for part in parts if part)
 
 
-def _area(strategy: StrategyReport) -> float:
+def _area(strategy: StrategySummary) -> float:
     return strategy.area.mean if strategy.area is not None else -1.0
 
 
@@ -115,7 +116,7 @@ def ticks(low: float, high: float) -> list[float]:
     return [number * step for number in range(first, last + 1)] or [low]
 
 
-def _curve(strategy: StrategyReport, labels: Sequence[int], axes: _Axes, style: str) -> Iterator[str]:
+def _curve(strategy: StrategySummary, labels: Sequence[int], axes: _Axes, style: str) -> Iterator[str]:
     known = [(count, e) for count, e in zip(labels, strategy.accuracy, strict=True) if e is not None]
     band = [(count, e.low, e.high) for count, e in known if e.low is not None and e.high is not None]
     if band:
@@ -130,13 +131,13 @@ def _curve(strategy: StrategyReport, labels: Sequence[int], axes: _Axes, style: 
         yield f'<circle cx="{axes.x(known[0][0]):.1f}" cy="{axes.y(known[0][1].mean):.1f}" r="3" {fill}/>'
 
 
-def _legend(strategy: StrategyReport, y: float, style: str) -> Iterator[str]:
+def _legend(strategy: StrategySummary, y: float, style: str) -> Iterator[str]:
     text = strategy.strategy
     if strategy.area is not None:
         text += f": {100 * strategy.area.mean:.1f}%"
         if strategy.area.low is not None and strategy.area.high is not None:
             text += f" [{100 * strategy.area.low:.1f}, {100 * strategy.area.high:.1f}]"
-        text += f", {strategy.area.seeds} seed" + ("s" if strategy.area.seeds > 1 else "")
+        text += f", {counted(strategy.area.seeds, 'seed')}"
     yield f'<line x1="{LEFT}" x2="{LEFT + 34}" y1="{y}" y2="{y}" stroke-width="2.2" {style}/>'
     yield _text(LEFT + 42, y + 4, text, anchor="start")
 

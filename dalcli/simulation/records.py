@@ -17,7 +17,7 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Seconds:
-    """Wall-clock time of one round's commands."""
+    """Holds the wall-clock time of one round's commands."""
 
     select: float = 0.0
     train: float = 0.0
@@ -31,7 +31,7 @@ class Seconds:
 
 @dataclass(frozen=True)
 class RoundRecord:
-    """One model of a cell: what it was trained on, how good it is, what it took.
+    """Keeps what is to be known of one model of a cell: what it was trained on, how good it is, what it took.
 
     Attributes:
         round: 0 is the shared start.
@@ -82,7 +82,7 @@ def balance(counts: Sequence[int]) -> float:
 
 @dataclass(frozen=True)
 class CellRecord:
-    """The rounds of a cell so far, round 0 first."""
+    """Keeps the rounds of a cell so far, round 0 first."""
 
     rounds: tuple[RoundRecord, ...]
 

@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Sequence
 from dataclasses import asdict
 
-from dalcli.simulation.cells import Cell
-from dalcli.simulation.output import Output
+from dalcli.data.table import csv_text
 from dalcli.simulation.plot import draw_curves
-from dalcli.simulation.records import CSV_COLUMNS, CellRecord, csv_rows
-from dalcli.simulation.report import SettingReport
+from dalcli.simulation.records import CSV_COLUMNS, csv_rows
+from dalcli.simulation.standing import Standing
 from dalcli.state import atomic
 
 RESULTS_NAME, SUMMARY_NAME, PLOT_NAME = "results.csv", "summary.json", "curves.svg"
 
 
-def write_results(
-    output: Output, found: Sequence[tuple[Cell, CellRecord]], reports: Sequence[SettingReport], title: str, level: float
-) -> None:
-    """Write all three; a file that says the same already is left alone."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
-    writer.writerows(csv_rows(found))
-    summary = {"title": title, "confidence": level, "settings": [asdict(report) for report in reports]}
+def write_results(standing: Standing) -> None:
+    """Write all three; a file that says the same already is left alone, and so are all as long as nothing is found."""
+    if not standing.found:
+        return
+    title, level = standing.simulation.title, standing.simulation.config.confidence
+    summary = {"title": title, "confidence": level, "settings": [asdict(setting) for setting in standing.summaries]}
     contents = {
-        RESULTS_NAME: text.getvalue(),
+        RESULTS_NAME: csv_text(CSV_COLUMNS, csv_rows(standing.found)),
         SUMMARY_NAME: json.dumps(summary, ensure_ascii=False, indent=2, allow_nan=False) + "\n",
-        PLOT_NAME: draw_curves(reports, title, level),
+        PLOT_NAME: draw_curves(standing.summaries, title, level),
     }
     for name, content in contents.items():
-        path, data = output.root / name, content.encode()
+        path, data = standing.output.root / name, content.encode()
         if not path.is_file() or path.read_bytes() != data:
             atomic.write_bytes(path, data)

@@ -6,12 +6,10 @@ kept in ``record.json`` beside the workspace's own files.
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,47 +20,16 @@ import yaml
 from dalcli.commands import evaluate, ingest_labels, init, query, score, train
 from dalcli.feedback import Feedback
 from dalcli.simulation import records
-from dalcli.simulation.data import ANSWERS_NAME, POOL_NAME, TEST_NAME
+from dalcli.simulation.data import POOL_NAME, TEST_NAME
+from dalcli.simulation.labeler import Labeler
 from dalcli.simulation.output import RECORD_NAME
 from dalcli.simulation.records import CellRecord, RoundRecord, Seconds
+from dalcli.simulation.tasks import BaseTask, CellTask
 from dalcli.state import atomic, batches
 from dalcli.state.workspace import CONFIG_NAME, STATE_NAME
 from dalcli.workspace.session import Session, open_session
 
 _SHARED_FOLDERS = ("models", "scores")  # their files are never written to once they are complete
-Told = Callable[[RoundRecord], None]
-
-
-@dataclass(frozen=True)
-class Labeler:
-    """Answers queries from what the data set knows."""
-
-    classes: tuple[str, ...]
-    answers: dict[str, str]
-    truth: dict[str, int]
-
-    @classmethod
-    def of(cls, draw: Path, classes: tuple[str, ...]) -> Labeler:
-        """The answers that were drawn for one seed."""
-        position = {name: index for index, name in enumerate(classes)}
-        with (draw / ANSWERS_NAME).open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-        return cls(
-            classes,
-            {row["sample_id"]: row["answer"] for row in rows},
-            {row["sample_id"]: position[row["truth"]] for row in rows},
-        )
-
-    def label(self, batch: bytes) -> tuple[bytes, tuple[int, ...]]:
-        """A label file for a batch, and how many images of each true class are in it."""
-        ids = [row["sample_id"] for row in csv.DictReader(io.StringIO(batch.decode(), newline=""))]
-        text = io.StringIO(newline="")
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerows([("sample_id", "label"), *((name, self.answers[name]) for name in ids)])
-        counts = [0] * len(self.classes)
-        for name in ids:
-            counts[self.truth[name]] += 1
-        return text.getvalue().encode(), tuple(counts)
 
 
 @dataclass
@@ -78,56 +45,56 @@ class _Clock:
         self.seconds[kind] = self.seconds.get(kind, 0.0) + time.perf_counter() - started
 
 
-def play_base(
-    root: Path, draw: Path, cache: Path, settings: dict[str, Any], labeler: Labeler, budget: int, feedback: Feedback
-) -> RoundRecord:
+def play_base(task: BaseTask, labeler: Labeler, feedback: Feedback) -> RoundRecord:
     """Make the workspace that all strategies of a seed start from, scored and ready for a first choice."""
-    done = records.read(root / RECORD_NAME)
+    done = records.read(task.root / RECORD_NAME)
     if done is not None:
         return done.rounds[0]
-    left = root.is_dir()
-    root.mkdir(parents=True, exist_ok=True)
-    _write_settings(root, {**settings, "classes": list(labeler.classes)})
-    init.run(root, init.InitRequest([draw / POOL_NAME], test=draw / TEST_NAME), feedback)
-    _share_cache(root, cache)
-    with open_session(root, feedback) as session:
-        record = _play(session, labeler, 0, budget, None, left)
-        started = time.perf_counter()
-        score.run(session)
-        record = replace(record, seconds=replace(record.seconds, score=time.perf_counter() - started))
-    records.write(root / RECORD_NAME, CellRecord((record,)))
-    return record
+    interrupted = task.root.is_dir()
+    task.root.mkdir(parents=True, exist_ok=True)
+    _write_settings(task.root, {**task.settings, "classes": list(task.classes)})
+    init.run(task.root, init.InitRequest([task.draw / POOL_NAME], test=task.draw / TEST_NAME), feedback)
+    _share_cache(task.root, task.cache)
+    with open_session(task.root, feedback) as session:
+        start = _play(session, labeler, task.budget, CellRecord(()), interrupted)
+        clock = _Clock()
+        with clock.measures("score"):
+            score.run(session)
+        start = replace(start, seconds=replace(start.seconds, score=clock.seconds["score"]))
+    records.write(task.root / RECORD_NAME, CellRecord((start,)))
+    return start
 
 
-def play_cell(
-    root: Path,
-    base: Path,
-    query_keys: dict[str, Any],
-    labeler: Labeler,
-    budget: int,
-    rounds: int,
-    feedback: Feedback,
-    told: Told,
-) -> CellRecord:
-    """Go on from a copy of ``base`` (or from where a killed run was) until ``rounds`` are done."""
-    left = root.is_dir()
-    if not left:
-        _copy(base, root, query_keys)
-    record = records.read(root / RECORD_NAME)
+def play_cell(task: CellTask, labeler: Labeler, feedback: Feedback) -> Iterator[RoundRecord]:
+    """Each round that is still to be played, on a copy of the base or from where a killed run was."""
+    interrupted = task.root.is_dir()
+    if not interrupted:
+        _copy(task.base, task.root, task.query)
+    record = records.read(task.root / RECORD_NAME)
     assert record is not None
-    with open_session(root, feedback) as session:
-        while len(record.rounds) <= rounds:
-            entry = _play(session, labeler, len(record.rounds), budget, record.rounds[-1], left)
-            record = _with_own_time(record, entry)
-            records.write(root / RECORD_NAME, record)
-            told(entry)
-            left = False
-    return record
+    with open_session(task.root, feedback) as session:
+        while len(record.rounds) <= task.rounds:
+            played = _play(session, labeler, task.budget, record, interrupted)
+            record = _with_own_time(record, played)
+            records.write(task.root / RECORD_NAME, record)
+            yield played
+            interrupted = False
 
 
-def _play(
-    session: Session, labeler: Labeler, number: int, budget: int, before: RoundRecord | None, interrupted: bool
-) -> RoundRecord:
+def finish_cell(task: CellTask) -> None:
+    """Put the record of a cell that was played to its end where finished cells are."""
+    record = records.read(task.root / RECORD_NAME)
+    assert record is not None
+    task.record.parent.mkdir(parents=True, exist_ok=True)
+    about = {"cell": task.title, "query": {key: str(value) for key, value in task.query.items()}}
+    records.write(task.record, record, about)
+    if not task.keep:
+        shutil.rmtree(task.root, ignore_errors=True)
+
+
+def _play(session: Session, labeler: Labeler, budget: int, before: CellRecord, interrupted: bool) -> RoundRecord:
+    """The round after those of ``before``: score, query, label, train, evaluate."""
+    number = len(before.rounds)
     clock = _Clock()
     key = f"round-{number}"
     with session.database.read() as connection:
@@ -144,18 +111,18 @@ def _play(
     with clock.measures("train"):
         trained = train.run(session).model
     with clock.measures("evaluate"):
-        measured = evaluate.run(session)
-    report = measured.report
-    total = picked if before is None else tuple(a + b for a, b in zip(before.labeled, picked, strict=True))
+        evaluated = evaluate.run(session)
+    measured = evaluated.report
+    earlier = before.rounds[-1].labeled if before.rounds else (0,) * len(picked)
     return RoundRecord(
         round=number,
-        labels=measured.labels,
-        accuracy=report["accuracy"],
-        macro_accuracy=report["macro"]["recall"],
-        nll=report["nll"],
-        test_images=report["examples"],
+        labels=evaluated.labels,
+        accuracy=measured["accuracy"],
+        macro_accuracy=measured["macro"]["recall"],
+        nll=measured["nll"],
+        test_images=measured["examples"],
         picked=picked,
-        labeled=total,
+        labeled=tuple(a + b for a, b in zip(earlier, picked, strict=True)),
         epochs=trained.epochs or 0,
         converged=bool(trained.converged),
         seconds=Seconds(**clock.seconds),
@@ -178,21 +145,20 @@ def _copy(base: Path, root: Path, query_keys: dict[str, Any]) -> None:
 
     Finished models and score shards are linked and not copied: nothing writes to them. The database is copied.
     """
-    partial = root.with_name(f"{root.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    (partial / STATE_NAME).mkdir(parents=True)
-    for name in _SHARED_FOLDERS:
-        if (base / STATE_NAME / name).is_dir():
-            shutil.copytree(base / STATE_NAME / name, partial / STATE_NAME / name, copy_function=_link)
-    for path in (base / STATE_NAME).glob("state.db*"):
-        shutil.copy2(path, partial / STATE_NAME / path.name)
-    cache = base / STATE_NAME / "cache"
-    if cache.is_symlink():
-        (partial / STATE_NAME / "cache").symlink_to(cache.readlink(), target_is_directory=True)
-    settings = yaml.safe_load((base / CONFIG_NAME).read_text(encoding="utf-8"))
-    _write_settings(partial, {**settings, "query": query_keys})
-    shutil.copy2(base / RECORD_NAME, partial / RECORD_NAME)
-    partial.rename(root)
+    with atomic.new_folder(root) as folder:
+        state = folder / STATE_NAME
+        state.mkdir()
+        for name in _SHARED_FOLDERS:
+            if (base / STATE_NAME / name).is_dir():
+                shutil.copytree(base / STATE_NAME / name, state / name, copy_function=_link)
+        for path in (base / STATE_NAME).glob("state.db*"):
+            shutil.copy2(path, state / path.name)
+        cache = base / STATE_NAME / "cache"
+        if cache.is_symlink():
+            (state / "cache").symlink_to(cache.readlink(), target_is_directory=True)
+        settings = yaml.safe_load((base / CONFIG_NAME).read_text(encoding="utf-8"))
+        _write_settings(folder, {**settings, "query": query_keys})
+        shutil.copy2(base / RECORD_NAME, folder / RECORD_NAME)
 
 
 def _link(source: str, target: str) -> None:

@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from dalcli.config.schema import MAX_BUDGET, Config, QueryConfig, Section
-from dalcli.simulation.merging import deep_merge
 
 SET_BY_SIMULATION = ("seed", "classes")
 """Keys of ``dalcli.yaml`` that a simulation sets itself."""
@@ -173,7 +172,7 @@ class SimulationConfig(Section):
         """
         common = self.workspace.model_dump(mode="json", exclude_unset=True)
         own = self.variants[variant].model_dump(mode="json", exclude_unset=True) if variant else {}
-        merged = deep_merge(common, own)
+        merged = _merged(common, own)
         Config.model_validate(merged)
         return merged
 
@@ -183,3 +182,15 @@ class SimulationConfig(Section):
             return self.rounds
         assert self.budget is not None
         return self.budget // batch_size
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """``below`` with the keys of ``above`` instead of its own; sections are merged key by key."""
+    merged = dict(below)
+    for key, value in above.items():
+        before = merged.get(key)
+        if isinstance(before, Mapping) and isinstance(value, Mapping):
+            merged[key] = _merged(before, value)
+        else:
+            merged[key] = value
+    return merged

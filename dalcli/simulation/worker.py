@@ -1,4 +1,4 @@
-"""The process that computes cells: a line of JSON in is a task, lines of JSON out are what became of it.
+"""The process that computes bases and cells: a line in is a task, lines out are what became of it (see ``tasks``).
 
 Its standard input closes when ``dalcli simulate`` ends, in whatever way; then it ends, too, in the middle of anything:
 all that it does can be gone on with.
@@ -6,27 +6,34 @@ all that it does can be gone on with.
 
 from __future__ import annotations
 
-import json
 import os
 import queue
-import shutil
 import sys
 import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from dalcli.errors import BadInputError, DalcliError
 from dalcli.feedback import SilentFeedback
-from dalcli.simulation import records
-from dalcli.simulation.records import RoundRecord
+from dalcli.simulation.labeler import Labeler
+from dalcli.simulation.tasks import (
+    BaseTask,
+    RoundDone,
+    TaskDone,
+    TaskFailed,
+    WorkerEvent,
+    WorkerTask,
+    line_of,
+    task_of,
+)
 from dalcli.state.database import now
 
 
 class LogFeedback(SilentFeedback):
-    """Notes and warnings go to standard error, which is the cell's log."""
+    """Sends notes and warnings to standard error, which is the log of the base or cell."""
 
     def note(self, message: str) -> None:
         print(f"{now()} {message}", file=sys.stderr, flush=True)  # noqa: T201
@@ -38,20 +45,21 @@ class LogFeedback(SilentFeedback):
 def main() -> None:
     """Carry out tasks until there are no more."""
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # whatever a library prints is no message
+    os.dup2(2, 1)  # whatever a library prints is no event
     for task in _tasks():
-        with _logging_to(Path(task["log"])):
+        with _logging_to(task.log):
             try:
-                _carry_out(task, channel)
+                for event in _carry_out(task):
+                    _say(channel, event)
             except (DalcliError, OSError) as error:
                 traceback.print_exc()
-                _say(channel, event="failed", message=_text(error))
+                _say(channel, TaskFailed(_text(error)))
             else:
-                _say(channel, event="done")
+                _say(channel, TaskDone())
     os._exit(0)  # not waiting for the thread that reads
 
 
-def _tasks() -> Iterator[dict[str, Any]]:
+def _tasks() -> Iterator[WorkerTask]:
     lines: queue.Queue[str] = queue.Queue()
 
     def read() -> None:
@@ -61,28 +69,21 @@ def _tasks() -> Iterator[dict[str, Any]]:
 
     threading.Thread(target=read, daemon=True).start()
     while True:
-        yield json.loads(lines.get())
+        yield task_of(lines.get())
 
 
-def _carry_out(task: dict[str, Any], channel: TextIO) -> None:
-    root, draw = Path(task["root"]), Path(task["draw"])
+def _carry_out(task: WorkerTask) -> Iterator[RoundDone]:
+    labeler = Labeler.read(task.draw, task.classes)
 
-    from dalcli.simulation.rounds import Labeler, play_base, play_cell
+    from dalcli.simulation.rounds import finish_cell, play_base, play_cell  # all of torch: seconds
 
-    labeler = Labeler.of(draw, tuple(task["classes"]))
-    feedback = LogFeedback()
-
-    def told(entry: RoundRecord) -> None:
-        _say(channel, event="round", labels=entry.labels, accuracy=entry.accuracy)
-
-    if task["kind"] == "base":
-        told(play_base(root, draw, Path(task["cache"]), task["settings"], labeler, task["budget"], feedback))
+    if isinstance(task, BaseTask):
+        start = play_base(task, labeler, LogFeedback())
+        yield RoundDone(start.labels, start.accuracy)
         return
-    record = play_cell(root, Path(task["base"]), task["query"], labeler, task["budget"], task["rounds"], feedback, told)
-    Path(task["record"]).parent.mkdir(parents=True, exist_ok=True)
-    records.write(Path(task["record"]), record, task["about"])
-    if not task["keep"]:
-        shutil.rmtree(root, ignore_errors=True)
+    for record in play_cell(task, labeler, LogFeedback()):
+        yield RoundDone(record.labels, record.accuracy)
+    finish_cell(task)
 
 
 def _text(error: Exception) -> str:
@@ -93,9 +94,9 @@ def _text(error: Exception) -> str:
     return str(error)
 
 
-def _say(channel: TextIO, **message: object) -> None:
+def _say(channel: TextIO, event: WorkerEvent) -> None:
     try:
-        channel.write(json.dumps(message) + "\n")
+        channel.write(line_of(event))
         channel.flush()
     except OSError:  # nobody listens any more
         os._exit(0)

@@ -2,37 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import os
 import queue
 import subprocess
 import sys
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import dalcli
+from dalcli.simulation.tasks import RoundDone, TaskFailed, WorkerEvent, WorkerTask, event_of, line_of
 
 PATIENCE = 5.0  # seconds that a process told to end may take
 
 
-@dataclass(frozen=True)
-class Event:
-    """What a worker said: ``round``, ``done`` or ``failed``; ``failed`` also when it died."""
-
-    worker: int
-    kind: str
-    facts: dict[str, Any]
-
-
 class Workers:
-    """``count`` processes; as a context manager, none of them outlives it."""
+    """Keeps ``count`` processes busy, each with one task at a time; as a context manager, none of them outlives it."""
 
     def __init__(self, count: int, threads: int, modules: Sequence[Path] = ()) -> None:
-        self._events: queue.Queue[tuple[subprocess.Popen[str], Event]] = queue.Queue()
+        self._events: queue.Queue[tuple[int, subprocess.Popen[str], WorkerEvent]] = queue.Queue()
         self._environment = _environment(threads, modules)
         self._processes: dict[int, subprocess.Popen[str]] = {}
         self._free = list(range(count))
@@ -61,7 +50,7 @@ class Workers:
         """Whether a task could be given now."""
         return bool(self._free)
 
-    def give(self, task: dict[str, Any]) -> int:
+    def give(self, task: WorkerTask) -> int:
         """Start a task; the number of the worker that has it."""
         worker = self._free.pop(0)
         process = self._processes.get(worker)
@@ -69,29 +58,29 @@ class Workers:
             process = self._start(worker)
         assert process.stdin is not None
         try:
-            process.stdin.write(json.dumps(task) + "\n")
+            process.stdin.write(line_of(task))
             process.stdin.flush()
         except OSError:  # it has just died: its reader says so
             pass
         self.busy.add(worker)
         return worker
 
-    def next_event(self) -> Event:
-        """What happens next; waits. A worker that is done, or has died, is free again."""
+    def next_event(self) -> tuple[int, WorkerEvent]:
+        """Which worker says what next; waits. One that is done, or has failed or died, is free again."""
         while True:
             try:
                 # A signal interrupts no wait without a limit on some systems.
-                process, event = self._events.get(timeout=1.0)
+                worker, process, event = self._events.get(timeout=1.0)
             except queue.Empty:
                 continue
-            if self._processes[event.worker] is not process:  # it died between two tasks: the next one is another's
+            if self._processes[worker] is not process:  # it died between two tasks: the next one is another's
                 continue
-            if event.kind in {"done", "failed"} and event.worker in self.busy:
-                self.busy.discard(event.worker)
-                self._free.append(event.worker)
-                return event
-            if event.kind == "round":
-                return event
+            if isinstance(event, RoundDone):
+                return worker, event
+            if worker in self.busy:
+                self.busy.discard(worker)
+                self._free.append(worker)
+                return worker, event
 
     def _start(self, worker: int) -> subprocess.Popen[str]:
         old = self._processes.get(worker)
@@ -116,13 +105,12 @@ class Workers:
         assert process.stdout is not None
         try:
             for line in process.stdout:
-                facts = json.loads(line)
-                self._events.put((process, Event(worker, facts.pop("event"), facts)))
+                self._events.put((worker, process, event_of(line)))
         except ValueError:  # half a line from a process that was killed, or closed by us
             pass
         code = process.wait()
         how = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
-        self._events.put((process, Event(worker, "failed", {"message": f"its process {how}"})))
+        self._events.put((worker, process, TaskFailed(f"its process {how}")))
 
 
 def _environment(threads: int, modules: Sequence[Path]) -> dict[str, str]:

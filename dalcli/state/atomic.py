@@ -1,21 +1,23 @@
-"""Files that are either there, complete, or not there at all.
+"""Files and folders that are either there, complete, or not there at all.
 
 Write beside, fsync, rename, fsync the directory: after a power cut the old file or the new one is found,
-never half of one. Temporary names start with a dot and end in ``.tmp``, so leftovers of a killed process are
-recognisable and harmless.
+never half of one. Temporary files' names start with a dot and end in ``.tmp``, so leftovers of a killed process are
+recognisable and harmless; those of folders end in ``.partial``, and the next try removes them.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
-from contextlib import suppress
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
 # safetensors is written in Rust and reports a full disk as an error of its own: "... (os error 28)".
 _SYSTEM_ERROR = re.compile(r"\(os error (\d+)\)")
+_MANY = 200  # files that are not made durable one by one: that would take minutes for 60,000
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -44,6 +46,30 @@ def write_via(path: Path, writer: Callable[[Path], object]) -> None:
     sync_directory(path.parent)
 
 
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """An empty folder to be filled; at the end of the block it becomes ``path``, atomically and durably.
+
+    Whatever the block raises leaves no ``path`` and removes the folder. The caller sees to it that nobody else makes
+    the same ``path`` meanwhile.
+
+    Raises:
+        OSError: ``path`` is there already (unless it is an empty folder).
+    """
+    partial = path.with_name(f"{path.name}.partial")
+    if partial.exists():  # a killed process could not
+        shutil.rmtree(partial)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        _sync_tree(partial)
+        partial.rename(path)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    sync_directory(path.parent)
+
+
 def sync_directory(directory: Path) -> None:
     """Make renames and removals inside ``directory`` durable (a no-op where the system cannot)."""
     try:
@@ -64,3 +90,16 @@ def _write_plain(path: Path, data: bytes) -> None:
 def _sync_file(path: Path) -> None:
     with path.open("rb+") as file:
         os.fsync(file.fileno())
+
+
+def _sync_tree(folder: Path) -> None:
+    """All files and folders below ``folder``; what links lead to is somebody else's."""
+    walked = [(Path(place), names) for place, _, names in os.walk(folder)]
+    files = [place / name for place, names in walked for name in names if not (place / name).is_symlink()]
+    if len(files) > _MANY and hasattr(os, "sync"):
+        os.sync()
+        return
+    for file in files:
+        _sync_file(file)
+    for place, _ in walked:
+        sync_directory(place)

@@ -1,14 +1,11 @@
-"""The compute lock: one ``train`` or ``score`` at a time in a workspace.
-
-An operating-system lock, so it cannot outlive its process; who holds it is text beside it, for people.
-"""
+"""Locks between processes: operating-system locks, so none can outlive its process."""
 
 from __future__ import annotations
 
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,28 +16,46 @@ from dalcli.state.database import now
 
 
 @contextmanager
-def compute_lock(path: Path, command: str, wait: float = 0.0) -> Iterator[None]:
-    """Hold the lock at ``path`` while ``command`` computes; wait up to ``wait`` seconds for it.
+def file_lock(path: Path, refusal: Callable[[], LockedError], wait: float = 0.0) -> Iterator[None]:
+    """Hold the lock at ``path``; wait up to ``wait`` seconds for it.
 
     Raises:
-        LockedError: a live process still holds it.
+        LockedError: what ``refusal`` says, asked only when a live process still holds the lock, or has just moved the
+            folder it is in.
     """
     lock = FileLock(path)
-    holder = path.with_suffix(".json")
     try:
         lock.acquire(timeout=wait)
-    except Timeout:
-        raise LockedError(
-            f"the workspace is locked by {_holder(holder)}", "wait for it to end, or pass --wait SECONDS"
-        ) from None
+    except (Timeout, FileNotFoundError):
+        raise refusal() from None
     try:
-        holder.write_text(
-            json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "command": command, "since": now()})
-        )
         yield
     finally:
-        holder.unlink(missing_ok=True)
         lock.release()
+
+
+@contextmanager
+def compute_lock(path: Path, command: str, wait: float = 0.0) -> Iterator[None]:
+    """One ``train`` or ``score`` at a time in a workspace; who computes is text beside the lock, for people.
+
+    Raises:
+        LockedError: another one still computes after ``wait`` seconds.
+    """
+    holder = path.with_suffix(".json")
+
+    def refusal() -> LockedError:
+        return LockedError(
+            f"the workspace is locked by {_holder(holder)}", "wait for it to end, or pass --wait SECONDS"
+        )
+
+    with file_lock(path, refusal, wait):
+        try:
+            holder.write_text(
+                json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "command": command, "since": now()})
+            )
+            yield
+        finally:
+            holder.unlink(missing_ok=True)
 
 
 def _holder(path: Path) -> str:

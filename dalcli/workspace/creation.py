@@ -14,8 +14,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from dalcli.config.class_names import problem_with
 from dalcli.config.schema import Config
 from dalcli.config.template import render
@@ -24,6 +22,7 @@ from dalcli.errors import BadInputError, LockedError, UsageError
 from dalcli.feedback import Feedback
 from dalcli.state import atomic, catalog, classes, meta
 from dalcli.state.database import Database, now
+from dalcli.state.lock import file_lock
 from dalcli.state.workspace import STATE_NAME, Workspace, printable
 from dalcli.workspace.model_choice import check_model, choose, configured
 from dalcli.workspace.registration import Findings, add_images, check_labels, collect, register, tell
@@ -176,17 +175,14 @@ def _class_names(request: InitRequest, config: Config, findings: Findings) -> tu
 @contextmanager
 def _only_one(partial: Path) -> Iterator[None]:
     """Two ``init`` at once: the second one is told so."""
-    lock = FileLock(partial / LOCK_NAME)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise LockedError(f"{partial}: another `dalcli init` is running here", "wait for it to end") from None
-    except FileNotFoundError:  # renamed under us
-        raise LockedError(f"{partial}: another `dalcli init` has just ended here", "run the same again") from None
-    try:
+
+    def refusal() -> LockedError:
+        if partial.is_dir():
+            return LockedError(f"{partial}: another `dalcli init` is running here", "wait for it to end")
+        return LockedError(f"{partial}: another `dalcli init` has just ended here", "run the same again")
+
+    with file_lock(partial / LOCK_NAME, refusal):
         yield
-    finally:
-        lock.release()
 
 
 def _build(partial: Path, design: _Design, feedback: Feedback) -> None:

@@ -2,10 +2,10 @@ import csv
 import io
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from dalcli.data.table import Record, Table, read_table
+from dalcli.data.table import Record, Table, csv_text, read_table
 from dalcli.data.text import TextInput
 from dalcli.errors import BadInputError
 
@@ -169,3 +169,19 @@ def test_a_missing_column_is_explained() -> None:
     assert error.message == "t.csv: found the columns 'Labels', 'file'."
     assert error.remedy == "It needs a column 'label' (is 'Labels' meant to be 'label'?)."
     assert "comma, semicolon or tab" in (table_of("path|label\n1|2\n").lacks(["path", "image"]).remedy or "")
+
+
+@given(rows=tables())
+@settings(max_examples=200, deadline=None)
+def test_what_is_written_comes_back_to_the_csv_module_and_to_us(rows: list[list[str]]) -> None:
+    header = [f"column {index}" for index in range(len(rows[0]))]
+    text = csv_text(header, rows)
+    assert list(csv.reader(io.StringIO(text, newline=""))) == [header, *rows]
+    filled = [row for row in rows if any(cell.strip() for cell in row)]
+    assume(filled)  # a table without rows is refused
+    assert [list(record.cells.values()) for record in records_of(text)] == filled
+
+
+def test_written_cells_are_quoted_only_where_needed_and_nothing_is_an_empty_cell() -> None:
+    rows = [(None, 0.1, 7), ("a,b", 'say "x"', "two\nlines"), ("one\rcarriage", "é", "")]
+    assert csv_text(("a", "b", "c"), rows) == ('a,b,c\n,0.1,7\n"a,b","say ""x""","two\nlines"\n"one\rcarriage",é,\n')

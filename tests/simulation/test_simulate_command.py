@@ -15,7 +15,8 @@ from dalcli_runner import message, ok, problems, run
 from simulations import rows, things, write
 from workspaces import ask
 
-from dalcli.simulation.workers import Event, Workers
+from dalcli.simulation.tasks import BaseTask, TaskFailed
+from dalcli.simulation.workers import Workers
 
 
 @pytest.fixture(scope="module")
@@ -169,26 +170,34 @@ def test_failed_cells_are_told_with_their_log_and_the_others_are_done(tmp_path: 
     assert not list((output / "work").glob("cells/*"))  # what is finished leaves no workspace
 
 
+def crashing(tmp_path: Path) -> BaseTask:
+    """A task that no worker expects to fail: it ends the process with a traceback."""
+    (tmp_path / "draw").mkdir()
+    (tmp_path / "draw" / "answers.csv").write_text("sample_id,truth\n0,cat\n")  # no answer
+    log, cache = tmp_path / "log", tmp_path / "cache"
+    return BaseTask(tmp_path / "root", tmp_path / "draw", cache, log, classes=("cat", "dog"), settings={}, budget=1)
+
+
 def test_a_process_that_dies_is_a_failure_and_another_takes_its_place(tmp_path: Path) -> None:
+    task = crashing(tmp_path)
     with Workers(1, 1) as workers:
         for _ in range(2):
-            workers.give({"log": str(tmp_path / "log")})  # no such task: its process ends with a traceback
+            workers.give(task)
             assert not workers.any_free
-            event = workers.next_event()
-            assert (event.kind, event.facts["message"]) == ("failed", "its process ended with status 1")
-            assert "KeyError" in (tmp_path / "log").read_text()
+            assert workers.next_event() == (0, TaskFailed("its process ended with status 1"))
+            assert "KeyError: 'answer'" in task.log.read_text()
             assert workers.any_free
 
 
 def test_a_process_that_died_between_two_tasks_does_not_fail_the_next_one(tmp_path: Path) -> None:
+    task = crashing(tmp_path)
     with Workers(1, 1) as workers:
-        task = {"log": str(tmp_path / "log")}
         workers.give(task)
         workers.next_event()
         died = workers._processes[0]
-        workers._events.put((died, Event(0, "failed", {"message": "its process was killed by signal 9"})))
+        workers._events.put((0, died, TaskFailed("its process was killed by signal 9")))
         workers.give(task)
-        assert workers.next_event().facts["message"] == "its process ended with status 1"  # its own end
+        assert workers.next_event() == (0, TaskFailed("its process ended with status 1"))  # its own end
         assert workers.any_free
 
 

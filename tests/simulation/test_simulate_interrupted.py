@@ -74,6 +74,9 @@ def test_killed_terminated_and_doubled_runs_end_in_the_same_table(tmp_path: Path
     second = run(tmp_path, "simulate", config, "-o", "parts")
     assert second.code == 4
     assert "another `dalcli simulate` is running here" in second.err
+    told = ok(tmp_path, "simulate", config, "-o", "parts", "--dry-run", "--json", "-q").json
+    assert (told["cells"], told["done"], told["starts"]) == (2, 0, 0)
+    assert 0 < told["rounds"] <= 2 * KEYS["rounds"] - 1
     for worker in workers:
         os.kill(worker, signal.SIGCONT)
     first.send_signal(signal.SIGTERM)

@@ -51,7 +51,7 @@ def test_folder_with_and_without_a_test_folder(tmp_path: Path) -> None:
     both = Folder().find(at("folder", train, test=test))
     assert [i.split for i in both] == ["training"] * 4 + ["evaluation"] * 2
     workspaces.image(train / "stray.png", 99)
-    with pytest.raises(BadInputError, match=r"1 images are in no class folder, e\.g\. stray\.png"):
+    with pytest.raises(BadInputError, match=r"1 image is in no class folder, e\.g\. stray\.png"):
         Folder().find(at("folder", train))
     with pytest.raises(BadInputError, match="no such folder"):
         Folder().find(at("folder", tmp_path / "nowhere"))
@@ -196,8 +196,8 @@ def test_same_bytes_are_one_sample_and_contradictions_nobodys(
         ("b.png", "cat", "evaluation"), ("e.png", "dog", None),
     ]  # fmt: skip
     assert feedback.said == [
-        "x: 1 images cannot be read: they are left out",
-        "x: 1 images carry different labels under two names: they are left out",
+        "x: 1 image cannot be read: it is left out",
+        "x: 1 image carries different labels under two names: it is left out",
     ]
 
 

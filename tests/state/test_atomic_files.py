@@ -38,3 +38,48 @@ def test_the_target_appears_only_when_the_writer_is_done(tmp_path: Path) -> None
         target, lambda temporary: (temporary.write_bytes(b"x"), not target.exists() or pytest.fail("early"))
     )
     assert target.read_bytes() == b"x"
+
+
+def test_a_folder_appears_when_all_of_it_is_there(tmp_path: Path) -> None:
+    target = tmp_path / "folder"
+    (tmp_path / "elsewhere").mkdir()
+    with atomic.new_folder(target) as folder:
+        (folder / "below").mkdir()
+        (folder / "below" / "file").write_bytes(b"x")
+        (folder / "link").symlink_to(tmp_path / "elsewhere")
+        assert not target.exists()
+    assert (target / "below" / "file").read_bytes() == b"x"
+    assert (target / "link").readlink() == tmp_path / "elsewhere"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "folder"]
+
+
+@pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
+def test_a_folder_that_is_not_completed_leaves_nothing(tmp_path: Path, error: BaseException) -> None:
+    def fill() -> None:
+        with atomic.new_folder(tmp_path / "folder") as folder:
+            (folder / "file").write_bytes(b"half")
+            raise error
+
+    with pytest.raises(type(error)):
+        fill()
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_a_killed_process_left_of_a_folder_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "folder.partial").mkdir()
+    (tmp_path / "folder.partial" / "half").touch()
+    with atomic.new_folder(tmp_path / "folder") as folder:
+        (folder / "file").touch()
+    assert [path.name for path in tmp_path.rglob("*")] == ["folder", "file"]
+
+
+def test_many_files_are_made_durable_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[object] = []
+    monkeypatch.setattr(atomic, "_MANY", 2)
+    monkeypatch.setattr(atomic.os, "sync", lambda: synced.append("all"))
+    monkeypatch.setattr(atomic, "_sync_file", lambda path: synced.append(path.name))
+    for count in (2, 3):
+        with atomic.new_folder(tmp_path / str(count)) as folder:
+            for number in range(count):
+                (folder / str(number)).touch()
+    assert sorted(map(str, synced)) == ["0", "1", "all"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from dalcli.simulation.schema import SourceConfig
 
 @dataclass(frozen=True)
 class LabeledImage:
-    """A file, its class, and whether the source itself says what it serves (``training``: the pool)."""
+    """Is a file, its class, and whether the source itself says what it serves (``training``: the pool)."""
 
     path: Path
     label: str
@@ -26,7 +26,7 @@ class LabeledImage:
 
 @dataclass(frozen=True)
 class LabeledPixels:
-    """An image that is no file yet: (H, W) or (H, W, 3) uint8, with a name that is the same every time."""
+    """Is an image that is no file yet: (H, W) or (H, W, 3) uint8, with a name that is the same every time."""
 
     name: str
     pixels: UInt8Array
@@ -35,7 +35,7 @@ class LabeledPixels:
 
 
 class FileSource(Protocol):
-    """Images that are files of the user's already: they stay where they are."""
+    """Finds labeled images that are files of the user's already: they stay where they are."""
 
     @property
     def takes(self) -> tuple[str, ...]:
@@ -51,8 +51,9 @@ class FileSource(Protocol):
         ...
 
 
+@runtime_checkable
 class ArraySource(Protocol):
-    """Images inside other files, written out as PNG once."""
+    """Finds labeled images inside other files; they are written out as PNG once."""
 
     @property
     def takes(self) -> tuple[str, ...]:

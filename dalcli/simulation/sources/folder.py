@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dalcli.config.words import counted
 from dalcli.data.folders import search_folder
 from dalcli.data.found import Split
 from dalcli.errors import BadInputError
@@ -34,7 +35,8 @@ def labeled_folder(folder: Path, split: Split | None, without: tuple[str, ...] =
     images = search_folder(folder, labels_from_folders=True).images
     bare = [image.path.name for image in images if image.label is None]
     if bare or not images:
-        found = f"{len(bare)} images are in no class folder, e.g. {bare[0]}" if bare else "no images found"
+        some = counted(len(bare), "image is", "images are")
+        found = f"{some} in no class folder, e.g. {bare[0]}" if bare else "no images found"
         raise BadInputError(f"{folder}: {found}", "make one folder per class: FOLDER/cat/1.png")
     return [
         LabeledImage(image.path, image.label, split)

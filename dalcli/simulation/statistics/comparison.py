@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over ``seeds``; standard deviation and bounds are None where there are too few."""
+    """Holds a mean over ``seeds``; its standard deviation and bounds are None where there are too few."""
 
     mean: float
     sd: float | None
@@ -31,7 +31,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Needed:
-    """Labels at which the mean curve reaches ``accuracy``, and those saved against the baseline; bounds likewise.
+    """Holds the labels at which the mean curve reaches ``accuracy``, those saved against the baseline, and bounds.
 
     None: not reached within the budget (a bound: not surely). ``at_least``: the baseline never reaches it, so the
     saving is a lower bound: what the baseline had spent at the end.

@@ -1,9 +1,10 @@
-"""The plan, what names a cell, and the report made of its rows."""
+"""The plan, what names a cell, and the summary made of its rows."""
 
 from __future__ import annotations
 
 import json
 import math
+import re
 import xml.etree.ElementTree as ET
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -12,12 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dalcli.cli import render_simulation
 from dalcli.simulation import records
 from dalcli.simulation.cells import Cell, bases, plan
 from dalcli.simulation.plot import draw_curves, ticks
 from dalcli.simulation.records import CellRecord, RoundRecord, Seconds, balance
-from dalcli.simulation.report import Question, report
+from dalcli.simulation.run import SimulateEstimate, SimulateResult
 from dalcli.simulation.schema import SimulationConfig
+from dalcli.simulation.summary import Question, summarise
 
 KEYS: dict[str, Any] = {
     "source": "digits", "strategies": ["random", "margin"], "initial_labels": 10, "batch_sizes": 5, "rounds": 2,
@@ -124,9 +127,9 @@ def found(planned: list[Cell]) -> dict[str, CellRecord]:
     }
 
 
-def test_report_compares_within_seeds_that_both_have() -> None:
+def test_summary_compares_within_seeds_that_both_have() -> None:
     planned = cells(strategies=["random", "margin", "entropy"])
-    [setting] = report(planned, found(planned), Question("random", (0.65,), 0.95))
+    [setting] = summarise(planned, found(planned), Question("random", (0.65,), 0.95))
     assert setting.labels == (10, 15, 20)
     random, margin, entropy = setting.strategies
     assert (random.done, margin.done, entropy.done) == (3, 2, 0)
@@ -154,9 +157,9 @@ def test_report_compares_within_seeds_that_both_have() -> None:
     json.dumps(asdict(setting), allow_nan=False)
 
 
-def test_report_of_one_seed_has_no_interval_and_fewer_rounds_are_a_shorter_curve() -> None:
+def test_summary_of_one_seed_has_no_interval_and_fewer_rounds_are_a_shorter_curve() -> None:
     planned = cells(seeds=[0], rounds=1)
-    [setting] = report(planned, found(planned), Question("random", (), 0.95))
+    [setting] = summarise(planned, found(planned), Question("random", (), 0.95))
     assert setting.labels == (10, 15)
     for strategy in setting.strategies:
         assert strategy.area is not None
@@ -167,14 +170,14 @@ def test_report_of_one_seed_has_no_interval_and_fewer_rounds_are_a_shorter_curve
 def test_interrupted_rounds_do_not_count_as_time() -> None:
     planned = cells(seeds=[0], strategies=["random"], rounds=1)
     slow = CellRecord((row(0, 0.5), row(1, 0.6, interrupted=True)))
-    [setting] = report(planned, {planned[0].name: slow}, Question("random", (), 0.95))
+    [setting] = summarise(planned, {planned[0].name: slow}, Question("random", (), 0.95))
     assert setting.strategies[0].seconds is None
 
 
 def test_plot_is_well_formed_and_has_a_line_per_strategy_that_ran() -> None:
     planned = cells(strategies=["random", {"name": "margin", "label": "margin"}, {"name": "entropy", "label": "<&>"}])
-    reports = report(planned, found(planned), Question("random", (), 0.95))
-    picture = ET.fromstring(draw_curves(reports, "a < b", 0.95))
+    settings = summarise(planned, found(planned), Question("random", (), 0.95))
+    picture = ET.fromstring(draw_curves(settings, "a < b", 0.95))
     space = "{http://www.w3.org/2000/svg}"
     assert len(picture.findall(f".//{space}polyline")) == 2
     assert len(picture.findall(f".//{space}polygon")) == 2  # three seeds have a band
@@ -184,6 +187,26 @@ def test_plot_is_well_formed_and_has_a_line_per_strategy_that_ran() -> None:
     for line in picture.iter(f"{space}polyline"):
         places = [float(p) for point in line.attrib["points"].split() for p in point.split(",")]
         assert all(0 <= place <= 560 for place in places)
+
+
+def test_one_thing_is_no_plural() -> None:
+    planned = cells(seeds=[0], rounds=1, strategies=["random"], batch_sizes=1)
+    rounds = (row(0, 0.5, test_images=1), row(1, 0.5, test_images=1))
+    settings = summarise(planned, {planned[0].name: CellRecord(rounds)}, Question("random", (0.4,), 0.95))
+    result = SimulateResult("one", "results", 1, 1, 1, "random", 0.95, settings, ("results.csv",))
+    estimate = SimulateEstimate("results", 1, 1, 1, 1, 1, 1, starts=1, rounds=1, jobs=1, seconds=None)
+    texts = (
+        render_simulation.simulation(result),
+        render_simulation.estimate(estimate),
+        draw_curves(settings, "", 0.95),
+    )
+    for text in texts:
+        assert not re.findall(
+            r"\b1 (?:test |shared )?(?:labels|images|seeds|rounds|starts|cells|classes|are)\b|\(s\)", text
+        )
+    said = " ".join(texts)
+    for words in ("1 label a round", "1 test image", "1 seed:", "1 round and 1 shared start", "1 is done", "1 class"):
+        assert words in said
 
 
 @pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (0.6, 0.62), (40, 280), (3, 3), (0.1, 99999), (0.333, 0.334)])

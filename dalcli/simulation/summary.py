@@ -19,7 +19,7 @@ Records = Mapping[str, CellRecord]
 
 @dataclass(frozen=True)
 class Versus:
-    """Paired differences to another strategy: of the area under the curve, and of the accuracy at every label count."""
+    """Holds paired differences to another strategy: in area under the curve, and in accuracy at every label count."""
 
     strategy: str
     area: Estimate | None
@@ -27,8 +27,8 @@ class Versus:
 
 
 @dataclass(frozen=True)
-class StrategyReport:
-    """One strategy in one setting.
+class StrategySummary:
+    """Says how one strategy did in one setting.
 
     Attributes:
         accuracy: one estimate per label count of the setting; None where no cell has got so far.
@@ -55,26 +55,26 @@ class StrategyReport:
 
 
 @dataclass(frozen=True)
-class SettingReport:
-    """All strategies where everything else is the same."""
+class SettingSummary:
+    """Puts all strategies side by side where everything else is the same."""
 
     setting: Setting
     labels: tuple[int, ...]
     test_images: int | None
-    strategies: tuple[StrategyReport, ...]
+    strategies: tuple[StrategySummary, ...]
 
 
 @dataclass(frozen=True)
 class Question:
-    """What is to be reported, besides means."""
+    """Says what is to be found out, besides means."""
 
     baseline: str
     accuracies: tuple[float, ...]
     level: float
 
 
-def report(cells: Sequence[Cell], records: Records, question: Question) -> tuple[SettingReport, ...]:
-    """One report per setting, in the order of the plan; cells that are not in ``records`` count as not done."""
+def summarise(cells: Sequence[Cell], records: Records, question: Question) -> tuple[SettingSummary, ...]:
+    """One summary per setting, in the order of the plan; cells that are not in ``records`` count as not done."""
     settings = list(dict.fromkeys(cell.setting for cell in cells))
     return tuple(
         _setting(setting, [cell for cell in cells if cell.setting == setting], records, question)
@@ -82,7 +82,7 @@ def report(cells: Sequence[Cell], records: Records, question: Question) -> tuple
     )
 
 
-def _setting(setting: Setting, cells: Sequence[Cell], records: Records, question: Question) -> SettingReport:
+def _setting(setting: Setting, cells: Sequence[Cell], records: Records, question: Question) -> SettingSummary:
     first = cells[0]
     labels = tuple(first.base.initial_labels + setting.batch_size * number for number in range(first.rounds + 1))
     seeds = list(dict.fromkeys(cell.seed for cell in cells))
@@ -90,7 +90,7 @@ def _setting(setting: Setting, cells: Sequence[Cell], records: Records, question
     groups = {name: _Group([c for c in cells if c.strategy == name], seeds, records) for name in names}
     table = _Table(np.array(labels, dtype=np.float64), groups, question)
     tests = [entry.test_images for group in groups.values() for entry in group.entries]
-    return SettingReport(setting, labels, min(tests, default=None), tuple(table.strategy(name) for name in names))
+    return SettingSummary(setting, labels, min(tests, default=None), tuple(table.strategy(name) for name in names))
 
 
 class _Group:
@@ -142,11 +142,11 @@ class _Table:
     groups: Mapping[str, _Group]
     question: Question
 
-    def strategy(self, name: str) -> StrategyReport:
+    def strategy(self, name: str) -> StrategySummary:
         group, level = self.groups[name], self.question.level
         baseline = self.groups.get(self.question.baseline) if name != self.question.baseline else None
         other = self._best_other(name)
-        return StrategyReport(
+        return StrategySummary(
             strategy=name,
             cells=group.cells,
             done=group.done,
