@@ -11,7 +11,7 @@ from dalcli.runtime import heap
 SIZE = 64 << 20
 RESIDENT = f"""
 import ctypes, sys
-from dalcli.training import heap
+from dalcli.runtime import heap
 
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * 4096
