@@ -15,8 +15,8 @@ from dalcli.errors import BadInputError, DalcliError
 from dalcli.gradients.dropout import DropoutSampler, DropoutSamples, DropoutSpec, NoDropoutError
 from dalcli.gradients.engine import GradientEngine, GradientScores
 from dalcli.gradients.forward import Prediction
+from dalcli.gradients.pieces import joined
 from dalcli.gradients.precision import Precision
-from dalcli.gradients.records import joined
 from dalcli.gradients.sketch import SketchError, SketchSpec, sketch_error
 from dalcli.models.preprocess import to_input
 from dalcli.state.versions import ModelVersion
