@@ -23,7 +23,7 @@ def residuals(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def unit_rows(q: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows of length 1 (or 0) and their former lengths: (n, K) -> (n, K), (n,). Torch's twin of ``scores.proxy``'s.
+    """Rows of length 1 (or 0) and their former lengths: (n, K) -> (n, K), (n,). torch's twin of ``scores.proxy``'s.
 
     Gradients are linear in q. Backward runs on unit rows, so that the squares of a confident sample's tiny
     gradients do not underflow in float32; lengths come back in float64.
