@@ -3,7 +3,7 @@
     python benchmarks/calibrate.py              measure, fit, and compare the rates in the code with the fitted ones
     python benchmarks/calibrate.py --layers     the same, with every layer's routes
 
-Every route is measured on a grid of layers (one thread, as in a lane of the engine; processor time, smallest of several
+Every route is measured on a grid of layers (one thread, as in an engine's replica; processor time, smallest of several
 repeats). Rates are fitted to the logarithms of all times together, so that a small layer counts as much as a
 large one. What matters is the last line: how often the cheapest route by the model is the fastest, and how
 much time its choices cost over always taking the fastest.

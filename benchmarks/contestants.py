@@ -99,7 +99,7 @@ class Round:
 
     @cached_property
     def trained(self) -> nn.Module:
-        """Its own copy for training steps: they change buffers, after which an engine would copy its lanes anew."""
+        """Its own copy for training steps: they change buffers, after which an engine would make its replicas anew."""
         return copy.deepcopy(self.model)
 
     @cached_property

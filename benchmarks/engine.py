@@ -78,13 +78,13 @@ def _weights(setting: Setting, able: Sequence[str], wanted: Sequence[str], optio
 def layers(options: argparse.Namespace) -> None:
     """Where the engine's time goes: the rules, module by module, and all the rest.
 
-    Lanes work at the same time: the rules' times are summed over lanes, and only the last line is by the clock.
+    Replicas work at the same time: the rules' times are summed over them, and only the last line is by the clock.
     """
     model = build_model(Setting(options.layers, 1, options.size, options.device, options.classes))
     for path, module in model.named_modules():
-        module.path = path  # which the copies of lanes inherit
+        module.path = path  # which the replicas inherit
     engine = GradientEngine(model, head=None, memory_limit_bytes=MEMORY_LIMIT)
-    rules: set[Rule] = {owner.rule for owner in engine.owners}
+    rules: set[Rule] = {assigned.rule for assigned in engine.owners}
     batch = options.batches[-1]
     inputs = torch.randn(batch, 3, options.size, options.size, device=options.device)
     direction = {key: torch.randn_like(value).detach() for key, value in model.named_parameters()}
@@ -128,7 +128,7 @@ def _timed(rule: Rule, spent: dict[str, list[float]]) -> Iterator[None]:
 def routes(options: argparse.Namespace) -> None:
     """Every route's time, beside the cost model's, on the convolutions of each model as they are met in a pass.
 
-    The marked one is taken: the smallest by the model. One thread, as in a lane.
+    The marked one is taken: the smallest by the model. One thread, as in a replica.
     """
     batch = options.batches[-1]
     torch.set_num_threads(1)
@@ -138,7 +138,7 @@ def routes(options: argparse.Namespace) -> None:
         inputs = torch.randn(batch, 3, options.size, options.size, device=options.device)
         engine.score(inputs, None)
         calls: dict[tuple[object, ...], LayerCall] = {}
-        for rule in {owner.rule for owner in engine.owners if isinstance(owner.rule, ConvRule)}:
+        for rule in {assigned.rule for assigned in engine.owners if isinstance(assigned.rule, ConvRule)}:
             with _collected(rule, calls):
                 engine.score(inputs, None)
         print(f"{name}, batch {batch}, ms (by the cost model)")

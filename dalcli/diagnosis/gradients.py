@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -20,7 +20,6 @@ from dalcli.gradients.memory import even_pieces
 from dalcli.gradients.sketch import SketchSpec
 from dalcli.scores.columns import Group
 from dalcli.scoring.labeled_gradient import LabeledGradient
-from dalcli.scoring.scorer import Batches
 from dalcli.state.catalog import PoolImage
 from dalcli.theory.kernel import Floats
 
@@ -102,15 +101,15 @@ class Gradients:
 
     def summed(self, images: Sequence[PoolImage], labels: Sequence[int], task: Task) -> Gradient:
         """Σ ∇ℓ over ``images`` with ``labels``, in float64: one ordinary backward pass over them."""
-        device = self.model.scorer.loaded.device
+        return self.model.scorer.labeled_gradient(self._batches(images, labels, task))
 
-        def batches(size: int) -> Batches:
-            for piece in even_pieces(len(images), size):
-                yield self.model.inputs(images[piece]), torch.tensor(labels[piece], device=device)
-                task.advance(piece.stop - piece.start)
-
-        found = self.model.scorer.labeled_gradient(batches, self._at_once)
-        return {name: value.double() for name, value in found.items()}
+    def _batches(
+        self, images: Sequence[PoolImage], labels: Sequence[int], task: Task
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """What the model sees of ``images``, and their ``labels``, some at a time."""
+        for piece in even_pieces(len(images), self._at_once):
+            yield self.model.inputs(images[piece]), torch.tensor(labels[piece], device=self.model.scorer.device)
+            task.advance(piece.stop - piece.start)
 
     def sketches(self, images: Sequence[PoolImage], spec: SketchSpec, task: Task) -> Floats:
         """Sketches (n, m) of the gradients for the pseudo-labels."""

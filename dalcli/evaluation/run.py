@@ -64,9 +64,9 @@ def _measure(
     session: Session, model: ModelVersion, labels: Mapping[int, int], names: Sequence[str]
 ) -> tuple[dict[int, int], dict[str, Any]]:
     """The report, and the labels of those images that could be read."""
-    from dalcli.models.modes import eval_mode
     from dalcli.models.predict import logits_of_pixels
     from dalcli.runtime.device import reproducible, resolve_device
+    from dalcli.runtime.modes import eval_mode
     from dalcli.workspace.loading import load_version
 
     config = session.config

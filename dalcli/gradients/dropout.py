@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from dalcli.config.hashing import generator
 from dalcli.gradients.passes import evaluating, logits_of
+from dalcli.gradients.pieces import Halving, joined, single_image_errors
 from dalcli.gradients.precision import Precision, computing, tf32
 
 _KEPT_BYTES = 64 << 20
@@ -64,14 +65,17 @@ class DropoutSampler:
 
     Layers see samples along their first dimension. Dropout inside other modules (attention weights, stochastic depth)
     stays off. Where the only dropout is right before the head, all but the head is computed once. Every call leaves
-    the model as it was. Memory: a forward pass, the result, and up to 64 MiB of masks.
+    the model as it was. Memory: a forward pass, the result, and up to 64 MiB of masks; where it runs out, half as many
+    samples run at once from then on, as ``notes`` say, and DalcliError where it does not do for one.
     """
 
     def __init__(
         self, model: nn.Module, spec: DropoutSpec, *, head: str | None, precision: Precision = Precision.FLOAT32
     ) -> None:
         """Raises NoDropoutError where every prediction would be the same."""
+        self.notes: list[str] = []
         self._model, self._spec, self._precision = model, spec, precision
+        self._halving = Halving(self.notes)
         self._head = None if head is None else model.get_submodule(head)
         self._layers = dropout_layers(model)
         if not self._layers:
@@ -82,7 +86,11 @@ class DropoutSampler:
     def sample(self, inputs: Tensor) -> DropoutSamples:
         """Predictions for inputs (n, ...) on the model's device, n at least 1."""
         allowed = self._precision is Precision.TF32
-        with evaluating(self._model), torch.no_grad(), tf32(allowed), computing(self._precision, inputs.device):
+        with single_image_errors(inputs.device), evaluating(self._model), torch.no_grad(), tf32(allowed):
+            return joined(list(self._halving.map(lambda piece: self._sampled(inputs[piece]), inputs, len(inputs))))
+
+    def _sampled(self, inputs: Tensor) -> DropoutSamples:
+        with computing(self._precision, inputs.device):
             logits, trace = self._forward(inputs, 0)
             rest = range(1, self._spec.passes)
             if self._only_before_head(logits, trace):

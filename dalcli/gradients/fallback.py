@@ -1,4 +1,4 @@
-"""Per-sample gradients of the parameters that no rule owns: vmap where it works, else one sample at a time.
+"""Per-sample gradients of the parameters that nothing else accounts for: by vmap, else one sample at a time.
 
 Slower than any rule, and always right: the gradient is autograd's own.
 """
@@ -6,31 +6,31 @@ Slower than any rule, and always right: the gradient is autograd's own.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from dalcli.gradients.passes import frozen, logits_of
-from dalcli.gradients.rules.base import Contribution, of_gradients
+from dalcli.gradients.rules.base import Contribution, Targets, of_gradients
 from dalcli.gradients.rules.sums import in_chunks
-from dalcli.gradients.targets import Targets
+from dalcli.runtime.memory import is_out_of_memory
 
 
 class Fallback:
-    """Sums over per-sample gradients of Σ_k logits_k·seed_k for any subset of a model's parameters."""
+    """Sums over per-sample gradients of Σ_k logits_k·seed_k, for whatever no rule understands of a model."""
 
-    def __init__(self, model: nn.Module, note: Callable[[str], None]) -> None:
+    def __init__(self, model: nn.Module, notes: list[str]) -> None:
         self._model = model
-        self._note = note
+        self._notes = notes
         self.vectorised = True
 
     def refuse_vmap(self, reason: str) -> None:
         """From now on one sample at a time."""
         if self.vectorised:
             self.vectorised = False
-            self._note(f"vmap cannot run this model, so its fallback runs one sample at a time: {reason}")
+            self._notes.append(f"vmap cannot run this model, so its fallback runs one sample at a time: {reason}")
 
     def contributions(
         self,
@@ -49,9 +49,9 @@ class Fallback:
             if self.vectorised:
                 try:
                     return self._together(chosen, inputs[piece], seeds[piece], targets)
-                except torch.cuda.OutOfMemoryError:
-                    raise
                 except Exception as refusal:  # vmap refuses in many ways; whatever is truly wrong recurs one by one
+                    if is_out_of_memory(refusal):
+                        raise
                     self.refuse_vmap((str(refusal) or type(refusal).__name__).splitlines()[0])
             return self._one_by_one(chosen, inputs[piece], seeds[piece], targets)
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from dalcli.gradients.cross_entropy import residuals
 from dalcli.gradients.passes import Pass, pooled
-from dalcli.gradients.residuals import residuals
 
 
 @dataclass(frozen=True, slots=True)

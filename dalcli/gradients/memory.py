@@ -7,7 +7,8 @@ import itertools
 import torch
 from torch import Tensor, nn
 
-from dalcli.gradients.passes import logits_of
+from dalcli.gradients.passes import evaluating, logits_of, shape_of
+from dalcli.gradients.replicas import Replica
 
 CACHE_BYTES = 4 * 2**20
 ACCELERATOR_CHUNK_BYTES = 256 * 2**20
@@ -37,6 +38,23 @@ def activation_bytes(model: nn.Module, sample: Tensor) -> int:
     return sum(sizes.values()) + sample.nbytes
 
 
+class Footprint:
+    """How much memory a model's passes take, so that pieces fit: measured once per shape of input, and kept."""
+
+    def __init__(self, own: Replica) -> None:
+        self._own = own
+        self._activations: dict[tuple[object, ...], int] = {}
+        self.weight_bytes = sum(parameter.nbytes for parameter in own.parameters.values())
+
+    def bytes_of(self, inputs: Tensor) -> int:
+        """Activation bytes of one sample of inputs (n, ...)."""
+        key = shape_of(inputs)
+        if key not in self._activations:
+            with evaluating(self._own.model):
+                self._activations[key] = activation_bytes(self._own.model, self._own.prepared(inputs[:1]))
+        return self._activations[key]
+
+
 def samples_at_once(bytes_per_sample: int, limit_bytes: int) -> int:
     """Samples whose activations, with as much again for the layer at work, fit the limit; at least one."""
     return max(1, limit_bytes // max(1, 2 * bytes_per_sample))
@@ -53,9 +71,9 @@ def favourable_samples(bytes_per_sample: int, weight_bytes: int, device: torch.d
     return max(1, max(PIECE_BYTES, PIECE_PER_WEIGHT * weight_bytes) // max(1, bytes_per_sample))
 
 
-def even_pieces(samples: int, most: int, lanes: int = 1) -> list[slice]:
-    """As few slices over ``samples`` as hold at most ``most`` each, of nearly equal size, as many for every lane."""
-    count = min(samples, -(-samples // (most * lanes)) * lanes)
+def even_pieces(samples: int, most: int, replicas: int = 1) -> list[slice]:
+    """As few slices over ``samples`` as hold at most ``most`` each, of nearly equal size, as many for every replica."""
+    count = min(samples, -(-samples // (most * replicas)) * replicas)
     edges = [samples * index // count for index in range(count + 1)]
     return [slice(start, stop) for start, stop in itertools.pairwise(edges)]
 

@@ -12,6 +12,7 @@ from torch.utils.hooks import RemovableHandle
 
 from dalcli.gradients.anchors import anchored, known_mean, scaled
 from dalcli.gradients.precision import widened
+from dalcli.runtime.modes import eval_mode
 
 OnForward = Callable[[Tensor, Tensor], Callable[[Tensor], None] | None]
 
@@ -29,23 +30,24 @@ def logits_of(output: Any) -> Tensor:
     raise TypeError(f"the model returned {type(output).__name__}, in which no logits were found")
 
 
+def shape_of(inputs: Tensor) -> tuple[object, ...]:
+    """What a batch has in common with others of the same kind, whatever their size."""
+    return (tuple(inputs.shape[1:]), inputs.dtype, inputs.device)
+
+
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
     """Eval mode with gradients enabled and attention's fused inference path off; every mode is restored.
 
     The fused path skips the modules that hooks watch, and has no gradient.
     """
-    modes = [(module, module.training) for module in model.modules()]
     fused = torch.backends.mha.get_fastpath_enabled()
     try:
-        model.eval()
         torch.backends.mha.set_fastpath_enabled(False)
-        with torch.inference_mode(False), torch.enable_grad():
+        with eval_mode(model), torch.inference_mode(False), torch.enable_grad():
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
-        for module, mode in modes:
-            module.training = mode
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """Several passes at once on a processor: samples are independent, so each thread scores pieces of its own.
 
 One thread per piece instead of all threads on every operation: nothing waits for its slowest part, and small
-operations, which are most of a small batch, do not pay for being split. Every lane has a copy of the modules (hooks and
-modes are its own, as is whatever a model keeps between calls) and all lanes share one set of parameters.
+operations, which are most of a small batch, do not pay for being split. Every replica is a copy of the modules (hooks
+and modes are its own, as is whatever a model keeps between calls) and all replicas share one set of parameters.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from dalcli.gradients.kernels import laid_out, plain_kernels
 from dalcli.runtime.heap import share_heap
 
-MOST = 8  # lanes: beyond it they wait for each other's Python more than they gain
+MOST = 8  # replicas: beyond it they wait for each other's Python more than they gain
 PLAIN = bool | int | float | str | None
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -33,34 +33,49 @@ class UnsettledError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Lane:
-    """A model as one thread sees it; ``parameters`` and ``modules`` by name, ``head`` as in the engine."""
+class Replica:
+    """A model as one thread sees it, the model itself or a copy: what a pass runs on.
+
+    ``parameters`` and ``modules`` by name, ``head`` as in the engine; ``planar``: it has convolutions of images.
+    """
 
     model: nn.Module
     head: nn.Module | None
     parameters: dict[str, nn.Parameter]
     modules: dict[str, nn.Module]
+    planar: bool
 
     @staticmethod
-    def of(model: nn.Module, head: str | None) -> Lane:
-        """The lane of this very model."""
-        parameters = dict(model.named_parameters())
-        return Lane(model, None if head is None else model.get_submodule(head), parameters, dict(model.named_modules()))
+    def of(model: nn.Module, head: str | None) -> Replica:
+        """This very model."""
+        modules = dict(model.named_modules())
+        return Replica(
+            model,
+            head=None if head is None else model.get_submodule(head),
+            parameters=dict(model.named_parameters()),
+            modules=modules,
+            planar=any(isinstance(module, nn.Conv2d) for module in modules.values()),
+        )
+
+    def prepared(self, inputs: Tensor) -> Tensor:
+        """Images channels-last, which convolutions prefer on every device; ordinary tensors for autograd."""
+        plain = inputs.clone() if inputs.is_inference() else inputs.detach()
+        return plain.contiguous(memory_format=torch.channels_last) if self.planar and plain.dim() == 4 else plain
 
 
-class Lanes:
-    """Copies of a model on a processor, made when they are first wanted and again when its tensors have changed."""
+class Replicas:
+    """The threads' copies of a model on a processor: made when first wanted, anew when its tensors have changed."""
 
     def __init__(self, model: nn.Module, head: str | None) -> None:
         self._model = model
         self._head = head
-        self._copies: list[Lane] = []
+        self._copies: list[Replica] = []
         self._state: list[object] = []
         self._tensors: list[Tensor] = []
         self.refused = False
 
-    def copies(self, count: int) -> Sequence[Lane]:
-        """``count`` lanes in eval mode with shared weights, kernels channels-last; none for a model that refuses."""
+    def copies(self, count: int) -> Sequence[Replica]:
+        """``count`` copies in eval mode with shared weights, kernels channels-last; none for a model that refuses."""
         if self.refused:
             return []
         share_heap()
@@ -80,7 +95,7 @@ class Lanes:
         self.refused = True
         self._copies, self._state, self._tensors = [], [], []
 
-    def _copied(self, first: Lane | None) -> Lane:
+    def _copied(self, first: Replica | None) -> Replica:
         """A deep copy of all but parameters and buffers, which are those of ``first`` or, kernels laid out, its own."""
         memo: dict[int, object] = {id(value): value for value in self._model.buffers()}
         kernels = {id(kernel) for kernel in plain_kernels(self._model)}
@@ -88,7 +103,7 @@ class Lanes:
             values = (parameter if first is None else first.parameters[name]).detach()
             values = laid_out(values) if id(parameter) in kernels else values
             memo[id(parameter)] = nn.Parameter(values, requires_grad=parameter.requires_grad)
-        return Lane.of(copy.deepcopy(self._model, memo).eval(), self._head)
+        return Replica.of(copy.deepcopy(self._model, memo).eval(), self._head)
 
 
 def _state(model: nn.Module) -> list[object]:
@@ -108,32 +123,32 @@ def _state(model: nn.Module) -> list[object]:
     return state
 
 
-def lane_count(device: torch.device, samples: int) -> int:
-    """How many lanes for so many samples: one per thread that torch may use."""
+def replica_count(device: torch.device, samples: int) -> int:
+    """How many replicas for so many samples: one per thread that torch may use."""
     if device.type != "cpu" or not torch.backends.openmp.is_available():  # type: ignore[no-untyped-call]
         return 1
     return max(1, min(torch.get_num_threads(), MOST, samples))
 
 
-def spread(lanes: Sequence[Lane], items: Sequence[Item], work: Callable[[Lane, Item], Result]) -> list[Result]:
-    """``work`` on every item, results in order; with several lanes, each in a thread with its share of torch's threads.
+def spread(replicas: Sequence[Replica], items: Sequence[Item], work: Callable[[Replica, Item], Result]) -> list[Result]:
+    """``work`` on every item, results in order; several replicas run in a thread each, with its share of torch's.
 
     An exception is raised once all threads have stopped.
     """
-    if len(lanes) == 1 or len(items) == 1:
-        return [work(lanes[0], item) for item in items]
-    free = list(lanes)
+    if len(replicas) == 1 or len(items) == 1:
+        return [work(replicas[0], item) for item in items]
+    free = list(replicas)
 
     def turn(item: Item) -> Result:
-        lane = free.pop()
+        replica = free.pop()
         try:
             with torch.inference_mode(False), torch.enable_grad():
-                return work(lane, item)
+                return work(replica, item)
         finally:
-            free.append(lane)
+            free.append(replica)
 
-    with _threads(len(lanes)) as pool, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the filters are not a thread's own: those that lanes set may outlast them
+    with _threads(len(replicas)) as pool, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the filters are not a thread's own: those that replicas set may outlast them
         futures = [pool.submit(turn, item) for item in items]
         try:
             return [future.result() for future in futures]

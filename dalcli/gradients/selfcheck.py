@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from dalcli.gradients.fallback import sample_gradients
 from dalcli.gradients.rules import Contribution
+from dalcli.gradients.scoring_pass import Outcome
 
 SAMPLES = 2
 RELATIVE, FLOOR = 1e-3, 1e-5
@@ -18,7 +19,7 @@ PART = 1 << 18
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """``wrong``: owners whose sums are off; ``mixed``: logits in a batch differ from those of a sample alone."""
+    """``wrong``: assignees whose sums are off; ``mixed``: logits in a batch differ from those of a sample alone."""
 
     wrong: list[str]
     mixed: bool
@@ -27,49 +28,47 @@ class Verdict:
 def compare(
     model: nn.Module,
     trainable: Mapping[str, nn.Parameter],
-    owned: Mapping[str, Sequence[str]],
-    found: Mapping[str, Contribution],
+    assigned: Mapping[str, Sequence[str]],
     inputs: Tensor,
-    logits: Tensor,
-    seeds: Tensor,
+    outcome: Outcome,
     direction: Mapping[str, Tensor],
 ) -> Verdict:
-    """Hold each owner's ‖·‖² and ⟨·, V⟩, sample by sample, against autograd's gradient of that sample alone.
+    """Hold each assignee's ‖·‖² and ⟨·, V⟩, sample by sample, against autograd's gradient of that sample alone.
 
-    ``owned`` maps an owner to its parameters, ``found`` to what was computed for ``inputs`` (n, ...) with ``seeds``
-    (n, K). An owner absent from ``found`` counts as zero. Costs n forward and backward passes of one sample.
+    ``assigned`` maps an assignee to its parameters, ``outcome`` is that of a pass over ``inputs`` (n, ...). An assignee
+    without a contribution counts as zero. Costs n forward and backward passes of one sample.
     """
     wrong: set[str] = set()
     mixed = False
     for index in range(inputs.shape[0]):
-        seed = seeds[index : index + 1].to(logits.dtype)
+        seed = outcome.seeds[index : index + 1].to(outcome.logits.dtype)
         alone, gradients = sample_gradients(model, trainable, inputs[index : index + 1], seed)
-        mixed |= not _alike(alone, logits[index])
-        wrong |= _differing(gradients, owned, found, index, direction)
+        mixed |= not _alike(alone, outcome.logits[index])
+        wrong |= _differing(gradients, assigned, outcome.contributions, index, direction)
         del gradients  # as large as the model: never those of two samples
     return Verdict(sorted(wrong), mixed)
 
 
 def _differing(
     gradients: Mapping[str, Tensor],
-    owned: Mapping[str, Sequence[str]],
+    assigned: Mapping[str, Sequence[str]],
     found: Mapping[str, Contribution],
     index: int,
     direction: Mapping[str, Tensor],
 ) -> set[str]:
-    """The owners whose sums for one sample are not those of its ``gradients``."""
+    """The assignees whose sums for one sample are not those of its ``gradients``."""
     wrong: set[str] = set()
     total = sum(_dot(gradient, gradient) for gradient in gradients.values())
-    for owner, names in owned.items():
+    for assignee, names in assigned.items():
         sq_norm, inner, sq_length = _sums(gradients, names, direction)
-        of_owner = found.get(owner)
-        sq_found = 0.0 if of_owner is None else float(of_owner.sq_norm[index])
-        inner_found = 0.0 if of_owner is None or of_owner.inner is None else float(of_owner.inner[index])
+        contribution = found.get(assignee)
+        sq_found = 0.0 if contribution is None else float(contribution.sq_norm[index])
+        inner_found = 0.0 if contribution is None or contribution.inner is None else float(contribution.inner[index])
         norm_allowed = RELATIVE * sq_norm + FLOOR * total
         inner_allowed = (RELATIVE * sq_norm**0.5 + FLOOR * total**0.5) * sq_length**0.5
         # Written so that NaN is wrong too.
         if not (abs(sq_found - sq_norm) <= norm_allowed and abs(inner_found - inner) <= inner_allowed):
-            wrong.add(owner)
+            wrong.add(assignee)
     return wrong
 
 

@@ -24,10 +24,11 @@ __all__ = ["SketchError", "SketchSpec", "sketch_error", "sketch_of"]
 
 @dataclass(frozen=True, slots=True)
 class SketchError:
-    """How far a sketch is off on ``samples`` samples; root mean square and largest.
+    """How far a sketch is off on ``samples`` samples, to say so beside what is read from sketches.
 
-    ``norm_*``: error of ‖s_u‖² relative to ‖g_u‖²; ``inner_*``: error of ⟨s_u, s_v⟩ over pairs u ≠ v relative to
-    ‖g_u‖‖g_v‖; ``direction_*``: error of ⟨s_u, s_V⟩ relative to ‖g_u‖‖V‖, None without a direction.
+    Root mean square and largest. ``norm_*``: error of ‖s_u‖² relative to ‖g_u‖²; ``inner_*``: error of ⟨s_u, s_v⟩ over
+    pairs u ≠ v relative to ‖g_u‖‖g_v‖; ``direction_*``: error of ⟨s_u, s_V⟩ relative to ‖g_u‖‖V‖, None without a
+    direction.
     """
 
     samples: int
@@ -62,17 +63,20 @@ def sketch_error(
     scale = norms.unsqueeze(1) * norms
     errors = _ratio(sketches @ sketches.mT - exact, scale)
     pairs = errors[~torch.eye(inputs.shape[0], dtype=torch.bool, device=errors.device)]
-    along: Tensor | None = None
+    along = None
     if direction is not None and scores.inner is not None:
         length = torch.stack([value.double().norm() for value in direction.values()]).norm()
         estimated = sketches @ sketch_of(direction, spec).to(sketches.device)
         along = _ratio(estimated - scores.inner, norms * length)
     return SketchError(
-        inputs.shape[0],
-        spec.dimension,
-        *_summary(errors.diagonal()),
-        *_summary(pairs),
-        *((None, None) if along is None else _summary(along)),
+        samples=inputs.shape[0],
+        dimension=spec.dimension,
+        norm_rms=_rms(errors.diagonal()),
+        norm_largest=float(errors.diagonal().max()),
+        inner_rms=_rms(pairs),
+        inner_largest=float(pairs.max()),
+        direction_rms=None if along is None else _rms(along),
+        direction_largest=None if along is None else float(along.max()),
     )
 
 
@@ -89,5 +93,5 @@ def _ratio(error: Tensor, scale: Tensor) -> Tensor:
     return torch.where(scale > 0, error.abs() / scale.clamp_min(torch.finfo(scale.dtype).tiny), torch.zeros_like(scale))
 
 
-def _summary(errors: Tensor) -> tuple[float, float]:
-    return float(errors.square().mean().sqrt()), float(errors.max())
+def _rms(errors: Tensor) -> float:
+    return float(errors.square().mean().sqrt())

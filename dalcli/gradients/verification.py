@@ -2,99 +2,81 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dalcli.gradients import selfcheck
-from dalcli.gradients.assignment import FALLBACK, SITE, Ownership
+from dalcli.gradients.assignment import FALLBACK, SITE, Assignment
 from dalcli.gradients.direction import RandomDirection
 from dalcli.gradients.fallback import Fallback
-from dalcli.gradients.rules import Contribution
-from dalcli.gradients.targets import Targets
+from dalcli.gradients.passes import shape_of
+from dalcli.gradients.replicas import Replicas, UnsettledError
+from dalcli.gradients.rules.base import Targets
+from dalcli.gradients.scoring_pass import Outcome, ScoringPass
+from dalcli.runtime.memory import is_out_of_memory
 
 
-@dataclass(slots=True)
-class Outcome:
-    """One pass: logits, probabilities, ``seeds`` (n, K) each, unit gradients of the logits and their ``lengths`` (n,).
+class Verification:
+    """Takes parameters from whatever disagrees with autograd, so that scores can be trusted on any model.
 
-    ``contributions`` are by owner: a module's path, a parameter behind ``SITE``, or ``FALLBACK``.
+    ``one_at_a_time`` once the model was found to mix its samples.
     """
 
-    logits: Tensor
-    probabilities: Tensor
-    labels: Tensor
-    seeds: Tensor
-    lengths: Tensor
-    features: Tensor
-    contributions: dict[str, Contribution] = field(default_factory=dict)
-
-
-Run = Callable[[Tensor, Targets], Outcome]
-
-
-def shape_of(inputs: Tensor) -> tuple[object, ...]:
-    """What a batch has in common with others of the same kind, whatever their size."""
-    return (tuple(inputs.shape[1:]), inputs.dtype, inputs.device)
-
-
-class Admission:
-    """Demotes whatever disagrees with autograd; ``one_at_a_time`` once the model was found to mix its samples."""
-
-    def __init__(self, model: nn.Module, ownership: Ownership, fallback: Fallback, note: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        scoring_pass: ScoringPass,
+        assignment: Assignment,
+        fallback: Fallback,
+        replicas: Replicas,
+        notes: list[str],
+    ) -> None:
         self.one_at_a_time = False
-        self._model = model
-        self._ownership = ownership
+        self._pass = scoring_pass
+        self._assignment = assignment
         self._fallback = fallback
-        self._note = note
-        self._admitted: set[tuple[object, ...]] = set()
+        self._replicas = replicas
+        self._notes = notes
+        self._verified: set[tuple[object, ...]] = set()
 
     @property
     def samples(self) -> int:
-        """How many samples ``admit`` wants to see, if there are as many."""
+        """How many samples ``verify`` wants to see, if there are as many."""
         return 1 if self.one_at_a_time else selfcheck.SAMPLES
 
     def needs(self, inputs: Tensor) -> bool:
-        """Whether inputs like these were not admitted yet."""
-        return _key(inputs) not in self._admitted
+        """Whether inputs like these were not verified yet."""
+        return _key(inputs) not in self._verified
 
-    def admit(self, sample: Tensor, run: Run) -> None:
-        """Settle everything for inputs like the first samples of a batch, (1 or 2, ...)."""
-        key, sites = _key(sample), self._ownership.sites
-        direction = RandomDirection(self._ownership.trainable)
+    def verify(self, sample: Tensor) -> None:
+        """Settle everything for inputs like the first samples of a batch, (1 or 2, ...), prepared."""
+        key, sites = _key(sample), self._assignment.sites
+        direction = RandomDirection(self._assignment.trainable)
 
         def learnt() -> bool:
-            return sites.learn(shape_of(sample), sample[:1], self._ownership.fallback_names())
+            return sites.learn(shape_of(sample), sample[:1], self._assignment.fallback_names())
 
         learnt()
-        # Every turn but the last demotes owners, finds or refuses sites, gives up vmap or gives up batches.
-        while not self._agrees(sample, direction, run) or learnt():
+        # Every turn but the last withdraws rules, finds or refuses sites, gives up vmap or gives up batches.
+        while not self._agrees(sample, direction) or learnt():
             if self.one_at_a_time:
                 sample = sample[:1]
-        self._admitted.add(key)
+        self._compare_copy(sample)
+        self._verified |= {key, _key(sample)}
 
-    def _agrees(self, sample: Tensor, direction: Mapping[str, Tensor], run: Run) -> bool:
+    def _agrees(self, sample: Tensor, direction: Mapping[str, Tensor]) -> bool:
         """Compare one pass over the sample with autograd; False if something changed and must be tried again."""
-        outcome = self._watched(sample, direction, run)
+        outcome = self._watched(sample, direction)
         if outcome is None:
             return False
-        owned = {owner.path: list(owner.names.values()) for owner in self._ownership.owners}
-        owned |= {SITE + name: [name] for name in self._ownership.sites.kinds}
-        left = self._ownership.fallback_names()
+        assigned = {each.path: list(each.names.values()) for each in self._assignment.modules}
+        assigned |= {SITE + name: [name] for name in self._assignment.sites.kinds}
+        left = self._assignment.fallback_names()
         if left:
-            owned[FALLBACK] = left
-        verdict = selfcheck.compare(
-            self._model,
-            self._ownership.trainable,
-            owned,
-            outcome.contributions,
-            sample,
-            outcome.logits,
-            outcome.seeds,
-            direction,
-        )
+            assigned[FALLBACK] = left
+        trainable = self._assignment.trainable
+        verdict = selfcheck.compare(self._pass.own.model, trainable, assigned, sample, outcome, direction)
         if verdict.mixed and sample.shape[0] > 1:
             self.one_at_a_time = True
             self._note("the model mixes the samples of a batch even in eval mode: every sample is scored alone")
@@ -108,24 +90,22 @@ class Admission:
             self._note("the model gives different results for the same input in eval mode: scores are not reproducible")
         return True
 
-    def _watched(self, sample: Tensor, direction: Mapping[str, Tensor], run: Run) -> Outcome | None:
+    def _watched(self, sample: Tensor, direction: Mapping[str, Tensor]) -> Outcome | None:
         """One pass; None if the model turned out unable to run while its calls are intercepted."""
-        sites = self._ownership.sites
+        sites, own = self._assignment.sites, self._pass.own
         try:
-            return run(sample, Targets(direction))
-        except torch.cuda.OutOfMemoryError:
-            raise
-        except Exception:
-            if not sites.kinds:
+            return self._pass.run(sample, Targets(direction), own)
+        except Exception as error:
+            if not sites.kinds or is_out_of_memory(error):
                 raise
-            self._model(sample)  # a model that fails anyway has its own error to tell
+            own.model(sample)  # a model that fails anyway has its own error to tell
         for name in list(sites.kinds):
             sites.refuse(name, "the model cannot run while its calls are intercepted")
         return None
 
     def _gave_up_rules(self, sample: Tensor, wrong: list[str]) -> bool:
-        """Reread or refuse the sites, and demote the modules, among the owners that were wrong."""
-        sites = self._ownership.sites
+        """Reread or refuse the sites, and withdraw the rules, among the assignees that were wrong."""
+        sites = self._assignment.sites
         misread = [path.removeprefix(SITE) for path in wrong if path.startswith(SITE)]
         if misread and sites.reconsider(shape_of(sample), misread):
             return True
@@ -134,9 +114,28 @@ class Admission:
             self._note(f"{name}: its use disagrees with ordinary backward; using the fallback")
         modules = [path for path in wrong if path != FALLBACK and not path.startswith(SITE)]
         for path in modules:
-            names = self._ownership.demote(path, "its rule failed the self-check")
+            names = self._assignment.withdraw(path, "its rule failed the self-check")
             self._note(f"{', '.join(names)}: the layer rule disagrees with ordinary backward; using the fallback")
         return bool(misread or modules)
+
+    def _compare_copy(self, sample: Tensor) -> None:
+        """Give up copies of a model that do not do what it does."""
+        if self._assignment.fallback_names():
+            return
+        for copy in self._replicas.copies(1):
+            try:
+                found, expected = (
+                    self._pass.run(sample, Targets(), each).total(with_inner=False).sq_norm.sum()
+                    for each in (copy, self._pass.own)
+                )
+            except UnsettledError:
+                found = expected = sample.new_full((), torch.nan)
+            if not torch.allclose(found, expected, rtol=selfcheck.RELATIVE):
+                self._replicas.refuse()
+
+    def _note(self, message: str) -> None:
+        if message not in self._notes:
+            self._notes.append(message)
 
 
 def _key(inputs: Tensor) -> tuple[object, ...]:

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from dalcli.data.pixels import PixelSource, UInt8Array
 from dalcli.errors import BadInputError
-from dalcli.models.modes import eval_mode
 from dalcli.models.preprocess import PixelStats, to_input
+from dalcli.runtime.modes import eval_mode
 from dalcli.runtime.prefetch import prefetch
 
 

@@ -108,7 +108,10 @@ def fit(residuals: Floats, features: Floats, sq_norm: Floats, inner: Floats) -> 
 
 
 def unit_rows(rows: Floats) -> tuple[Floats, Floats]:
-    """Lengths (n,) and rows of length 1 (or 0); scaled first, since the squares of a confident sample's q underflow."""
+    """Lengths (n,) and rows of length 1 (or 0); numpy's twin of ``gradients.cross_entropy``'s.
+
+    Scaled first, since the squares of a confident sample's q underflow.
+    """
     largest = np.abs(rows).max(axis=1, initial=0.0)
     scaled = rows / np.maximum(largest, TINY)[:, None]
     lengths = np.linalg.norm(scaled, axis=1)

@@ -205,7 +205,7 @@ def _own_shard(
         seconds, failures = make_shard(job, plan, process, scoring)
     feedback = process.scorer.feedback
     notes = feedback.take() if isinstance(feedback, RelayedFeedback) else []
-    return ShardOutcome(seconds, failures, tuple(notes), tuple(process.scorer.engine.notes))
+    return ShardOutcome(seconds, failures, tuple(notes), tuple(process.scorer.notes))
 
 
 def make_shard(

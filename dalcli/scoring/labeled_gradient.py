@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from dalcli.gradients.kernels import laid_out
 from dalcli.models.tensorfile import DamagedFileError, read_tensors, write_tensors
 from dalcli.runtime.ranks import Ranks
 from dalcli.scores.store import ScoreStore
-from dalcli.scoring.scorer import Batches, Scorer
+from dalcli.scoring.scorer import Scorer
 from dalcli.workspace.images import PoolImages
 
 
@@ -78,7 +78,7 @@ class LabeledImages:
         """(n,) which of them are not lost."""
         return ~np.isin(self.rows, list(self.images.lost))
 
-    def batches(self, scorer: Scorer, part: slice, size: int) -> Batches:
+    def batches(self, scorer: Scorer, part: slice, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Inputs and labels of those in ``part`` that can be read, ``size`` at a time."""
         rows = self.rows[part][self.readable[part]]
         label = dict(zip(self.rows.tolist(), self.labels.tolist(), strict=True))
@@ -96,7 +96,7 @@ def summed(scorer: Scorer, labeled: LabeledImages, micro_batch: int, ranks: Rank
     share = ranks.part(-(-len(labeled.rows) // micro_batch))  # whole ones: all of them are a single process's
     part = slice(share.start * micro_batch, share.stop * micro_batch)
     with ranks.agreed():
-        total = scorer.labeled_gradient(lambda size: labeled.batches(scorer, part, size), micro_batch)
+        total = scorer.labeled_gradient(labeled.batches(scorer, part, micro_batch))
     lose_together(labeled.images, ranks, labeled.hosts)
     samples = int(labeled.readable.sum())
     if not samples:

@@ -1,23 +1,20 @@
-"""A version's engine within a memory limit: as many images at once as pay off, fewer if memory runs out."""
+"""A version's engine: made when it is first needed, within the configured memory, fed with pixels."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
-from contextlib import closing
-from functools import cached_property, partial
-from typing import TypeVar
+from collections.abc import Iterable, Mapping
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from dalcli.data.pixels import UInt8Array
-from dalcli.errors import BadInputError, DalcliError
+from dalcli.errors import BadInputError
 from dalcli.feedback import Feedback
 from dalcli.gradients.dropout import DropoutSampler, DropoutSamples, DropoutSpec, NoDropoutError
 from dalcli.gradients.engine import GradientEngine, GradientScores
 from dalcli.gradients.forward import Prediction
 from dalcli.gradients.precision import Precision
-from dalcli.gradients.records import joined
 from dalcli.gradients.sketch import SketchError, SketchSpec, sketch_error
 from dalcli.models.preprocess import to_input
 from dalcli.state.versions import ModelVersion
@@ -29,20 +26,15 @@ GPU_SHARE = 0.8  # of the memory that is free
 # Larger batches are not faster (cnn, resnet18, vgg11 at 32×32 on two cores); a GPU needs more to be busy.
 PROCESSOR_BATCH, GPU_BATCH = 128, 1024
 
-Batches = Generator[tuple[Tensor, Tensor], None, None]
-T = TypeVar("T")
-Record = TypeVar("Record", GradientScores, Prediction, DropoutSamples)
-
 
 class Scorer:
-    """Scores and G_S of one version; its files are read when they are first needed.
+    """Turns pixels into scores, predictions and G_S of one version; its files are read when they are first needed.
 
     Raises DalcliError where memory does not even suffice for one image.
     """
 
     def __init__(self, session: Surroundings, model: ModelVersion, device: torch.device) -> None:
         self._session, self._model, self._device = session, model, device
-        self._at_once: int | None = None  # known once memory ran out
         self._samplers: dict[DropoutSpec, DropoutSampler] = {}
 
     @property
@@ -97,17 +89,21 @@ class Scorer:
     def score(
         self, pixels: UInt8Array, direction: Mapping[str, Tensor], sketch: SketchSpec | None = None
     ) -> GradientScores:
-        """Scores of (n, H, W, 3) uint8 against ``direction``; n is halved as often as memory demands."""
-        return self._in_pieces(pixels, lambda piece: self.engine.score(self.inputs(piece), direction, sketch))
+        """Scores of (n, H, W, 3) uint8 against ``direction``."""
+        return self.engine.score(self.inputs(pixels), direction, sketch)
 
     def predict(self, pixels: UInt8Array) -> Prediction:
         """What a forward pass tells of (n, H, W, 3) uint8."""
-        return self._in_pieces(pixels, lambda piece: self.engine.predict(self.inputs(piece)))
+        return self.engine.predict(self.inputs(pixels))
 
     def dropout_samples(self, pixels: UInt8Array, spec: DropoutSpec) -> DropoutSamples:
         """Predictions for (n, H, W, 3) uint8 under dropout masks."""
-        sampler = self.sampler(spec)
-        return self._in_pieces(pixels, lambda piece: sampler.sample(self.inputs(piece)))
+        return self.sampler(spec).sample(self.inputs(pixels))
+
+    @property
+    def notes(self) -> list[str]:
+        """What the engine, and whoever drew dropout samples, has to say so far."""
+        return [*self.engine.notes, *(note for sampler in self._samplers.values() for note in sampler.notes)]
 
     def sampler(self, spec: DropoutSpec) -> DropoutSampler:
         """What draws predictions under dropout masks.
@@ -129,66 +125,13 @@ class Scorer:
         return self._samplers[spec]
 
     def sketch_error(self, pixels: UInt8Array, sketch: SketchSpec, direction: Mapping[str, Tensor]) -> SketchError:
-        """Error of sketches of (n, H, W, 3) uint8, n ≥ 2, or of as many as memory allows."""
-        while True:
-            piece = pixels[: max(2, self._size(len(pixels)))]
-            found = self._within_memory(
-                lambda: sketch_error(self.engine, self.inputs(piece), sketch, direction),  # noqa: B023
-                len(piece) if len(piece) > 2 else 1,  # pairs cannot be halved
-            )
-            if found is not None:
-                return found
+        """Error of sketches of (n, H, W, 3) uint8, n ≥ 2."""
+        return sketch_error(self.engine, self.inputs(pixels), sketch, direction)
 
-    def labeled_gradient(self, batches: Callable[[int], Batches], micro_batch: int) -> dict[str, Tensor]:
-        """Σ ∇ℓ over what ``batches(n)`` yields, n at a time, in float64: a part of G_S, or all of it."""
-
-        def total() -> dict[str, Tensor]:
-            with closing(batches(self._size(micro_batch))) as opened:
-                return self.engine.labeled_gradient(opened, double=True)
-
-        while (found := self._within_memory(total, self._size(micro_batch))) is None:
-            pass
-        return found
+    def labeled_gradient(self, batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
+        """Σ ∇ℓ over inputs and labels that come in ``batches``, in float64: a part of G_S, or all of it."""
+        return self.engine.labeled_gradient(batches, double=True)
 
     def inputs(self, pixels: UInt8Array) -> Tensor:
         """What the model sees: normalised, on the device."""
         return to_input(pixels, self.loaded.meta.pixel_stats, self._device)
-
-    def _in_pieces(self, pixels: UInt8Array, work: Callable[[UInt8Array], Record]) -> Record:
-        parts: list[Record] = []
-        done = 0
-        while done < len(pixels):
-            piece = pixels[done : done + self._size(len(pixels))]
-            part = self._within_memory(partial(work, piece), len(piece))
-            if part is not None:
-                parts.append(part)
-                done += len(piece)
-        return joined(parts)
-
-    def _size(self, wanted: int) -> int:
-        return wanted if self._at_once is None else min(wanted, self._at_once)
-
-    def _within_memory(self, work: Callable[[], T], size: int) -> T | None:
-        """What ``work`` on ``size`` images returns; None if they were too many, and fewer will be tried."""
-        try:
-            return work()
-        except (RuntimeError, MemoryError) as error:
-            if not _is_out_of_memory(error):
-                raise
-        # Only here, when the error and all that it holds on to are gone, is there memory again.
-        if size == 1:
-            raise DalcliError(
-                f"scoring ran out of memory on {self._device} with a single image",
-                "End other programs that use it, or set a smaller data.image_size and train again.",
-            )
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
-        self._at_once = size // 2
-        self._session.feedback.note(f"out of memory with {size} images at once: going on with {self._at_once}")
-        return None
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):
-        return True
-    return "can't allocate memory" in str(error) or "not enough memory" in str(error)  # the processor's allocator

@@ -9,15 +9,15 @@ import torch
 from torch import Tensor, nn, optim
 from torch.nn.functional import cross_entropy
 
-from dalcli.models.modes import batch_statistics
 from dalcli.models.predict import call_model, logit_blocks
 from dalcli.models.preprocess import PixelStats, to_input
+from dalcli.runtime.modes import batch_statistics
 from dalcli.runtime.prefetch import prefetch
 from dalcli.runtime.ranks import SOLO, Ranks
 from dalcli.training.batches import Batch, TrainingData
 from dalcli.training.global_batchnorm import global_statistics
 from dalcli.training.gradients import sum_gradients
-from dalcli.training.precision import Precision
+from dalcli.training.precision import MixedPrecision
 
 
 def train_epoch(
@@ -26,7 +26,7 @@ def train_epoch(
     batches: Iterable[Batch],
     stats: PixelStats,
     device: torch.device,
-    precision: Precision,
+    precision: MixedPrecision,
     ranks: Ranks = SOLO,
 ) -> float:
     """One optimizer step per batch; the mean cross-entropy per image, as seen while training.

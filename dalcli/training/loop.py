@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,12 +19,13 @@ from dalcli.models.meta import EpochRecord, StopReason
 from dalcli.models.preprocess import PixelStats
 from dalcli.runtime.device import reproducible
 from dalcli.runtime.heap import keep_freed_memory
+from dalcli.runtime.memory import memory_errors
 from dalcli.runtime.ranks import SOLO, Ranks
 from dalcli.runtime.sharing import copy_from_main
 from dalcli.training.batches import TrainingData, training_batches
 from dalcli.training.epoch import measure, train_epoch
 from dalcli.training.optimizers import learning_rate, make_optimizer, set_learning_rate
-from dalcli.training.precision import Precision, choose_precision
+from dalcli.training.precision import MixedPrecision, choose_precision
 from dalcli.training.resume import Place, WriteBudget, resume_run, save_run, share_run
 from dalcli.training.stopping import stop_reason
 from dalcli.training.unreadable import PatientPixels
@@ -104,7 +105,7 @@ def fit(
     pixels = PatientPixels(data.pixels, ranks)
     patient = TrainingData(pixels, data.labels)
     run = _Run(model, optimizer, precision, patient, pixels, settings, stats, seed, version, device, ranks)
-    with reproducible(device, threads) as used, _own_generator(device), _memory_errors(settings, device):
+    with reproducible(device, threads) as used, _own_generator(device), _within_memory(settings, device):
         place = Place(fingerprint, used, str(device), ranks.size)
         history: list[EpochRecord] = []
         if checkpoint is not None:
@@ -131,7 +132,7 @@ class _Run:
 
     model: nn.Module
     optimizer: optim.Optimizer
-    precision: Precision
+    precision: MixedPrecision
     data: TrainingData
     pixels: PatientPixels
     settings: TrainingConfig
@@ -201,15 +202,9 @@ def _own_generator(device: torch.device) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def _memory_errors(settings: TrainingConfig, device: torch.device) -> Iterator[None]:
-    """Too little memory is an ordinary error with a remedy."""
-    try:
-        yield
-    except RuntimeError as error:  # torch.cuda.OutOfMemoryError is one; the processor's allocator has no own type
-        if not isinstance(error, torch.cuda.OutOfMemoryError) and "can't allocate memory" not in str(error):
-            raise
-        raise DalcliError(
-            f"training ran out of memory on {device} with batches of {settings.batch_size}",
-            f"Set training.batch_size: {max(1, settings.batch_size // 2)}, or a smaller data.image_size.",
-        ) from error
+def _within_memory(settings: TrainingConfig, device: torch.device) -> AbstractContextManager[None]:
+    """Meanwhile too little memory is an error that names a smaller batch."""
+    return memory_errors(
+        f"training ran out of memory on {device} with batches of {settings.batch_size}",
+        f"Set training.batch_size: {max(1, settings.batch_size // 2)}, or a smaller data.image_size.",
+    )

@@ -13,7 +13,7 @@ BFLOAT16_FROM = (8, 0)  # CUDA compute capability; older GPUs emulate it, slowly
 
 
 @dataclass(frozen=True)
-class Precision:
+class MixedPrecision:
     """How a training step computes.
 
     Attributes:
@@ -30,7 +30,7 @@ class Precision:
         return torch.autocast(self.device_type, dtype=self.dtype, enabled=self.dtype is not None)
 
 
-def choose_precision(setting: Literal["auto", "on", "off"], device: torch.device, feedback: Feedback) -> Precision:
+def choose_precision(setting: Literal["auto", "on", "off"], device: torch.device, feedback: Feedback) -> MixedPrecision:
     """What ``training.mixed_precision`` means on ``device``."""
     dtype = None
     if setting != "off" and device.type == "cuda":
@@ -38,4 +38,4 @@ def choose_precision(setting: Literal["auto", "on", "off"], device: torch.device
     elif setting == "on":
         feedback.warn(f"training.mixed_precision: on needs a CUDA GPU; training in float32 on {device.type}")
     scaler = torch.amp.GradScaler(device.type, enabled=dtype is torch.float16)
-    return Precision(device.type, dtype, scaler)
+    return MixedPrecision(device.type, dtype, scaler)

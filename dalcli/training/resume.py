@@ -22,7 +22,7 @@ from dalcli.models.meta import EpochRecord
 from dalcli.models.tensorfile import DamagedFileError, read_tensors, write_tensors
 from dalcli.runtime.ranks import Ranks
 from dalcli.runtime.sharing import share
-from dalcli.training.precision import Precision
+from dalcli.training.precision import MixedPrecision
 
 WRITING_SHARE = 0.05  # of the time may go into writing checkpoints
 
@@ -55,7 +55,7 @@ def save_run(
     path: Path,
     model: nn.Module,
     optimizer: optim.Optimizer,
-    precision: Precision,
+    precision: MixedPrecision,
     history: list[EpochRecord],
     place: Place,
 ) -> None:
@@ -68,7 +68,7 @@ def resume_run(
     path: Path,
     model: nn.Module,
     optimizer: optim.Optimizer,
-    precision: Precision,
+    precision: MixedPrecision,
     place: Place,
     feedback: Feedback,
 ) -> list[EpochRecord]:
@@ -99,7 +99,7 @@ def resume_run(
 def share_run(
     model: nn.Module,
     optimizer: optim.Optimizer,
-    precision: Precision,
+    precision: MixedPrecision,
     history: list[EpochRecord],
     place: Place,
     ranks: Ranks,
@@ -156,7 +156,7 @@ def _tensors(model: nn.Module, optimizer: optim.Optimizer) -> dict[str, Tensor]:
 
 
 def _restore(
-    tensors: dict[str, Tensor], saved: _Saved, model: nn.Module, optimizer: optim.Optimizer, precision: Precision
+    tensors: dict[str, Tensor], saved: _Saved, model: nn.Module, optimizer: optim.Optimizer, precision: MixedPrecision
 ) -> list[EpochRecord]:
     load_state(model, _under(_WEIGHTS, tensors))
     _load_optimizer(optimizer, _under(_OPTIMIZER, tensors))

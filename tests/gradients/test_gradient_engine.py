@@ -131,7 +131,7 @@ def test_a_small_memory_limit_changes_chunks_but_not_scores(monkeypatch: pytest.
     model = settle(small_net())
     inputs, direction = images(20), along(small_net())
     expected = engine_for(model).score(inputs, direction)
-    monkeypatch.setattr(engine_module, "lane_count", lambda device, samples: 1)
+    monkeypatch.setattr(engine_module, "replica_count", lambda device, samples: 1)
     per_sample = memory.activation_bytes(model.eval(), inputs[:1])
     engine = engine_for(model, limit=6 * per_sample)
     sizes: list[int] = []

@@ -13,11 +13,11 @@ from dalcli.gradients.passes import Pass, evaluating
 
 
 @pytest.mark.parametrize(
-    ("samples", "most", "lanes", "sizes"),
+    ("samples", "most", "replicas", "sizes"),
     [(8, 8, 2, [4, 4]), (9, 2, 2, [2, 1, 2, 1, 2, 1]), (1, 4, 2, [1]), (3, 1, 4, [1, 1, 1])],
 )
-def test_every_lane_gets_as_many_pieces(samples: int, most: int, lanes: int, sizes: list[int]) -> None:
-    found = [piece.stop - piece.start for piece in memory.even_pieces(samples, most, lanes)]
+def test_every_replica_gets_as_many_pieces(samples: int, most: int, replicas: int, sizes: list[int]) -> None:
+    found = [piece.stop - piece.start for piece in memory.even_pieces(samples, most, replicas)]
     assert sorted(found) == sorted(sizes)
     assert sum(found) == samples
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from dalcli.gradients import engine as engine_module
 from dalcli.gradients.oracle import reference_scores
-from dalcli.gradients.replicas import Lane, Lanes, lane_count, spread
+from dalcli.gradients.replicas import Replica, Replicas, replica_count, spread
 from tests.gradients.gradient_cases import LIMIT, check_exact, engine_for, seeded, settle
 
 
@@ -56,18 +56,18 @@ def test_samples_are_scored_in_several_threads_and_exactly() -> None:
 
 
 def test_threads_get_their_share_and_torch_keeps_its_number() -> None:
-    lanes = [Lane.of(nn.Identity(), None)] * 2
-    found = spread(lanes, range(5), lambda lane, item: (item, torch.get_num_threads(), torch.is_grad_enabled()))
+    replicas = [Replica.of(nn.Identity(), None)] * 2
+    found = spread(replicas, range(5), lambda replica, item: (item, torch.get_num_threads(), torch.is_grad_enabled()))
     assert found == [(item, 2, True) for item in range(5)]
     assert torch.get_num_threads() == 4
     with ThreadPoolExecutor(1) as later:  # a thread to come starts from the number that was set last
         assert later.submit(torch.get_num_threads).result() == 4
 
 
-def test_an_error_in_one_lane_reaches_the_caller_after_all_have_stopped() -> None:
+def test_an_error_in_one_replica_reaches_the_caller_after_all_have_stopped() -> None:
     busy: list[int] = []
 
-    def work(lane: Lane, item: int) -> None:
+    def work(replica: Replica, item: int) -> None:
         busy.append(item)
         try:
             if item == 1:
@@ -76,7 +76,7 @@ def test_an_error_in_one_lane_reaches_the_caller_after_all_have_stopped() -> Non
             busy.remove(item)
 
     with pytest.raises(ArithmeticError, match="broken"):
-        spread([Lane.of(nn.Identity(), None)] * 2, range(6), work)
+        spread([Replica.of(nn.Identity(), None)] * 2, range(6), work)
     assert not busy
     assert torch.get_num_threads() == 4
 
@@ -107,12 +107,12 @@ def test_copies_follow_the_model(change: str) -> None:
 def test_copies_share_weights_and_keep_modes_flags_and_hooks_of_their_own() -> None:
     model = small().train()
     model[6].weight.requires_grad_(False)
-    first, second = Lanes(model, "6").copies(2)
+    first, second = Replicas(model, "6").copies(2)
     assert first.head is first.model[6]
     assert not first.model.training
     assert model.training
     for name, parameter in model.named_parameters():
-        copies = [lane.parameters[name] for lane in (first, second)]
+        copies = [replica.parameters[name] for replica in (first, second)]
         assert all(torch.equal(copy, parameter) and copy is not parameter for copy in copies)
         assert all(copy.requires_grad == parameter.requires_grad for copy in copies)
         assert copies[0].data_ptr() == copies[1].data_ptr()
@@ -156,7 +156,7 @@ def test_models_that_cannot_be_copied_are_scored_as_they_are(first: Callable[[],
         assert float(norm) == pytest.approx(expected, rel=1e-9)
     assert set(engine.coverage().values()) == {"rule: LinearRule"}
     assert not engine.notes
-    assert engine._lanes.refused
+    assert engine._replicas.refused
 
 
 def test_no_more_lanes_than_fit_the_memory_limit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,15 +164,15 @@ def test_no_more_lanes_than_fit_the_memory_limit(monkeypatch: pytest.MonkeyPatch
 
     def counted(device: torch.device, samples: int) -> int:
         asked.append(samples)
-        return lane_count(device, samples)
+        return replica_count(device, samples)
 
-    monkeypatch.setattr(engine_module, "lane_count", counted)
+    monkeypatch.setattr(engine_module, "replica_count", counted)
     model = small()
     engine_for(model, limit=1).score(images(8), None)
     generous = engine_for(model)
     generous.score(images(8), None)
     assert asked == [1, 8]
     assert generous.samples_at_once(images(1)) > 1000
-    assert lane_count(torch.device("cpu"), 8) == 4
-    assert lane_count(torch.device("meta"), 8) == 1
+    assert replica_count(torch.device("cpu"), 8) == 4
+    assert replica_count(torch.device("meta"), 8) == 1
     assert LIMIT > 2**20

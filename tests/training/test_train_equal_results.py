@@ -26,7 +26,7 @@ from dalcli.training import loop
 from dalcli.training.batches import TrainingData, training_batches
 from dalcli.training.epoch import train_epoch
 from dalcli.training.loop import FitResult, fit
-from dalcli.training.precision import Precision
+from dalcli.training.precision import MixedPrecision
 from dalcli.training.resume import WriteBudget
 from tests.train_groups import in_group, one_thread
 
@@ -260,7 +260,7 @@ def scaled_epoch(ranks: Ranks) -> tuple[float, dict[str, Tensor], bool]:
     model, case = Overflowing(ranks.rank), Case("overflowing", SGD)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     settings = TrainingConfig(batch_size=64)
-    precision = Precision("cpu", torch.bfloat16, torch.amp.GradScaler("cpu", init_scale=1024.0))
+    precision = MixedPrecision("cpu", torch.bfloat16, torch.amp.GradScaler("cpu", init_scale=1024.0))
     batches = training_batches(case.data(ranks), settings, seed=1, version="v", epoch=1, ranks=ranks)
     stats = PixelStats((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)

@@ -13,8 +13,7 @@ from dalcli.gradients.functional.calls import CallWatcher, name_of, tensors_in
 from dalcli.gradients.functional.plan import Kind, Layout, Plan, Step
 from dalcli.gradients.functional.record import slice_of
 from dalcli.gradients.functional.sums import Gathered, total
-from dalcli.gradients.rules.base import Contribution
-from dalcli.gradients.targets import Targets
+from dalcli.gradients.rules.base import Contribution, Targets
 
 
 class Interception(CallWatcher):

@@ -12,10 +12,9 @@ from torch import Tensor, nn
 
 from dalcli.gradients.functional.record import Slice, slice_of
 from dalcli.gradients.precision import widened
-from dalcli.gradients.rules.base import Contribution, Wanted, of_gradients
+from dalcli.gradients.rules.base import Contribution, Targets, Wanted, of_gradients
 from dalcli.gradients.rules.linear import outer_products
 from dalcli.gradients.rules.sums import chunks, in_chunks
-from dalcli.gradients.targets import Targets
 
 
 @dataclass(slots=True)

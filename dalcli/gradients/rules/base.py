@@ -1,4 +1,4 @@
-"""What a layer rule is, what it receives and what it returns, and the one registry of rules."""
+"""What a layer rule is, what is wanted of it, what it receives and returns, and the one registry of rules."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from dalcli.gradients.precision import widened
-from dalcli.gradients.projection import Projection
+from dalcli.gradients.projection import Projection, Sketcher
 
 
 class UnsupportedCallError(Exception):
@@ -40,6 +40,23 @@ class Wanted:
 
 
 NORMS_ONLY = Wanted()
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """What a scoring pass is to find besides norms: ``direction`` V by parameter name, for ⟨g_u, V⟩; ``sketcher``."""
+
+    direction: Mapping[str, Tensor] | None = None
+    sketcher: Sketcher | None = None
+
+    def of(self, name: str, parameter: Tensor) -> Wanted:
+        """What is wanted of the parameter ``name``."""
+        if self.direction is None and self.sketcher is None:
+            return NORMS_ONLY
+        along = None if self.direction is None else self.direction[name]
+        if self.sketcher is None:
+            return Wanted(along)
+        return Wanted(along, self.sketcher.projection(name, parameter.shape, parameter.device))
 
 
 @dataclass(frozen=True, slots=True)

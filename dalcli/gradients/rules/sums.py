@@ -13,7 +13,10 @@ from dalcli.gradients.rules.base import Contribution
 
 
 def chunks(samples: int, bytes_per_sample: int, chunk_bytes: int) -> Iterator[slice]:
-    """Slices over ``samples`` whose working set stays near ``chunk_bytes`` (at least one sample each)."""
+    """Slices over ``samples`` whose working set stays near ``chunk_bytes`` (at least one sample each).
+
+    Full ones and a rest, unlike ``memory.even_pieces``: these run one after the other, in cache.
+    """
     step = max(1, chunk_bytes // max(1, bytes_per_sample))
     for start in range(0, samples, step):
         yield slice(start, min(start + step, samples))

@@ -1,4 +1,4 @@
-"""Training and evaluation mode of modules, switched for a while and put back."""
+"""Training and evaluation mode of modules, switched for a while and put back: the one place that does so."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 @contextmanager
 def eval_mode(model: nn.Module) -> Iterator[None]:
-    """The whole model in eval mode meanwhile; every module's own mode is put back."""
-    with _in_eval([module for module in model.modules() if module.training]):
+    """The whole model in eval mode meanwhile; every module's own mode is put back, also where the model changed it."""
+    with _in_eval(list(model.modules())):
         yield
 
 
@@ -31,10 +31,11 @@ def batch_statistics(model: nn.Module, samples: int) -> Iterator[None]:
 
 @contextmanager
 def _in_eval(modules: Sequence[nn.Module]) -> Iterator[None]:
+    before = [module.training for module in modules]
     for module in modules:
         module.training = False
     try:
         yield
     finally:
-        for module in modules:
-            module.training = True
+        for module, training in zip(modules, before, strict=True):
+            module.training = training
