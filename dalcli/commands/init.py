@@ -16,9 +16,9 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from dalcli.config.class_names import problem_with
 from dalcli.config.schema import Config
 from dalcli.config.template import render
+from dalcli.config.words import problem_with_classes
 from dalcli.errors import BadInputError, LockedError, UsageError
 from dalcli.feedback import Feedback
 from dalcli.state import atomic, catalog, classes, meta
@@ -108,7 +108,7 @@ def _class_names(request: Request, config: Config, findings: Findings) -> tuple[
             "give the list in one place",
         )
     names = given or config.classes or findings.labels
-    problem = problem_with(names)
+    problem = problem_with_classes(names)
     if problem is not None:
         raise BadInputError(
             f"the images' labels cannot be classes: {problem}", "rename the folder or correct the label"

@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from dalcli.config.schema import MAX_BUDGET, Config, QueryConfig, Section
+from dalcli.config.schema import MAX_BUDGET, Config, QueryConfig
+from dalcli.config.values import Section
 from dalcli.simulation.merging import deep_merge
 
 SET_BY_SIMULATION = ("seed", "classes")

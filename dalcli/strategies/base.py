@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dalcli.config.hashing import derive_seed, generator
+from dalcli.config.words import counted
 from dalcli.data.identity import tie_keys
 from dalcli.errors import DalcliError, NotReadyError
 from dalcli.scores.columns import Array, Digests, Floats, Layout
@@ -240,7 +241,7 @@ def members(blocks: Iterator[ScoreBlock], samples: SampleSet, complete: bool) ->
     distinct = int(np.count_nonzero(seen))
     if rows_seen > distinct:
         raise DalcliError(
-            f"the score table lists {rows_seen - distinct} samples twice",
+            f"the score table lists {counted(rows_seen - distinct, 'sample')} twice",
             "delete .dalcli/scores and run: dalcli score (nothing is lost but time)",
         )
     if complete and distinct < len(samples):
