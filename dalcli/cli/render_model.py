@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from dalcli.cli.tables import facts, listing, percent, text
-from dalcli.config.words import bytes_text
+from dalcli.config.words import bytes_text, counted
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -24,7 +24,7 @@ def train(result: TrainResult) -> str:
     return text(
         facts(
             [
-                ("model", f"{m.version} ({result.architecture}, {m.classes} classes)"),
+                ("model", f"{m.version} ({result.architecture}, {counted(m.classes, 'class', 'classes')})"),
                 ("parent", m.parent or "none"),
                 ("labels", m.labels),
                 ("epochs", m.epochs),
@@ -43,7 +43,7 @@ def score(result: ScoreResult) -> str:
                 ("model", result.version),
                 ("scored samples", result.samples),
                 ("shards", result.shards),
-                ("labeled set", f"{result.labeled} samples, ‖G_S‖ = {result.labeled_gradient_norm:.6g}"),
+                ("labeled set", f"{counted(result.labeled, 'sample')}, ‖G_S‖ = {result.labeled_gradient_norm:.6g}"),
                 *([] if result.sketch is None else [("sketches", _sketch(result.sketch))]),
                 *([] if result.prescreen is None else [("prescreen", _prescreen(result.prescreen))]),
             ]
@@ -89,7 +89,7 @@ def evaluate(result: EvaluateResult) -> str:
     interval = r["accuracy_interval"]
     head = facts(
         [
-            ("model", f"{result.version} ({result.labels} labels)"),
+            ("model", f"{result.version} ({counted(result.labels, 'label')})"),
             ("evaluation samples", r["examples"]),
             (
                 "accuracy",

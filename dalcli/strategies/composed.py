@@ -33,24 +33,24 @@ SPACES: Mapping[str, Callable[[], Space]] = {
 
 def composed(query: QueryConfig) -> Strategy:
     """The strategy that ``query.compose`` describes."""
-    wish = query.compose
+    compose = query.compose
     acquisition = _acquisition(query)
-    ranking = acquisition if wish.power is None else Power(acquisition, wish.power)
-    chooser: Strategy = Balanced(ranking) if wish.class_balance else TopValues(ranking)
-    if wish.selection == "top":
+    ranking = acquisition if compose.power is None else Power(acquisition, compose.power)
+    chooser: Strategy = Balanced(ranking) if compose.class_balance else TopValues(ranking)
+    if compose.selection == "top":
         return chooser
     return Diverse(
-        SPACES[wish.space](),
+        SPACES[compose.space](),
         _picker(query),
-        acquisition=acquisition if wish.weight > 0 or _ranked(wish) else None,
-        shortlist=None if wish.candidates is None else Shortlist(chooser, wish.candidates),
-        apart_from="known" if wish.apart_from_labeled else "in flight",
+        acquisition=acquisition if compose.weight > 0 or _ranked(compose) else None,
+        shortlist=None if compose.candidates is None else Shortlist(chooser, compose.candidates),
+        apart_from="known" if compose.apart_from_labeled else "in flight",
     )
 
 
-def _ranked(wish: ComposeConfig) -> bool:
+def _ranked(compose: ComposeConfig) -> bool:
     """Whether candidates are few because of their values: users see it, and it fills up what a picker leaves over."""
-    return wish.candidates is not None and wish.score != "uniform"
+    return compose.candidates is not None and compose.score != "uniform"
 
 
 def _acquisition(query: QueryConfig) -> Acquisition:
@@ -65,11 +65,11 @@ def _acquisition(query: QueryConfig) -> Acquisition:
 
 
 def _picker(query: QueryConfig) -> Picker:
-    wish = query.compose
+    compose = query.compose
     pickers: dict[str, Picker] = {
-        "kmeans++": KMeansPlusPlus(wish.weight, wish.relative),
+        "kmeans++": KMeansPlusPlus(compose.weight, compose.relative),
         "k-center": KCenterGreedy(),
         "lcmd": LargestCluster(),
         "clusters": ClusterTurns(),
     }
-    return pickers[wish.selection]
+    return pickers[compose.selection]
