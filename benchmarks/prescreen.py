@@ -36,7 +36,8 @@ from dalcli.feedback import SilentFeedback
 from dalcli.models.tensorfile import read_tensors
 from dalcli.runtime.device import reproducible, resolve_device
 from dalcli.scores.columns import Digests, Screened
-from dalcli.scores.prescreen import calibration_size, decide, delta, drawn
+from dalcli.scores.delta import delta
+from dalcli.scores.prescreen import calibration_size, decide, drawn
 from dalcli.scores.table import ScoreTable
 from dalcli.scoring.labeled_gradient import LABELED_GRADIENT_NAME
 from dalcli.scoring.run import newest

@@ -99,11 +99,12 @@ def _usage(error: Exception) -> int:
     if not speaks():  # the first process finds the same
         return ExitCode.DONE
     context = getattr(error, "ctx", None)
+    message: str = error.format_message()  # type: ignore[attr-defined]  # the class has no public name: see above
     if type(error).__name__ == "NoArgsIsHelpError":  # its message is the whole help text
-        for line in error.format_message().splitlines():  # type: ignore[attr-defined]
+        for line in message.splitlines():
             say(line)
         return ExitCode.USAGE
-    _error(error.format_message())  # type: ignore[attr-defined]
+    _error(message)
     if context is not None:
         say(f"try: {context.command_path} --help")
     return ExitCode.USAGE

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dalcli.config.class_names import problem_with
 from dalcli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -87,6 +86,8 @@ def class_list(text: str | None) -> list[str] | None:
         UsageError: an empty or repeated name.
         BadInputError: the file is not text.
     """
+    from dalcli.config.words import problem_with_classes
+
     if text is None:
         return None
     if "," not in text and Path(text).is_file():
@@ -95,7 +96,7 @@ def class_list(text: str | None) -> list[str] | None:
         names = [line.strip() for line in TextInput.from_path(Path(text)).lines() if line.strip()]
     else:
         names = [name.strip() for name in text.split(",")]
-    problem = problem_with(names)
+    problem = problem_with_classes(names)
     if problem is not None:
         raise UsageError(f"--classes: {problem}", "write --classes cat,dog,other, or name a file with one per line")
     return names

@@ -7,41 +7,23 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from dalcli.cli import render_diagnose, render_loop, render_model, render_pool, render_simulation
 from dalcli.cli.streams import write_data
 from dalcli.errors import BadInputError
 from dalcli.state.atomic import write_bytes
 
 SAFE = "nothing is lost: run the same command again"
 
-_RENDERERS: dict[str, Callable[[Any], str]] = {
-    "InitResult": render_pool.init,
-    "PoolCounts": render_pool.pool_counts,
-    "PoolListing": render_pool.pool_listing,
-    "Quarantine": render_pool.quarantine,
-    "Relocation": render_pool.relocation,
-    "BatchListing": render_loop.batch_listing,
-    "BatchDetails": render_loop.batch_details,
-    "IngestResult": render_loop.ingest,
-    "StatusResult": render_loop.status,
-    "TrainResult": render_model.train,
-    "ScoreResult": render_model.score,
-    "ScoreEstimate": render_model.score_estimate,
-    "EvaluateResult": render_model.evaluate,
-    "SimulateResult": render_simulation.simulation,
-    "SimulateEstimate": render_simulation.estimate,
-    "DiagnoseResult": render_diagnose.diagnose,
-}
+Result = TypeVar("Result")
 
 
-def show(result: Any, as_json: bool) -> None:
-    """Print a command's result, as one JSON document or for people."""
+def show(result: Result, for_people: Callable[[Result], str], as_json: bool) -> None:
+    """Print a command's result, as one JSON document or as ``for_people`` writes it."""
     if as_json:
         text = json.dumps(plain(result), ensure_ascii=False, indent=2, allow_nan=False) + "\n"
     else:
-        text = _RENDERERS[type(result).__name__](result)
+        text = for_people(result)
     # A folder name that is not UTF-8 comes out with backslash escapes, which are what JSON would write, too.
     write_data(text.encode(errors="backslashreplace"), SAFE)
 

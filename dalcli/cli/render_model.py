@@ -24,7 +24,7 @@ def train(result: TrainResult) -> str:
     return text(
         facts(
             [
-                ("model", f"{m.version} ({result.architecture}, {m.classes} classes)"),
+                ("model", f"{m.version} ({result.architecture}, {counted(m.classes, 'class', 'classes')})"),
                 ("parent", m.parent or "none"),
                 ("labels", m.labels),
                 ("epochs", m.epochs),
@@ -97,7 +97,7 @@ def evaluate(result: EvaluateResult) -> str:
     interval = r["accuracy_interval"]
     head = facts(
         [
-            ("model", f"{result.version} ({result.labels} labels)"),
+            ("model", f"{result.version} ({counted(result.labels, 'label')})"),
             ("evaluation samples", r["examples"]),
             (
                 "accuracy",

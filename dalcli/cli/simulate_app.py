@@ -9,12 +9,13 @@ import typer
 
 from dalcli.cli.options import Json, Quiet, feedback_of
 
-EXAMPLE = (
-    "Example: dalcli simulate digits.yaml --jobs 2. A killed simulation continues; once all cells are done, the same "
-    "command prints the same tables without computing."
+simulate_app = typer.Typer()
+
+
+@simulate_app.command(
+    epilog="Example: dalcli simulate digits.yaml --jobs 2. A killed simulation continues; once all cells are done, the "
+    "same command prints the same tables without computing."
 )
-
-
 def simulate(
     config: Annotated[Path, typer.Argument(help="Strategies, seeds, rounds, images: see docs/simulate.md.")],
     jobs: Annotated[
@@ -39,8 +40,11 @@ def simulate(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Compare strategies by replaying the loop on images with known labels."""
-    from dalcli.cli import render
+    """Compare strategies on images with known labels.
+
+    The loop is replayed for every strategy and seed.
+    """
+    from dalcli.cli import render, render_simulation
     from dalcli.errors import UsageError
     from dalcli.simulation.run import SimulateRequest, estimate
     from dalcli.simulation.run import simulate as simulated
@@ -49,4 +53,7 @@ def simulate(
         raise UsageError("--dry-run and --report exclude each other", "choose one of them")
     request = SimulateRequest(config, output, jobs, keep, only_print=report)
     feedback = feedback_of(quiet)
-    render.show(estimate(request, feedback) if dry_run else simulated(request, feedback), json)
+    if dry_run:
+        render.show(estimate(request, feedback), render_simulation.estimate, json)
+    else:
+        render.show(simulated(request, feedback), render_simulation.simulation, json)

@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 import os
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import typer
 
 from dalcli.errors import UsageError
 from dalcli.feedback import Feedback
 from dalcli.runtime.launch import launched
+
+if TYPE_CHECKING:
+    from dalcli.runtime.ranks import Ranks
 
 TOGETHER = ("train", "score")
 
@@ -38,6 +43,32 @@ def refuse_others(command: str | None) -> None:
         f"torchrun started {size} processes, and only {' and '.join(TOGETHER)} share their work",
         f"run it without torchrun: {name}",
     )
+
+
+@contextmanager
+def leading(command: Literal["train", "score"], directory: Path | None) -> Iterator[Ranks]:
+    """The processes that share ``command``: rank 0 gets them to lead, the others help it and never enter the block.
+
+    Raises:
+        typer.Exit: this process was one of the others, and all is done.
+    """
+    from dalcli.runtime.ranks import joined
+
+    with joined() as ranks:
+        if ranks.main:
+            yield ranks
+            return
+        _help(command, directory, ranks)
+    raise typer.Exit
+
+
+def _help(command: Literal["train", "score"], directory: Path | None, ranks: Ranks) -> None:
+    """What every process but rank 0 does: its share of what rank 0 says, until there is no more."""
+    if command == "train":
+        from dalcli.training.job import serve
+    else:
+        from dalcli.scoring.run import serve
+    serve(directory, ranks)
 
 
 def alone_of(feedback: Feedback) -> None:

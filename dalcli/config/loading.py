@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from dalcli.config.schema import Config
-from dalcli.config.words import suggestion
+from dalcli.config.words import counted, suggestion
 from dalcli.errors import BadInputError
 
 KeyPath = tuple[str | int, ...]
@@ -77,8 +77,9 @@ def parse_as(model: type[Model], text: str, name: str) -> tuple[Model, dict[KeyP
     except ValidationError as error:
         problems += [_problem(model, details, lines) for details in _most_specific(error.errors())]
     if problems or config is None:
-        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        raise BadInputError(f"{name}: {count}", problems=[text for _, text in sorted(problems)])
+        raise BadInputError(
+            f"{name}: {counted(len(problems), 'problem')}", problems=[text for _, text in sorted(problems)]
+        )
     return config, lines
 
 

@@ -6,79 +6,23 @@ documentation of the configuration: ``docs/config.md`` is generated from them.
 
 from __future__ import annotations
 
-import math
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from dalcli.config.class_names import problem_with
-from dalcli.config.words import parse_bytes
+from dalcli.config.values import Section, as_batch_size, as_bytes, as_gamma, as_pair
+from dalcli.config.words import problem_with_classes
 
 ImageSize = tuple[int, int]
-
+"""Height and width, in pixels."""
 MAX_BUDGET = 10**9
-
-
-class Section(BaseModel):
-    """A group of keys; frozen, and strict about unknown ones."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _yes_and_no(cls, value: object, info: ValidationInfo) -> object:
-        """YAML reads on, off, yes and no as truth values, and Python takes those for 1 and 0."""
-        if not isinstance(value, bool) or info.field_name is None:
-            return value
-        word = "on" if value else "off"
-        annotation = cls.model_fields[info.field_name].annotation
-        if annotation is bool:
-            return value
-        if word in get_args(annotation):
-            return word
-        raise ValueError(f"{str(value).lower()} (or yes, no, on, off) means nothing here")
-
-
-def _as_pair(value: object) -> object:
-    """``image_size: 32`` means 32×32; a pair is height, width."""
-    pair = [value, value] if isinstance(value, int) else value
-    if pair == "auto" or (isinstance(pair, list | tuple) and len(pair) == 2):
-        return pair
-    raise ValueError("should be auto, a number of pixels, or [height, width]")
-
-
-def _as_gamma(value: object) -> object:
-    """Accept ``inf`` written as text, since plain YAML reads it as a string."""
-    return math.inf if isinstance(value, str) and value.lower() in {"inf", ".inf", "infinity"} else value
-
-
-def _as_batch_size(value: object) -> object:
-    """One message for everything that is neither ``auto`` nor a positive number."""
-    if value == "auto" or (isinstance(value, int) and value >= 1):
-        return value
-    raise ValueError("should be auto, or a number of images from 1 on")
-
-
-def _as_bytes(value: object) -> object:
-    """``2GiB`` is a number of bytes."""
-    return parse_bytes(value) if isinstance(value, str) else value
-
-
 Pixels = Annotated[int, Field(ge=1, le=4096)]
 
 
 class DataConfig(Section):
     """How images become pixels."""
 
-    image_size: Annotated[tuple[Pixels, Pixels] | Literal["auto"], BeforeValidator(_as_pair)] = Field(
+    image_size: Annotated[tuple[Pixels, Pixels] | Literal["auto"], BeforeValidator(as_pair)] = Field(
         "auto", description="height and width fed to the model; one number for a square; auto: chosen by `init`"
     )
     resize: Literal["stretch", "crop", "pad"] = Field(
@@ -157,10 +101,10 @@ class TrainingConfig(Section):
 class ScoringConfig(Section):
     """How the pool is scored."""
 
-    batch_size: Annotated[Annotated[int, Field(ge=1)] | Literal["auto"], BeforeValidator(_as_batch_size)] = Field(
+    batch_size: Annotated[Annotated[int, Field(ge=1)] | Literal["auto"], BeforeValidator(as_batch_size)] = Field(
         "auto", description="images scored at once; auto: as many as pay off and fit memory_limit"
     )
-    memory_limit: Annotated[Annotated[int, Field(ge=1_000_000)] | None, BeforeValidator(_as_bytes)] = Field(
+    memory_limit: Annotated[Annotated[int, Field(ge=1_000_000)] | None, BeforeValidator(as_bytes)] = Field(
         None,
         description="memory for activations, in bytes or with a unit (512MiB, 2GiB); "
         "default: 2 GiB on a processor, 80% of what is free on a GPU",
@@ -260,14 +204,14 @@ class QueryConfig(Section):
         description="how samples are chosen while there is no model: random, or by what images look like: typiclust, "
         "maxherding, coreset, or composed of features alone",
     )
-    gamma: Annotated[float, BeforeValidator(_as_gamma)] = Field(
+    gamma: Annotated[float, BeforeValidator(as_gamma)] = Field(
         2.0,
         ge=0,
         allow_inf_nan=True,
         description="weight of the interaction with the labeled set in Δ (Eq. 15); 0 to inf",
     )
     budget: int | None = Field(None, ge=1, le=MAX_BUDGET, description="default of `query --budget`")
-    memory_limit: Annotated[int, Field(ge=1_000_000), BeforeValidator(_as_bytes)] = Field(
+    memory_limit: Annotated[int, Field(ge=1_000_000), BeforeValidator(as_bytes)] = Field(
         1536 << 20,
         description="memory for the columns of samples that a strategy compares, in bytes or with a unit; if the pool "
         "needs more, a random part of it is compared",
@@ -334,7 +278,7 @@ class Config(Section):
     @field_validator("classes", mode="before")
     @classmethod
     def _class_names(cls, value: object) -> object:
-        problem = problem_with(value) if isinstance(value, list | tuple) else None
+        problem = problem_with_classes(value) if isinstance(value, list | tuple) else None
         if problem is not None:
             raise ValueError(problem)
         return value

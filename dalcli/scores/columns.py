@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from dalcli.data.identity import DIGEST_BYTES
 
 Array = NDArray[Any]
+Floats = NDArray[np.float64]
 Digests = NDArray[np.uint8]
 """Samples as (n, 16) uint8: the bytes behind their ``sample_id``."""
 

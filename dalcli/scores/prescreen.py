@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from dalcli.data.identity import tie_keys
 from dalcli.scores.arrayfile import read_arrays, write_arrays
-from dalcli.scores.columns import Array, Digests, Screened, as_keys, find_keys
-from dalcli.scores.proxy import Floats, Proxy, fit
+from dalcli.scores.columns import Array, Digests, Floats, Screened, as_keys, find_keys
+from dalcli.scores.delta import delta
+from dalcli.scores.proxy import Proxy, fit
 
 CALIBRATION_MOST = 1024
 CALIBRATION_LEAST = 32
@@ -60,14 +61,6 @@ class Prescreen:
     def places(self, digests: Digests) -> NDArray[np.int64]:
         """Row of each sample in ``known``; −1 for samples that the calibration did not score."""
         return find_keys(as_keys(digests), as_keys(self.digests))
-
-
-def delta(sq_norm: Floats, inner: Floats, gamma: float) -> Floats:
-    """Δ = ‖g‖² + γ ⟨g, G_S⟩ (Eq. 15); for γ = inf the interaction alone."""
-    if math.isinf(gamma):
-        return inner
-    with np.errstate(all="ignore"):
-        return sq_norm if gamma == 0 else sq_norm + gamma * inner
 
 
 def calibration_size(pool: int) -> int:

@@ -16,9 +16,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from dalcli.scores.columns import Floats
 
 PENALTIES = np.logspace(-6, 2, 17)
 TINY = float(np.finfo(np.float64).tiny)

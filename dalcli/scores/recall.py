@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dalcli.scores.columns import Screened
-from dalcli.scores.prescreen import delta
+from dalcli.scores.delta import delta
 from dalcli.scores.table import ScoreBlock
 
 LEVEL = 0.95

@@ -20,9 +20,9 @@ from dalcli.gradients.dropout import DropoutSpec
 from dalcli.gradients.projection import SketchSpec
 from dalcli.gradients.sketch import sketch_of
 from dalcli.scores import labeled_sketch, prescreen
+from dalcli.scores.columns import Floats
 from dalcli.scores.labeled_sketch import LabeledSketch, SketchReport
 from dalcli.scores.prescreen import Prescreen
-from dalcli.scores.proxy import Floats
 from dalcli.scores.settings import TableSettings
 from dalcli.scoring.columns import Columns, Extras, Scoring, columns_of, seen_by_proxy
 from dalcli.state import catalog

@@ -16,9 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dalcli.config.class_names import problem_with
 from dalcli.config.hashing import short_hash
-from dalcli.config.words import counted
+from dalcli.config.words import counted, problem_with_classes
 from dalcli.data.found import FoundImage, Split
 from dalcli.data.identity import digests
 from dalcli.data.pixels import UInt8Array
@@ -106,7 +105,7 @@ def examine(images: Sequence[LabeledImage], name: str, feedback: Feedback) -> Da
         what = counted(len(contradicting), f"image carries {labels}: it is", f"images carry {labels}: they are")
         feedback.warn(f"{name}: {what} left out")
     dataset = Dataset(tuple(by_id[key] for key in sorted(by_id.keys() - contradicting)))
-    problem = problem_with(dataset.classes)
+    problem = problem_with_classes(dataset.classes)
     if problem is not None:
         raise BadInputError(f"{name}: {problem}", "rename the class")
     if len(dataset.classes) < 2:

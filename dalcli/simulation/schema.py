@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from dalcli.config.schema import MAX_BUDGET, Config, QueryConfig, Section
+from dalcli.config.schema import MAX_BUDGET, Config, QueryConfig
+from dalcli.config.values import Section
 
 SET_BY_SIMULATION = ("seed", "classes")
 """Keys of ``dalcli.yaml`` that a simulation sets itself."""

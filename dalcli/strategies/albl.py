@@ -19,10 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dalcli.scores.columns import Floats
 from dalcli.scores.samples import SampleSet
 from dalcli.strategies.base import Answers, Memory, Request, Selection, Strategy
-
-Weights = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -76,12 +75,12 @@ class ActiveByLearning:
         }
         return Selection(digests), remembered
 
-    def probabilities(self, weights: Weights) -> Weights:
+    def probabilities(self, weights: Floats) -> Floats:
         """With which each expert is followed: in proportion to its weight, at least :attr:`exploration`."""
-        mixed: Weights = (1.0 - len(weights) * self.exploration) * weights / weights.sum() + self.exploration
+        mixed: Floats = (1.0 - len(weights) * self.exploration) * weights / weights.sum() + self.exploration
         return mixed
 
-    def _learnt(self, request: Request, memory: Memory, answers: Answers) -> Weights:
+    def _learnt(self, request: Request, memory: Memory, answers: Answers) -> Floats:
         """The weights after the last round's answers; unchanged while there are none."""
         weights = np.array(memory["weights"], np.float64)
         outcomes = _outcomes(request, memory["asked"], answers)
@@ -94,13 +93,13 @@ class ActiveByLearning:
             gains[outcome.experts] += reward / outcome.probability / len(last)
         return self.updated(weights, gains)
 
-    def updated(self, weights: Weights, gains: Weights) -> Weights:
+    def updated(self, weights: Floats, gains: Floats) -> Floats:
         """EXP4.P: w · exp(p_min/2 · (gain + 1/p · √(ln(N/δ) / (N · rounds)))), scaled to a mean of 1."""
         count = len(weights)
         bonus = math.sqrt(math.log(count / (1.0 - self.confidence)) / (count * self.rounds))
         exponent = self.exploration / 2.0 * (gains + bonus / self.probabilities(weights))
-        grown: Weights = weights * np.exp(exponent - exponent.max())
-        scaled: Weights = grown / grown.mean()
+        grown: Floats = weights * np.exp(exponent - exponent.max())
+        scaled: Floats = grown / grown.mean()
         return scaled
 
 
@@ -138,7 +137,7 @@ def _outcomes(request: Request, asked: Sequence[Sequence[Any]], answers: Answers
 
 
 def _draw(
-    advice: Sequence[NDArray[np.uint8]], probabilities: Weights, request: Request
+    advice: Sequence[NDArray[np.uint8]], probabilities: Floats, request: Request
 ) -> tuple[NDArray[np.uint8], list[tuple[float, list[int]]]]:
     """Pick after pick from the best that each expert has left; with each, its probability and who advised it."""
     queues = [[row.tobytes() for row in digests] for digests in advice]

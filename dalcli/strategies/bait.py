@@ -14,11 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from dalcli.scores.columns import Floats
 from dalcli.strategies.diverse import Diverse, Rows, Task
 from dalcli.strategies.points import Points, blocks
 from dalcli.strategies.spaces import FisherFactors
-
-Matrix = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class InformationGreedy:
         return _greedy(task.points.factors[0], inverse, wanted, task.size)
 
 
-def _greedy(points: NDArray[np.float32], inverse: Matrix, wanted: Matrix, size: int) -> Rows:
+def _greedy(points: NDArray[np.float32], inverse: Floats, wanted: Floats, size: int) -> Rows:
     """For every x keep a = xᵀ M⁻¹ x and b = xᵀ M⁻¹ F M⁻¹ x: adding x lowers the trace by b / (1 + a)."""
     middle = inverse @ wanted @ inverse
     a, b = _quadratic(points, inverse), _quadratic(points, middle)
@@ -71,7 +70,7 @@ def _greedy(points: NDArray[np.float32], inverse: Matrix, wanted: Matrix, size: 
     return np.array(chosen, np.intp)
 
 
-def _information(parts: Iterator[Points], dimension: int) -> tuple[Matrix, int]:
+def _information(parts: Iterator[Points], dimension: int) -> tuple[Floats, int]:
     """Σ x xᵀ (d, d) over all points, and how many they are."""
     total, count = np.zeros((dimension, dimension)), 0
     for points in parts:
@@ -82,7 +81,7 @@ def _information(parts: Iterator[Points], dimension: int) -> tuple[Matrix, int]:
     return total, count
 
 
-def _quadratic(points: NDArray[np.float32], matrix: Matrix) -> NDArray[np.float64]:
+def _quadratic(points: NDArray[np.float32], matrix: Floats) -> Floats:
     """xᵀ A x for every row x."""
     result = np.empty(len(points))
     single = matrix.astype(np.float32)
@@ -92,9 +91,9 @@ def _quadratic(points: NDArray[np.float32], matrix: Matrix) -> NDArray[np.float6
     return result
 
 
-def _products(points: NDArray[np.float32], directions: Matrix) -> Matrix:
+def _products(points: NDArray[np.float32], directions: Floats) -> Floats:
     """⟨x, v⟩ for every row x and every column v."""
-    result: Matrix = (points @ directions.astype(np.float32)).astype(np.float64)
+    result: Floats = (points @ directions.astype(np.float32)).astype(np.float64)
     return result
 
 

@@ -1,8 +1,8 @@
-"""Class balance around any score: the best of every predicted class, the rarest class first.
+"""Class balance around any acquisition: the best of every predicted class, the rarest class first.
 
 Uncertain samples often belong to a few confusable or frequent classes. Here classes take turns so that labeled,
-in-flight and chosen samples together are as even as the pool allows, by predicted class; within a class the score
-decides. For imbalanced pools where rare classes matter.
+in-flight and chosen samples together are as even as the pool allows, by predicted class; within a class the
+acquisition decides. For imbalanced pools where rare classes matter.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from heapq import heapify, heappop, heappush
 import numpy as np
 from numpy.typing import NDArray
 
-from dalcli.scores.columns import as_keys
-from dalcli.strategies.base import Request, Score, Selection, members
+from dalcli.scores.columns import Floats, as_keys
+from dalcli.strategies.base import Acquisition, Request, Selection, members
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,11 @@ class Balanced:
     eligible sample.
     """
 
-    score: Score
+    acquisition: Acquisition
 
     @property
     def columns(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys((*self.score.columns, "probabilities")))
+        return tuple(dict.fromkeys((*self.acquisition.columns, "probabilities")))
 
     def select(self, request: Request) -> Selection:
         if request.size == 0:
@@ -42,12 +42,12 @@ class Balanced:
         rows = np.concatenate([defined[chosen], order[len(defined) :]])[: request.size]
         return Selection(digests[rows], values[rows], len(order) - len(defined))
 
-    def _read(self, request: Request) -> tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.int64]]:
+    def _read(self, request: Request) -> tuple[NDArray[np.uint8], Floats, NDArray[np.int64]]:
         """Digest, value and predicted class (−1: undefined) of every eligible sample."""
         parts = [
             (
                 block.digests,
-                np.asarray(self.score.values(block, request), np.float64),
+                np.asarray(self.acquisition.values(block, request), np.float64),
                 predicted(block["probabilities"]),
             )
             for block in request.eligible_blocks(self.columns)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from dalcli.scores.columns import Floats
 from dalcli.scores.table import ScoreBlock
 from dalcli.strategies.base import Request
 from dalcli.strategies.points import blocks
@@ -23,11 +24,11 @@ class Bald:
 
     columns: tuple[str, ...] = ("mc_probabilities",)
 
-    def values(self, block: ScoreBlock, request: Request) -> NDArray[np.float64]:
+    def values(self, block: ScoreBlock, request: Request) -> Floats:
         return mutual_information(block["mc_probabilities"])
 
 
-def mutual_information(samples: NDArray[np.floating]) -> NDArray[np.float64]:
+def mutual_information(samples: NDArray[np.floating]) -> Floats:
     """H(mean_t p_t) − mean_t H(p_t) for ``samples`` (n, T, K), rows normalised in float64; (n,), not negative."""
     result = np.empty(len(samples))
     for rows in blocks(len(samples)):
@@ -37,15 +38,15 @@ def mutual_information(samples: NDArray[np.floating]) -> NDArray[np.float64]:
     return result
 
 
-def normalised(samples: NDArray[np.floating]) -> NDArray[np.float64]:
+def normalised(samples: NDArray[np.floating]) -> Floats:
     """Probabilities in float64 that sum to 1: half precision's do not."""
     p = samples.astype(np.float64)
     with np.errstate(invalid="ignore"):
-        scaled: NDArray[np.float64] = p / p.sum(axis=-1, keepdims=True)
+        scaled: Floats = p / p.sum(axis=-1, keepdims=True)
     return scaled
 
 
-def entropy(p: NDArray[np.float64]) -> NDArray[np.float64]:
+def entropy(p: Floats) -> Floats:
     """−Σ p log p over the last axis, in nats, with 0 · log 0 = 0."""
-    result: NDArray[np.float64] = -(p * np.log(np.maximum(p, np.finfo(np.float64).tiny))).sum(axis=-1)
+    result: Floats = -(p * np.log(np.maximum(p, np.finfo(np.float64).tiny))).sum(axis=-1)
     return result

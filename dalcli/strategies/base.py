@@ -1,10 +1,10 @@
 """What a strategy is asked, what it answers, and the two small ideas it is composed of.
 
-- A :class:`Score` gives every sample a value by itself (confidence, Δ, ...). A transform of values (noise, powers) is a
-  score that wraps another score.
-- A :class:`Strategy` turns a :class:`Request` into a :class:`Selection`: the best values of a score
-  (:class:`~dalcli.strategies.selection.TopValues`), a random draw, or a set chosen jointly, which itself is a space
-  and a way to spread picks over it (:class:`~dalcli.strategies.diverse.Diverse`).
+- An :class:`Acquisition` gives every sample a value by itself (confidence, Δ, ...). A transform of values (noise,
+  powers) is an acquisition that wraps another one.
+- A :class:`Strategy` turns a :class:`Request` into a :class:`Selection`: the best values of an
+  acquisition (:class:`~dalcli.strategies.selection.TopValues`), a random draw, or a set chosen jointly, which itself
+  is a space and a way to spread picks over it (:class:`~dalcli.strategies.diverse.Diverse`).
 
 Strategies see arrays only: never models, files or the database.
 """
@@ -12,20 +12,19 @@ Strategies see arrays only: never models, files or the database.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dalcli.config.hashing import derive_seed, generator
+from dalcli.config.words import counted
 from dalcli.data.identity import tie_keys
 from dalcli.errors import DalcliError, NotReadyError
-from dalcli.scores.columns import Array, Digests, Layout
+from dalcli.scores.columns import Array, Digests, Floats, Layout
 from dalcli.scores.samples import SampleSet
 from dalcli.scores.table import ScoreBlock
-
-Values = NDArray[np.float64]
 
 MEMORY_LIMIT = 1536 << 20
 _OPTIONAL_COLUMNS = {
@@ -164,13 +163,13 @@ class Selection:
     """
 
     digests: Digests
-    values: Values | None = None
+    values: Floats | None = None
     non_finite: int = 0
     notes: tuple[str, ...] = ()
     memory: Memory | None = None
 
 
-class Score(Protocol):
+class Acquisition(Protocol):
     """A value per sample that depends on that sample's columns (and keyed hash) alone."""
 
     @property
@@ -213,6 +212,21 @@ class Remembering(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Remembered:
+    """Hands the request's memory and answers on, and the new memory back with the selection."""
+
+    strategy: Remembering
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return self.strategy.columns
+
+    def select(self, request: Request) -> Selection:
+        selection, memory = self.strategy.select(request, request.memory, request.answers)
+        return replace(selection, memory=memory)
+
+
 def members(blocks: Iterator[ScoreBlock], samples: SampleSet, complete: bool) -> Iterator[ScoreBlock]:
     """The rows of ``blocks`` that belong to ``samples``; ``complete``: all of them must be there."""
     seen = np.zeros(len(samples), bool)
@@ -227,7 +241,7 @@ def members(blocks: Iterator[ScoreBlock], samples: SampleSet, complete: bool) ->
     distinct = int(np.count_nonzero(seen))
     if rows_seen > distinct:
         raise DalcliError(
-            f"the score table lists {rows_seen - distinct} samples twice",
+            f"the score table lists {counted(rows_seen - distinct, 'sample')} twice",
             "delete .dalcli/scores and run: dalcli score (nothing is lost but time)",
         )
     if complete and distinct < len(samples):

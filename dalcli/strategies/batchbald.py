@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from dalcli.scores.columns import Floats
 from dalcli.scores.samples import SampleSet
 from dalcli.strategies.bald import Bald, entropy, mutual_information, normalised
 from dalcli.strategies.base import Request, Selection
@@ -24,8 +25,6 @@ from dalcli.strategies.selection import TopValues
 _CANDIDATES = 1000
 _LABELINGS = 4096
 _NOTHING = 1e-12
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ class BatchBald:
         return Selection(digests[chosen], values[chosen], best.non_finite)
 
 
-def greedy(samples: Array, size: int, labelings: int, generator: np.random.Generator) -> NDArray[np.intp]:
+def greedy(samples: Floats, size: int, labelings: int, generator: np.random.Generator) -> NDArray[np.intp]:
     """At most ``size`` rows of ``samples`` (n, T, K), each adding most to the joint mutual information."""
     noise = entropy(samples).mean(axis=1)
     gains = entropy(samples.mean(axis=1)) - noise
@@ -87,14 +86,14 @@ class _Batch:
         weight: (M,) probability of each labeling, summing to 1; 1/M each where they were drawn.
     """
 
-    likelihood: Array
-    weight: Array
+    likelihood: Floats
+    weight: Floats
 
-    def entropy_given(self, p: Array) -> float:
+    def entropy_given(self, p: Floats) -> float:
         """H(y | labels of the batch) for one more sample's ``p`` (T, K)."""
         return float(self.weight @ entropy(self._predictive(p)))
 
-    def extended(self, p: Array, labelings: int, generator: np.random.Generator) -> _Batch:
+    def extended(self, p: Floats, labelings: int, generator: np.random.Generator) -> _Batch:
         """With one more sample: every label of it if they are not too many, else one drawn per labeling."""
         count, classes = len(self.weight), p.shape[1]
         if count * classes <= labelings:
@@ -112,7 +111,7 @@ class _Batch:
         likelihood = self.likelihood[rows] * p.T[labels] / drawn[:, None]
         return _Batch(likelihood, np.full(labelings, 1.0 / labelings))
 
-    def _predictive(self, p: Array) -> Array:
+    def _predictive(self, p: Floats) -> Floats:
         """P(y = k | labeling) (M, K)."""
-        predictive: Array = self.likelihood @ p / self.likelihood.shape[1]
+        predictive: Floats = self.likelihood @ p / self.likelihood.shape[1]
         return predictive

@@ -44,4 +44,4 @@ def turns(labels: np.ndarray) -> Rows:
 
 def cluster_margin() -> Diverse:
     """Memory: features of ten times the budget."""
-    return Diverse(Features(), ClusterTurns(), score=Margin(), shortlist=Shortlist(TopValues(Margin()), 10.0))
+    return Diverse(Features(), ClusterTurns(), acquisition=Margin(), shortlist=Shortlist(TopValues(Margin()), 10.0))

@@ -1,4 +1,4 @@
-"""Strategies put together in the configuration: a score, a space and a selection (``query.compose``).
+"""Strategies put together in the configuration: an acquisition, a space and a selection (``query.compose``).
 
 The named strategies are such compositions too; docs/strategies.md lists them as settings to start from.
 """
@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 from dalcli.config.schema import ComposeConfig, QueryConfig
 from dalcli.strategies.balanced import Balanced
-from dalcli.strategies.base import Score, Strategy
+from dalcli.strategies.base import Acquisition, Strategy
 from dalcli.strategies.cluster_margin import ClusterTurns
 from dalcli.strategies.confidence import LeastConfidence
 from dalcli.strategies.diverse import Diverse, Measured, Picker, Shortlist
@@ -33,43 +33,43 @@ SPACES: Mapping[str, Callable[[], Space]] = {
 
 def composed(query: QueryConfig) -> Strategy:
     """The strategy that ``query.compose`` describes."""
-    wish = query.compose
-    score = _score(query)
-    ranking = score if wish.power is None else Power(score, wish.power)
-    chooser: Strategy = Balanced(ranking) if wish.class_balance else TopValues(ranking)
-    if wish.selection == "top":
+    compose = query.compose
+    acquisition = _acquisition(query)
+    ranking = acquisition if compose.power is None else Power(acquisition, compose.power)
+    chooser: Strategy = Balanced(ranking) if compose.class_balance else TopValues(ranking)
+    if compose.selection == "top":
         return chooser
     return Diverse(
-        SPACES[wish.space](),
+        SPACES[compose.space](),
         _picker(query),
-        score=score if wish.weight > 0 or _ranked(wish) else None,
-        shortlist=None if wish.candidates is None else Shortlist(chooser, wish.candidates),
-        apart_from="known" if wish.apart_from_labeled else "in flight",
+        acquisition=acquisition if compose.weight > 0 or _ranked(compose) else None,
+        shortlist=None if compose.candidates is None else Shortlist(chooser, compose.candidates),
+        apart_from="known" if compose.apart_from_labeled else "in flight",
     )
 
 
-def _ranked(wish: ComposeConfig) -> bool:
-    """Whether candidates are few because of a score: users see it, and it fills up what a picker leaves over."""
-    return wish.candidates is not None and wish.score != "uniform"
+def _ranked(compose: ComposeConfig) -> bool:
+    """Whether candidates are few because of their values: users see it, and it fills up what a picker leaves over."""
+    return compose.candidates is not None and compose.score != "uniform"
 
 
-def _score(query: QueryConfig) -> Score:
-    scores: dict[str, Score] = {
+def _acquisition(query: QueryConfig) -> Acquisition:
+    acquisitions: dict[str, Acquisition] = {
         "uniform": Measured(),
         "dynamical": Dynamical(query.gamma),
         "margin": Margin(),
         "entropy": Entropy(),
         "confidence": LeastConfidence(),
     }
-    return scores[query.compose.score]
+    return acquisitions[query.compose.score]
 
 
 def _picker(query: QueryConfig) -> Picker:
-    wish = query.compose
+    compose = query.compose
     pickers: dict[str, Picker] = {
-        "kmeans++": KMeansPlusPlus(wish.weight, wish.relative),
+        "kmeans++": KMeansPlusPlus(compose.weight, compose.relative),
         "k-center": KCenterGreedy(),
         "lcmd": LargestCluster(),
         "clusters": ClusterTurns(),
     }
-    return pickers[wish.selection]
+    return pickers[compose.selection]

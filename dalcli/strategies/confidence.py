@@ -1,18 +1,16 @@
 """Least confidence: the samples whose likeliest class is least likely (Lewis & Gale, SIGIR 1994).
 
-A plain and cheap uncertainty score; a good first choice with few classes and a reasonably calibrated model.
+A plain and cheap measure of uncertainty; a good first choice with few classes and a reasonably calibrated model.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
+from dalcli.scores.columns import Floats
 from dalcli.scores.table import ScoreBlock
 from dalcli.strategies.base import Request
-from dalcli.strategies.softmax import doubt_and_second
+from dalcli.strategies.doubt import doubt_and_second
 
 
 @dataclass(frozen=True)
@@ -21,6 +19,6 @@ class LeastConfidence:
 
     columns: tuple[str, ...] = ("probabilities",)
 
-    def values(self, block: ScoreBlock, request: Request) -> NDArray[np.float64]:
+    def values(self, block: ScoreBlock, request: Request) -> Floats:
         doubt, _ = doubt_and_second(block["probabilities"])
         return doubt

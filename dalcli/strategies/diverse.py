@@ -2,7 +2,7 @@
 
 Each part is exchangeable: BADGE is all samples, last-layer gradients, k-means++; cluster-margin is the samples of the
 smallest margins, features, turns over clusters. What a picker leaves over, because nothing it knows of tells the rest
-apart (all points equal, say), is filled up in the order of the score if there is one, else at random.
+apart (all points equal, say), is filled up in the order of the acquisition if there is one, else at random.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from dalcli.scores.columns import Array, Digests
+from dalcli.scores.columns import Array, Digests, Floats
 from dalcli.scores.samples import SampleSet
 from dalcli.scores.table import ScoreBlock
-from dalcli.strategies.base import Request, Score, Selection, Strategy, Values
+from dalcli.strategies.base import Acquisition, Request, Selection, Strategy
 from dalcli.strategies.gather import chunks, gather, keyed_order, row_bytes
 from dalcli.strategies.points import Points, blocks
 from dalcli.strategies.selection import TopValues
@@ -33,14 +33,14 @@ class Task:
     Attributes:
         points: the candidates, n of them in an order that the seed determines; the first of equals is to win.
         size: how many are wanted, at most n.
-        values: (n,) float64 of the score, never NaN; None without one.
+        values: (n,) float64 of the acquisition, never NaN; None without one.
         known: the points to keep away from, some at a time; may be called again.
         generator: for random draws.
     """
 
     points: Points
     size: int
-    values: Values | None
+    values: Floats | None
     known: Callable[[], Iterator[Points]]
     generator: np.random.Generator
 
@@ -71,7 +71,7 @@ class Measured:
 
     columns: tuple[str, ...] = ()
 
-    def values(self, block: ScoreBlock, request: Request) -> NDArray[np.float64]:
+    def values(self, block: ScoreBlock, request: Request) -> Floats:
         values = np.ones(len(block))
         for column in self.columns:
             values[~np.isfinite(block[column])] = np.nan
@@ -84,12 +84,12 @@ class Diverse:
 
     Memory: the space's columns for the candidates (at most ``request.memory_limit``), 128 MiB of known samples at a
     time, and what the picker's docstring says. Of more candidates than fit, or than ``most``, the best by shortlist or
-    score stand for all, or a random subset; the selection's notes say so.
+    acquisition stand for all, or a random subset; the selection's notes say so.
     """
 
     space: Space
     picker: Picker
-    score: Score | None = None
+    acquisition: Acquisition | None = None
     shortlist: Shortlist | None = None
     apart_from: Literal["known", "in flight", "nothing"] = "nothing"
     most: int | None = None
@@ -101,14 +101,15 @@ class Diverse:
 
     @property
     def _gathered(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys((*(() if self.score is None else self.score.columns), *self.space.columns)))
+        valued = () if self.acquisition is None else self.acquisition.columns
+        return tuple(dict.fromkeys((*valued, *self.space.columns)))
 
     def select(self, request: Request) -> Selection:
         if request.size == 0:
             return Selection(np.empty((0, 16), np.uint8))
         digests, notes = self._candidates(request)
         arrays = gather(request, digests, self._gathered)
-        values = None if self.score is None else _values(self.score, digests, arrays, request)
+        values = None if self.acquisition is None else _values(self.acquisition, digests, arrays, request)
         picked, unusable = self._pick(request, arrays, values)
         rest = in_fill_order(len(digests), picked, unusable, values)
         chosen = np.concatenate([picked, rest])[: request.size]
@@ -126,7 +127,7 @@ class Diverse:
         if count == eligible:
             return keyed_order(request, request.eligible), notes
         if count < wanted:
-            kind = "a random" if self.shortlist is None and self.score is None else "the best"
+            kind = "a random" if self.shortlist is None and self.acquisition is None else "the best"
             limit = "query.memory_limit" if count == fitting else "what this strategy compares"
             notes = (f"{kind} {count} of {wanted} candidates were considered: more exceed {limit}",)
         best = self._chooser.select(replace(request, budget=count))
@@ -137,10 +138,10 @@ class Diverse:
         """What decides who are the candidates if not all are: at random, but whoever has exact gradients first."""
         if self.shortlist is not None:
             return self.shortlist.chooser
-        return TopValues(self.score or Measured(tuple({"grad_sq_norm"} & set(self.space.columns))))
+        return TopValues(self.acquisition or Measured(tuple({"grad_sq_norm"} & set(self.space.columns))))
 
     def _pick(
-        self, request: Request, arrays: dict[str, Array], values: Values | None
+        self, request: Request, arrays: dict[str, Array], values: Floats | None
     ) -> tuple[Rows, NDArray[np.bool_]]:
         """What the picker takes, as rows of ``arrays``, and which rows have no point (n,)."""
         count = len(next(iter(arrays.values())))
@@ -175,16 +176,16 @@ def _mapped(space: Space, arrays: Mapping[str, Array]) -> Mapped:
         return space.points(arrays)
 
 
-def _values(score: Score, digests: Digests, arrays: Mapping[str, Array], request: Request) -> Values:
-    """The score of every row, block by block: some scores need a multiple of their columns' memory."""
+def _values(acquisition: Acquisition, digests: Digests, arrays: Mapping[str, Array], request: Request) -> Floats:
+    """The value of every row, block by block: some acquisitions need a multiple of their columns' memory."""
     values = np.empty(len(digests))
     for rows in blocks(len(digests)):
-        block = ScoreBlock(digests[rows], {name: arrays[name][rows] for name in score.columns})
-        values[rows] = score.values(block, request)
+        block = ScoreBlock(digests[rows], {name: arrays[name][rows] for name in acquisition.columns})
+        values[rows] = acquisition.values(block, request)
     return values
 
 
-def in_fill_order(count: int, picked: Rows, unusable: NDArray[np.bool_], values: Values | None) -> Rows:
+def in_fill_order(count: int, picked: Rows, unusable: NDArray[np.bool_], values: Floats | None) -> Rows:
     """The rows not picked: those with points first, then by value, NaN last, then as they come."""
     left = np.ones(count, bool)
     left[picked] = False

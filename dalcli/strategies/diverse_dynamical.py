@@ -22,7 +22,7 @@ def diverse_dynamical(gamma: float) -> Diverse:
     return Diverse(
         LastLayerGradients(),
         KMeansPlusPlus(power=1.0, relative=True),
-        score=Dynamical(gamma),
+        acquisition=Dynamical(gamma),
         shortlist=Shortlist(TopValues(Dynamical(gamma)), SHORTLIST),
         apart_from="in flight",
     )

@@ -21,7 +21,7 @@ def diverse_margin() -> Diverse:
     return Diverse(
         LastLayerGradients(),
         LargestCluster(),
-        score=Margin(),
+        acquisition=Margin(),
         shortlist=Shortlist(TopValues(Margin()), SHORTLIST),
         apart_from="known",
     )

@@ -1,18 +1,15 @@
 """dynamicAL: the samples whose labels would speed up training the most.
 
-Δ(u | S) = ‖g_u‖² + γ · ⟨g_u, G_S⟩ with pseudo-label gradients g_u and the labeled set's summed gradient G_S (Wang et
-al., "Deep Active Learning by Leveraging Training Dynamics", NeurIPS 2022, Eq. 12 and 15). The theory's γ is 2; 0 is
+Δ(u | S) = ‖g_u‖² + γ · ⟨g_u, G_S⟩ (Wang et al., NeurIPS 2022; :mod:`dalcli.scores.delta`). The theory's γ is 2; 0 is
 the expected-gradient-length variant, inf is influence with an identity Hessian (the interaction alone).
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
+from dalcli.scores.columns import Floats
+from dalcli.scores.delta import delta, delta_columns
 from dalcli.scores.table import ScoreBlock
 from dalcli.strategies.base import Request
 
@@ -29,12 +26,7 @@ class Dynamical:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        if self.gamma == 0:
-            return ("grad_sq_norm",)
-        return ("grad_inner",) if math.isinf(self.gamma) else ("grad_sq_norm", "grad_inner")
+        return delta_columns(self.gamma)
 
-    def values(self, block: ScoreBlock, request: Request) -> NDArray[np.float64]:
-        if len(self.columns) == 1:
-            return np.asarray(block[self.columns[0]], np.float64)
-        with np.errstate(over="ignore", invalid="ignore"):  # a diverged model's NaN and inf rank as such
-            return np.asarray(block["grad_sq_norm"] + self.gamma * block["grad_inner"], np.float64)
+    def values(self, block: ScoreBlock, request: Request) -> Floats:
+        return delta(block.columns.get("grad_sq_norm"), block.columns.get("grad_inner"), self.gamma)

@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from dalcli.scores.columns import Floats
 from dalcli.scores.table import ScoreBlock
 from dalcli.strategies.base import Request
-from dalcli.strategies.softmax import doubt_and_entropy
+from dalcli.strategies.doubt import doubt_and_entropy
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Entropy:
 
     columns: tuple[str, ...] = ("probabilities",)
 
-    def values(self, block: ScoreBlock, request: Request) -> NDArray[np.float64]:
+    def values(self, block: ScoreBlock, request: Request) -> Floats:
         doubt, others = doubt_and_entropy(block["probabilities"])
         # The largest p is 1 − doubt, whose own rounding in float32 would drown the entropy of confident samples.
         largest = 1.0 - doubt

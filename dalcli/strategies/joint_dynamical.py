@@ -48,4 +48,4 @@ def joint_dynamical(gamma: float) -> Diverse:
     Memory: sketches of the pool in float32, within ``query.memory_limit``.
     """
     picker = InteractionGreedy(0.0 if math.isinf(gamma) else 2.0)
-    return Diverse(GradientSketches(), picker, score=Dynamical(gamma))
+    return Diverse(GradientSketches(), picker, acquisition=Dynamical(gamma))

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from dalcli.scores.columns import Floats
 from dalcli.strategies.diverse import Rows, Task
 from dalcli.strategies.nearest import Nearest
 
@@ -22,13 +22,13 @@ class KMeansPlusPlus:
     """D² sampling.
 
     Attributes:
-        power: with a score, its positive values to this power weigh the draws; 0 leaves them out. Not positive
+        power: with an acquisition, its positive values to this power weigh the draws; 0 leaves them out. Not positive
             values are then never drawn.
         relative: the origin is a centre, and distances count relative to the point's own length: the first pick is
-            drawn by the score alone, and what is close to a pick loses in proportion.
+            drawn by its value alone, and what is close to a pick loses in proportion.
 
     Without ``relative`` and with nothing known, the first pick is the longest vector (as BADGE's authors do it), or the
-    highest score if scores weigh. Memory: 32 bytes per candidate besides the points.
+    highest value if values weigh. Memory: 32 bytes per candidate besides the points.
     """
 
     power: float = 0.0
@@ -58,7 +58,7 @@ class KMeansPlusPlus:
             chosen += batch
         return np.array(chosen, np.intp)
 
-    def _weights(self, task: Task) -> NDArray[np.float64]:
+    def _weights(self, task: Task) -> Floats:
         """(n,) in [0, 1]: what a squared distance is multiplied by."""
         weights = np.ones(len(task.points))
         if self.power > 0 and task.values is not None:
@@ -72,16 +72,16 @@ class KMeansPlusPlus:
         return weights
 
 
-def positive_share(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def positive_share(values: Floats) -> Floats:
     """Values relative to the largest finite one, clipped to [0, 1]; all 0 if none is positive."""
     largest = values[np.isfinite(values)].max(initial=0.0)
     if not largest > 0:
         return (values > 0).astype(np.float64)
-    shares: NDArray[np.float64] = np.clip(values, 0.0, largest) / largest
+    shares: Floats = np.clip(values, 0.0, largest) / largest
     return shares
 
 
-def _draw(task: Task, stale: NDArray[np.float64], weights: NDArray[np.float64], wanted: int) -> list[int]:
+def _draw(task: Task, stale: Floats, weights: Floats, wanted: int) -> list[int]:
     """At least one more pick, at most ``wanted``; none if nothing has any weight left."""
     scale = stale.max(initial=0.0)
     cumulated = np.cumsum(weights * (stale / scale)) if scale > 0 else np.zeros(1)

@@ -1,18 +1,16 @@
 """Margin: the samples whose two likeliest classes are closest (Scheffer, Decomain & Wrobel, IDA 2001).
 
-The strongest of the simple scores in many comparisons, and steady with many classes: unlikely classes do not count.
+The strongest of the simple measures in many comparisons, and steady with many classes: unlikely classes do not count.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
+from dalcli.scores.columns import Floats
 from dalcli.scores.table import ScoreBlock
 from dalcli.strategies.base import Request
-from dalcli.strategies.softmax import doubt_and_second
+from dalcli.strategies.doubt import doubt_and_second
 
 
 @dataclass(frozen=True)
@@ -21,6 +19,6 @@ class Margin:
 
     columns: tuple[str, ...] = ("probabilities",)
 
-    def values(self, block: ScoreBlock, request: Request) -> NDArray[np.float64]:
+    def values(self, block: ScoreBlock, request: Request) -> Floats:
         doubt, second = doubt_and_second(block["probabilities"])
         return doubt + second

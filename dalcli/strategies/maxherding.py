@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from dalcli.scores.columns import Floats
 from dalcli.strategies.diverse import Diverse, Rows, Task
 from dalcli.strategies.points import Points, blocks
 from dalcli.strategies.spaces import Features
@@ -61,7 +62,7 @@ def _greedy(kernel: NDArray[np.float32], covered: NDArray[np.float32], size: int
     return np.array(chosen, np.intp)
 
 
-def _best(kernel: NDArray[np.float32], covered: NDArray[np.float32], gains: NDArray[np.float64]) -> int:
+def _best(kernel: NDArray[np.float32], covered: NDArray[np.float32], gains: Floats) -> int:
     """The row of the largest fresh gain; refreshes stale gains on the way."""
     fresh: set[int] = set()
     while True:
@@ -72,8 +73,8 @@ def _best(kernel: NDArray[np.float32], covered: NDArray[np.float32], gains: NDAr
         fresh.add(row)
 
 
-def _gain(kernel: NDArray[np.float32], covered: NDArray[np.float32]) -> NDArray[np.float64]:
-    gain: NDArray[np.float64] = np.maximum(kernel - covered, 0.0).sum(axis=1, dtype=np.float64)
+def _gain(kernel: NDArray[np.float32], covered: NDArray[np.float32]) -> Floats:
+    gain: Floats = np.maximum(kernel - covered, 0.0).sum(axis=1, dtype=np.float64)
     return gain
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from dalcli.scores.columns import Floats
 from dalcli.strategies.points import Points, blocks
 
 _CENTRES = 256
@@ -24,7 +25,7 @@ class Nearest:
 
     def __init__(self, points: Points) -> None:
         self._points = points
-        self.sq_distance: NDArray[np.float64] = np.full(len(points), np.inf)
+        self.sq_distance: Floats = np.full(len(points), np.inf)
         self.centre: NDArray[np.int64] = np.full(len(points), -1)
         self.count = 0
 

@@ -13,14 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dalcli.scores.columns import Floats
 from dalcli.strategies import backend
 
 BLOCK = 4096
 """Rows per block of a large product: its results stay small."""
 _LARGEST = 1e30
 _TOLERANCE = 2e-6
-
-Rows = slice | NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,12 +34,12 @@ class Points:
 
     factors: tuple[NDArray[np.float32], ...]
     offsets: tuple[float, ...]
-    sq_norms: NDArray[np.float64]
+    sq_norms: Floats
 
     def __len__(self) -> int:
         return len(self.sq_norms)
 
-    def take(self, rows: Rows) -> Points:
+    def take(self, rows: slice | NDArray[Any]) -> Points:
         """Some of the points (a view for slices, a copy for indices)."""
         return Points(tuple(factor[rows] for factor in self.factors), self.offsets, self.sq_norms[rows])
 
@@ -48,7 +47,7 @@ class Points:
         """⟨x_i, y_j⟩ (n, m) in float32."""
         return backend.products(self.factors, others.factors, self.offsets)
 
-    def sq_distances(self, others: Points) -> NDArray[np.float64]:
+    def sq_distances(self, others: Points) -> Floats:
         """‖x_i − y_j‖² (n, m), exactly 0 where rounding leaves no digit of it: never negative, no noise for equals."""
         norms = self.sq_norms[:, None] + others.sq_norms
         distances = norms - 2.0 * self.inner(others)
@@ -80,7 +79,7 @@ def from_factors(
     return Points(kept, tuple(offsets), norms[rows]), rows
 
 
-def _sq_norms(factor: NDArray[np.float32]) -> NDArray[np.float64]:
+def _sq_norms(factor: NDArray[np.float32]) -> Floats:
     norms = np.empty(len(factor))
     for rows in blocks(len(factor)):
         norms[rows] = np.square(factor[rows].astype(np.float64)).sum(axis=1)

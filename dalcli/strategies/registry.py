@@ -1,8 +1,9 @@
 """Every strategy by the name users write in ``query.strategy``: one line each.
 
-A strategy is one file with a :class:`~dalcli.strategies.base.Score` or :class:`~dalcli.strategies.base.Strategy`, one
-line here, one test against a reference, one paragraph of docs. A line composes: score source, transforms around it,
-and the way to select from it. ``composed`` does so from the configuration.
+A strategy is one file with an :class:`~dalcli.strategies.base.Acquisition` or a
+:class:`~dalcli.strategies.base.Strategy`, one line here, one test against a reference, one paragraph of docs. A
+line composes: an acquisition, transforms around it, and the way to select from it. ``composed`` does so from the
+configuration.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dalcli.strategies.badge import badge
 from dalcli.strategies.bait import bait
 from dalcli.strategies.balanced import Balanced
 from dalcli.strategies.bald import Bald
-from dalcli.strategies.base import Strategy
+from dalcli.strategies.base import Remembered, Strategy
 from dalcli.strategies.batchbald import BatchBald
 from dalcli.strategies.cluster_margin import cluster_margin
 from dalcli.strategies.composed import composed
@@ -33,7 +34,6 @@ from dalcli.strategies.margin import Margin
 from dalcli.strategies.maxherding import maxherding
 from dalcli.strategies.power import Power
 from dalcli.strategies.random import Random
-from dalcli.strategies.remembered import Remembered
 from dalcli.strategies.selection import TopValues
 from dalcli.strategies.typiclust import typiclust
 

@@ -1,4 +1,4 @@
-"""The b highest values of a score, exactly, in one streaming pass.
+"""The b highest values of an acquisition, exactly, in one streaming pass.
 
 Order: value descending, NaN after everything, ties by the smaller keyed hash of the content (never by order of
 arrival), and by digest should two hashes collide. Once b candidates are known, most rows fail one comparison with the
@@ -13,22 +13,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dalcli.scores.columns import Digests, as_keys
+from dalcli.scores.columns import Digests, Floats, as_keys
 from dalcli.scores.table import ScoreBlock
-from dalcli.strategies.base import Request, Score, Selection, unscored
+from dalcli.strategies.base import Acquisition, Request, Selection, unscored
 
 _CHUNK = 8192
 
 
 @dataclass(frozen=True)
 class TopValues:
-    """The strategy that asks for the samples with the highest values of one score."""
+    """The strategy that asks for the samples with the highest values of one acquisition."""
 
-    score: Score
+    acquisition: Acquisition
 
     @property
     def columns(self) -> tuple[str, ...]:
-        return self.score.columns
+        return self.acquisition.columns
 
     def select(self, request: Request) -> Selection:
         best = Best(request)
@@ -40,9 +40,9 @@ class TopValues:
         return selection
 
     def _values(self, block: ScoreBlock, request: Request) -> NDArray[Any]:
-        values = self.score.values(block, request)
+        values = self.acquisition.values(block, request)
         if values.shape != (len(block),):
-            raise ValueError(f"{self.score}: {values.shape} values for {len(block)} samples")
+            raise ValueError(f"{self.acquisition}: {values.shape} values for {len(block)} samples")
         return values
 
 
@@ -57,7 +57,7 @@ class Best:
         self._digests: Digests = np.empty((0, 16), np.uint8)
         self._values = np.empty(0)
         self._bar: tuple[np.float64, np.uint64] | None = None
-        self._pending: list[tuple[Digests, NDArray[np.float64]]] = []
+        self._pending: list[tuple[Digests, Floats]] = []
         self._waiting = 0
         self._non_finite = 0
 
@@ -74,7 +74,7 @@ class Best:
         self._settle()
         return Selection(self._digests, self._values, self._non_finite)
 
-    def _offer(self, digests: Digests, values: NDArray[np.float64]) -> None:
+    def _offer(self, digests: Digests, values: Floats) -> None:
         undefined = np.isnan(values)
         if undefined.any():
             self._non_finite += int(np.count_nonzero(self._request.eligible.contains(digests[undefined])))
@@ -85,7 +85,7 @@ class Best:
         if self._waiting >= self._request.size:
             self._settle()
 
-    def _passing(self, digests: Digests, values: NDArray[np.float64]) -> NDArray[np.intp]:
+    def _passing(self, digests: Digests, values: Floats) -> NDArray[np.intp]:
         """The rows not worse than the worst of a full set of candidates, eligible or not."""
         if self._bar is None:
             return np.arange(len(values))
@@ -115,7 +115,7 @@ class Best:
         if len(best) == self._request.size > 0:
             self._bar = values[best[-1]], keys[best[-1]]
 
-    def _best_eligible(self, digests: Digests, values: NDArray[np.float64]) -> NDArray[np.intp]:
+    def _best_eligible(self, digests: Digests, values: Floats) -> NDArray[np.intp]:
         """Eligible rows among which are the ``size`` best: a look-up costs more than a comparison, so best rows first.
 
         What ties with the last one needed is looked up too: their order is not decided here.
@@ -132,7 +132,7 @@ class Best:
         return np.concatenate(kept)
 
 
-def _ties(values: NDArray[np.float64], order: NDArray[np.intp], stop: int) -> NDArray[np.intp]:
+def _ties(values: Floats, order: NDArray[np.intp], stop: int) -> NDArray[np.intp]:
     """What follows in ``order`` from ``stop`` on with the value of the row before ``stop``."""
     if stop >= len(order):
         return order[:0]
@@ -141,7 +141,7 @@ def _ties(values: NDArray[np.float64], order: NDArray[np.intp], stop: int) -> ND
     return order[stop : stop + int(np.count_nonzero(level))]
 
 
-def _ranking(digests: Digests, values: NDArray[np.float64], keys: NDArray[np.uint64]) -> NDArray[np.intp]:
+def _ranking(digests: Digests, values: Floats, keys: NDArray[np.uint64]) -> NDArray[np.intp]:
     """Row numbers from best to worst, each sample only at its best place."""
     # lexsort's last key counts most, and it puts NaN last whatever the sign.
     order = np.lexsort((as_keys(digests), keys, -values))

@@ -14,10 +14,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from dalcli.config.class_names import problem_with
 from dalcli.config.schema import Config
 from dalcli.config.template import render
-from dalcli.config.words import counted
+from dalcli.config.words import counted, problem_with_classes
 from dalcli.errors import BadInputError, LockedError, UsageError
 from dalcli.feedback import Feedback
 from dalcli.state import atomic, catalog, classes, meta
@@ -161,7 +160,7 @@ def _class_names(request: InitRequest, config: Config, findings: Findings) -> tu
             "give the list in one place",
         )
     names = given or config.classes or findings.labels
-    problem = problem_with(names)
+    problem = problem_with_classes(names)
     if problem is not None:
         raise BadInputError(
             f"the images' labels cannot be classes: {problem}", "rename the folder or correct the label"

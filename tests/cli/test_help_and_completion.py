@@ -33,6 +33,31 @@ def test_every_command_of_this_release_is_there() -> None:
     ]  # fmt: skip
 
 
+IN_ORDER = {
+    (): [
+        "init", "pool", "query", "batch", "ingest-labels", "train", "score", "evaluate", "status", "diagnose",
+        "simulate",
+    ],
+    ("pool",): ["add", "list", "quarantine", "relocate"],
+    ("batch",): ["list", "show", "release"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("group", IN_ORDER, ids=" ".join)
+def test_commands_stand_in_the_order_of_a_round_and_each_is_told_in_a_whole_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, group: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = ok(tmp_path, *group, "--help").out.decode()
+    listed = shown.partition("\nCommands:\n")[2].partition("\n\n")[0].splitlines()
+    names = [line.split()[0] for line in listed]
+    assert names == IN_ORDER[group]  # one line each: what does not fit would go on in the next
+    for line in listed:
+        assert len(line) <= 80
+        assert line.endswith("."), line
+        assert not line.endswith("..."), line
+
+
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_help_has_a_sentence_and_an_example(tmp_path: Path, command: tuple[str, ...]) -> None:
     shown = ok(tmp_path, *command, "--help").out.decode()

@@ -126,10 +126,8 @@ def die(ranks: Ranks, victim: int) -> None:
 
 
 @pytest.mark.parametrize("victim", [0, 1])
-def test_a_killed_process_ends_the_others_at_once_and_is_told_once(group: Agent, victim: int) -> None:
-    started = time.monotonic()
-    found = group.run(3, die, victim)
-    assert time.monotonic() - started < 30
+def test_a_killed_process_ends_the_others_and_is_told_once(group: Agent, victim: int) -> None:
+    found = group.run(3, die, victim)  # which fails if one of them still waits for the killed one
     assert found.pop(victim) == -signal.SIGKILL
     speaker, silent = found
     assert (speaker.name, speaker.code) == ("DalcliError", ExitCode.FAILED)
@@ -160,22 +158,21 @@ class Woken(BaseException):
     pass
 
 
-def wait_for_signal(ranks: Ranks, number: int, done: Path) -> float:
-    if ranks.main:
+def wait_for_signal(ranks: Ranks, number: int, done: Path) -> str:
+    if ranks.main:  # never answers: without the signal both would wait for ever
         while not done.exists():
             time.sleep(0.01)
-        return 0.0
+        return "waited for"
 
     def wake(*_: object) -> None:
         raise Woken
 
     signal.signal(number, wake)
     threading.Timer(0.3, os.kill, (os.getpid(), number)).start()
-    started = time.monotonic()
     try:
         ranks.gather(None)
     except Woken:
-        return time.monotonic() - started
+        return "woken"
     finally:
         done.touch()
     raise AssertionError("nobody answered")
@@ -183,8 +180,7 @@ def wait_for_signal(ranks: Ranks, number: int, done: Path) -> float:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_process_that_waits_for_the_others_notices_signals(group: Agent, tmp_path: Path, number: int) -> None:
-    _, seconds = group.run(2, wait_for_signal, number, tmp_path / "done")
-    assert 0.2 < seconds < 10
+    assert group.run(2, wait_for_signal, number, tmp_path / "done") == ["waited for", "woken"]
 
 
 def devices(ranks: Ranks, name: str) -> str:

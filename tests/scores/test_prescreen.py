@@ -11,7 +11,8 @@ from test_proxy import features, residuals
 
 from dalcli.scores import prescreen
 from dalcli.scores.columns import Screened
-from dalcli.scores.prescreen import CONTROL_SHARE, Prescreen, calibration_size, decide, delta, drawn, is_control
+from dalcli.scores.delta import delta
+from dalcli.scores.prescreen import CONTROL_SHARE, Prescreen, calibration_size, decide, drawn, is_control
 
 
 def digests(rows: int, seed: int = 9) -> np.ndarray:

@@ -13,7 +13,7 @@ from scipy import stats
 from dalcli.errors import DalcliError, NotReadyError
 from dalcli.scores.samples import SampleSet
 from dalcli.scores.table import ScoreBlock
-from dalcli.strategies.base import Request, Score, Selection
+from dalcli.strategies.base import Acquisition, Request, Selection
 from dalcli.strategies.dynamical import Dynamical
 from dalcli.strategies.selection import TopValues
 
@@ -74,21 +74,21 @@ def test_noise_depends_on_seed_purpose_and_content_alone() -> None:
 
 @dataclass(frozen=True)
 class Gumbel:
-    """A transform as issue-4 strategies will write them: a score around a score, noise keyed by content."""
+    """A transform as issue-4 strategies will write them: one acquisition around another, noise keyed by content."""
 
-    score: Score
+    acquisition: Acquisition
     temperature: float
 
     @property
     def columns(self) -> tuple[str, ...]:
-        return self.score.columns
+        return self.acquisition.columns
 
     def values(self, block: ScoreBlock, request: Request) -> np.ndarray:
         uniform = (request.keys(block.digests, "gumbel").astype(np.float64) + 0.5) / 2.0**64
-        return self.score.values(block, request) - self.temperature * np.log(-np.log(uniform))
+        return self.acquisition.values(block, request) - self.temperature * np.log(-np.log(uniform))
 
 
-def test_a_transform_composes_with_any_score_and_stays_order_free() -> None:
+def test_a_transform_composes_with_any_acquisition_and_stays_order_free() -> None:
     scores = pool(np.log([8.0, 4.0, 2.0, 1.0, 1.0]))
     strategy = TopValues(Gumbel(Dynamical(math.inf), temperature=1.0))
     firsts = [ids(strategy.select(request(scores, 1, seed=seed)).digests)[0] for seed in range(800)]

@@ -115,7 +115,7 @@ def test_a_memory_limit_is_kept_and_said(tables: dict[str, tuple[ScoreTable, Sco
     selection = strategy.select(ask(tables["ordinary"][0], 40, memory_limit=20 * 16))
     assert len(set(ids(selection.digests))) == 40
     if isinstance(strategy, Diverse):
-        kind = "a random" if strategy.score is None else "the best"
+        kind = "a random" if strategy.acquisition is None else "the best"
         assert selection.notes == (f"{kind} 40 of 150 candidates were considered: more exceed query.memory_limit",)
     else:
         assert selection.notes == ()

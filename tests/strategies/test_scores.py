@@ -1,4 +1,4 @@
-"""Each score against its definition, computed another way."""
+"""Each acquisition against its definition, computed another way."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pools import random_digests, request
 from scipy import stats
 
 from dalcli.scores.table import ScoreBlock
-from dalcli.strategies.base import Score
+from dalcli.strategies.base import Acquisition
 from dalcli.strategies.confidence import LeastConfidence
 from dalcli.strategies.dynamical import Dynamical
 from dalcli.strategies.entropy import Entropy
@@ -26,8 +26,8 @@ def block(**columns: np.ndarray) -> ScoreBlock:
     return ScoreBlock(random_digests(len(next(iter(columns.values())))), columns)
 
 
-def values(score: Score, probabilities: object) -> np.ndarray:
-    return score.values(block(probabilities=np.array(probabilities, np.float32)), ASKED)
+def values(acquisition: Acquisition, probabilities: object) -> np.ndarray:
+    return acquisition.values(block(probabilities=np.array(probabilities, np.float32)), ASKED)
 
 
 def gradients(sq_norm: list[float], inner: list[float]) -> ScoreBlock:
@@ -79,8 +79,8 @@ def test_confident_samples_keep_their_digits_and_their_order() -> None:
     assert (stored[:, 0] == 1).sum() > 40
     small = exact[:, 1] + exact[:, 2]
     entropy = -(exact[:, 1:] * np.log(exact[:, 1:])).sum(axis=1) - (1 - small) * np.log1p(-small)
-    for score, expected in [(LeastConfidence(), small), (Margin(), small + exact[:, 1]), (Entropy(), entropy)]:
-        got = values(score, stored)
+    for acquisition, expected in [(LeastConfidence(), small), (Margin(), small + exact[:, 1]), (Entropy(), entropy)]:
+        got = values(acquisition, stored)
         np.testing.assert_allclose(got, expected, rtol=1e-6)
         assert (np.diff(got) < 0).all()
 
@@ -93,20 +93,20 @@ def test_the_least_certain_sample_scores_highest() -> None:
     np.testing.assert_allclose(values(Entropy(), rows), stats.entropy(rows, axis=1), atol=1e-7)
 
 
-@pytest.mark.parametrize("score", UNCERTAINTY)
-def test_a_single_class_leaves_no_doubt(score: Score) -> None:
-    np.testing.assert_array_equal(values(score, [[1.0], [1.0]]), [0, 0])
+@pytest.mark.parametrize("acquisition", UNCERTAINTY)
+def test_a_single_class_leaves_no_doubt(acquisition: Acquisition) -> None:
+    np.testing.assert_array_equal(values(acquisition, [[1.0], [1.0]]), [0, 0])
 
 
-@pytest.mark.parametrize("score", UNCERTAINTY)
+@pytest.mark.parametrize("acquisition", UNCERTAINTY)
 @pytest.mark.parametrize("row", [[math.nan, 0.5, 0.5], [0.5, math.nan, 0.1], [0.9, 0.1, math.nan], [math.nan] * 3])
-def test_undefined_probabilities_give_undefined_scores(score: Score, row: list[float]) -> None:
-    first, second = values(score, [row, [0.5, 0.25, 0.25]])
+def test_undefined_probabilities_give_undefined_scores(acquisition: Acquisition, row: list[float]) -> None:
+    first, second = values(acquisition, [row, [0.5, 0.25, 0.25]])
     assert math.isnan(first)
     assert second > 0
 
 
-@pytest.mark.parametrize("score", [*UNCERTAINTY, Dynamical()])
-def test_scores_of_an_empty_block_are_empty(score: Score) -> None:
+@pytest.mark.parametrize("acquisition", [*UNCERTAINTY, Dynamical()])
+def test_scores_of_an_empty_block_are_empty(acquisition: Acquisition) -> None:
     empty = block(probabilities=np.zeros((0, 3), np.float32), grad_sq_norm=np.zeros(0), grad_inner=np.zeros(0))
-    assert score.values(empty, ASKED).shape == (0,)
+    assert acquisition.values(empty, ASKED).shape == (0,)

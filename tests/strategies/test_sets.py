@@ -185,7 +185,7 @@ def test_what_nothing_tells_apart_is_filled_up_by_score_and_without_numbers_last
     table.columns["features"][:] = 1.0
     table.columns["features"][[3, 4]] = math.nan
     table.columns["grad_sq_norm"][[5, 6]] = math.nan
-    strategy = Diverse(Features(), KCenterGreedy(), score=Dynamical(0.0))
+    strategy = Diverse(Features(), KCenterGreedy(), acquisition=Dynamical(0.0))
     selection = strategy.select(request(table, 30))
     rows = rows_of(table, selection.digests)
     value = table.columns["grad_sq_norm"]

@@ -1,7 +1,7 @@
-"""What the uncertainty scores share: the probability that is not the likeliest class's, to full precision.
+"""Doubt, which the uncertain strategies share: the probability that is not the likeliest class's, to full precision.
 
-Near certainty, 1 − max p in float32 has lost all digits, while the small probabilities have kept theirs: scores are
-built from them.
+Near certainty, 1 − max p in float32 has lost all digits, while the small probabilities have kept theirs:
+acquisitions are built from them.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dalcli.scores.columns import Floats
+
 _FEW_CLASSES = 32
 
 
-def split_top(probabilities: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def split_top(probabilities: NDArray[Any]) -> tuple[Floats, Floats]:
     """``(doubt, rest)``: the summed probability of all classes but the likeliest (n,), and those classes' own (n, K).
 
     ``rest`` is ``probabilities`` (n, K) in float64 with the largest of each row set to 0. A NaN anywhere in a row makes
@@ -27,7 +29,7 @@ def split_top(probabilities: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray
     return np.where(undefined, np.nan, rest.sum(axis=1)), rest
 
 
-def doubt_and_second(probabilities: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def doubt_and_second(probabilities: NDArray[Any]) -> tuple[Floats, Floats]:
     """The summed probability of all classes but the likeliest, and the second largest probability, both (n,) float64.
 
     A NaN anywhere in a row (n, K) makes both NaN. A single class leaves no doubt and no second: 0.
@@ -43,7 +45,7 @@ def doubt_and_second(probabilities: NDArray[Any]) -> tuple[NDArray[np.float64], 
     return doubt, second
 
 
-def doubt_and_entropy(probabilities: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def doubt_and_entropy(probabilities: NDArray[Any]) -> tuple[Floats, Floats]:
     """The doubt, as :func:`doubt_and_second` returns it, and −Σ p log p over all classes but the likeliest."""
     if probabilities.shape[1] > _FEW_CLASSES:
         doubt, rest = split_top(probabilities)
@@ -57,7 +59,7 @@ def doubt_and_entropy(probabilities: NDArray[Any]) -> tuple[NDArray[np.float64],
     return doubt, entropy
 
 
-def losers(probabilities: NDArray[Any]) -> list[NDArray[np.float64]]:
+def losers(probabilities: NDArray[Any]) -> list[Floats]:
     """All probabilities but the largest of each row, as K − 1 arrays (n,) float64 (one of zeros for a single class).
 
     A tournament: class after class meets the largest so far, and the smaller of the two is out. Whole columns at
