@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.small_pools import SmallPool, make_pool
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[1]
 PATIENCE = 180.0
 SHARD, BATCH = 6, 3
 
