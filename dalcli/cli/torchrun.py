@@ -47,7 +47,7 @@ def refuse_others(command: str | None) -> None:
 
 @contextmanager
 def leading(command: Literal["train", "score"], directory: Path | None) -> Iterator[Ranks]:
-    """The processes that share ``command``: rank 0 gets them to lead, the others help it and never enter the block.
+    """The processes that share ``command``: rank 0 gets them to lead, the others serve them and never enter the block.
 
     Raises:
         typer.Exit: this process was one of the others, and all is done.
@@ -58,11 +58,11 @@ def leading(command: Literal["train", "score"], directory: Path | None) -> Itera
         if ranks.main:
             yield ranks
             return
-        _help(command, directory, ranks)
+        _serve(command, directory, ranks)
     raise typer.Exit
 
 
-def _help(command: Literal["train", "score"], directory: Path | None, ranks: Ranks) -> None:
+def _serve(command: Literal["train", "score"], directory: Path | None, ranks: Ranks) -> None:
     """What every process but rank 0 does: its share of what rank 0 says, until there is no more."""
     if command == "train":
         from dalcli.training.job import serve
