@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from workspaces import ask
 
-from dalcli.gradients.engine import GradientEngine
+from dalcli.gradients import engine
+from dalcli.gradients.scoring_pass import ScoringPass
 from tests.small_pools import SmallPool
 
 GPU_ERROR = torch.cuda.OutOfMemoryError("CUDA out of memory")
@@ -33,30 +36,26 @@ def assert_close(pool: SmallPool, reference: SmallPool) -> None:
         assert found[sample]["probabilities"] == pytest.approx(columns["probabilities"], rel=1e-5, abs=1e-7)
 
 
-def run_out_of_memory(monkeypatch: pytest.MonkeyPatch, most: int, error: Exception) -> list[int]:
-    """The engine takes at most ``most`` images at once; returns the sizes it was asked for."""
+def run_out_of_memory(monkeypatch: pytest.MonkeyPatch, fails: Callable[[int], bool], error: Exception) -> list[int]:
+    """Passes over so many images at once fail; returns the sizes of all that were tried, those of verifications too."""
     sizes: list[int] = []
-    score, labeled = GradientEngine.score, GradientEngine.labeled_gradient
+    run, labeled = ScoringPass.run, engine.labeled_gradient
 
     def checked(count: int) -> None:
         sizes.append(count)
-        if count > most:
+        if fails(count):
             raise error
 
-    def limited_score(self: GradientEngine, inputs: torch.Tensor, *rest: Any, **named: Any) -> Any:
+    def limited_run(self: ScoringPass, inputs: torch.Tensor, *rest: Any, **named: Any) -> Any:
         checked(len(inputs))
-        return score(self, inputs, *rest, **named)
+        return run(self, inputs, *rest, **named)
 
-    def limited_labeled(self: GradientEngine, batches: Any, **named: Any) -> Any:
-        def watched() -> Any:
-            for inputs, labels in batches:
-                checked(len(inputs))
-                yield inputs, labels
+    def limited_labeled(model: Any, parameters: Any, inputs: torch.Tensor, labels: torch.Tensor) -> Any:
+        checked(len(inputs))
+        return labeled(model, parameters, inputs, labels)
 
-        return labeled(self, watched(), **named)
-
-    monkeypatch.setattr(GradientEngine, "score", limited_score)
-    monkeypatch.setattr(GradientEngine, "labeled_gradient", limited_labeled)
+    monkeypatch.setattr(ScoringPass, "run", limited_run)
+    monkeypatch.setattr(engine, "labeled_gradient", limited_labeled)
     return sizes
 
 
@@ -82,9 +81,9 @@ def test_a_table_begun_with_one_limit_is_ended_with_its_batch_size(
     assert before < 16
     (trained.root / ".dalcli" / "scores" / "m-0001" / "shard-00001.safetensors").unlink()
     trained.configure(scoring={"batch_size": "auto", "shard_size": 16})
-    sizes = run_out_of_memory(monkeypatch, 128, GPU_ERROR)
+    sizes = run_out_of_memory(monkeypatch, lambda count: False, GPU_ERROR)
     trained.ok("score", "--full")
-    assert (recorded(trained), max(sizes), sum(sizes)) == (before, before, 16)
+    assert (recorded(trained), max(sizes), sizes.count(before)) == (before, before, 16 // before)
 
 
 @pytest.mark.parametrize("error", [GPU_ERROR, CPU_ERROR, MemoryError()], ids=["gpu", "cpu", "python"])
@@ -92,10 +91,11 @@ def test_a_table_begun_with_one_limit_is_ended_with_its_batch_size(
 def test_out_of_memory_halves_the_batch_and_goes_on(
     trained: SmallPool, scored: SmallPool, monkeypatch: pytest.MonkeyPatch, error: Exception, most: int
 ) -> None:
-    sizes = run_out_of_memory(monkeypatch, most, error)
+    sizes = run_out_of_memory(monkeypatch, lambda count: count > most, error)
     outcome = trained.ok("score", "--full")
-    assert "out of memory with 4 images at once: going on with 2" in outcome.err
-    assert [size for size in sizes if size > most] == ([4] if most == 3 else [4, 2]), "what failed is not tried again"
+    tried = most + 1  # pieces of 4, after verifications with 2
+    assert f"out of memory with {tried} images at once: going on with {tried // 2}" in outcome.err
+    assert [size for size in sizes if size > most] == [tried], "what failed is not tried again"
     assert recorded(trained) == 4
     monkeypatch.undo()
     assert_close(trained, scored)
@@ -105,23 +105,18 @@ def test_running_out_only_later_keeps_what_was_scored(
     trained: SmallPool, scored: SmallPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained.configure(scoring={"batch_size": 8})
-    score, calls = GradientEngine.score, []
-
-    def failing(self: GradientEngine, inputs: torch.Tensor, *rest: Any) -> Any:
-        calls.append(len(inputs))
-        if len(calls) == 3:
-            raise GPU_ERROR
-        return score(self, inputs, *rest)
-
-    monkeypatch.setattr(GradientEngine, "score", failing)
+    eights = itertools.count(1)
+    sizes = run_out_of_memory(monkeypatch, lambda count: count == 8 and next(eights) == 3, GPU_ERROR)
     trained.ok("score", "--full")
-    assert calls[:5] == [8, 8, 8, 4, 4]
+    last = len(sizes) - 1 - sizes[::-1].index(8)
+    assert sizes.count(8) == 3
+    assert sizes[last + 1 : last + 3] == [4, 4], "the piece that failed comes again, in halves"
     monkeypatch.undo()
     assert_close(trained, scored)
 
 
 def test_memory_for_not_even_one_image_is_an_error(trained: SmallPool, monkeypatch: pytest.MonkeyPatch) -> None:
-    run_out_of_memory(monkeypatch, 0, CPU_ERROR)
+    run_out_of_memory(monkeypatch, lambda count: True, CPU_ERROR)
     outcome = trained.run("score", "--full")
     assert outcome.code == 1
     assert "ran out of memory on cpu with a single image" in outcome.err
@@ -129,5 +124,5 @@ def test_memory_for_not_even_one_image_is_an_error(trained: SmallPool, monkeypat
 
 
 def test_other_errors_are_not_taken_for_it(trained: SmallPool, monkeypatch: pytest.MonkeyPatch) -> None:
-    run_out_of_memory(monkeypatch, 0, RuntimeError("something else"))
+    run_out_of_memory(monkeypatch, lambda count: True, RuntimeError("something else"))
     assert trained.run("score", "--full").code == 70
