@@ -10,11 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from dalcli.config.words import counted
 from dalcli.diagnosis.labels import from_file
 from dalcli.diagnosis.scores import stored_table
 from dalcli.errors import NothingLeftError, NotReadyError, UsageError
-from dalcli.querying import snapshot
-from dalcli.querying.snapshot import Situation, Wish
+from dalcli.querying.request import QueryRequest
+from dalcli.querying.selection import select_batch
+from dalcli.querying.snapshot import Missing, Snapshot, take_snapshot
 from dalcli.scores.table import ScoreTable
 from dalcli.state import batches, catalog, ledger, versions
 from dalcli.state.batches import Batch
@@ -69,8 +71,8 @@ class _Look:
     """A snapshot before a strategy has been asked."""
 
     sets: Sets
-    wish: Wish
-    situation: Situation | None
+    request: QueryRequest
+    snapshot: Snapshot | Missing | None
 
 
 def gather(session: Session, version: str | None, budget: int | None, labels: Path | None) -> Sets:
@@ -83,14 +85,15 @@ def gather(session: Session, version: str | None, budget: int | None, labels: Pa
     """
     with session.database.read() as connection:
         look = _look(connection, session, version, budget, labels)
-    if look.situation is None:
+    if look.snapshot is None:
         return look.sets
-    if look.situation.needs_scores:
+    if isinstance(look.snapshot, Missing):
+        have = counted(look.snapshot.samples, "sample has", "samples have")
         raise NotReadyError(
-            f"{look.situation.unscored} samples have no scores yet, so no batch can be chosen to look at",
+            f"{have} no scores yet, so no batch can be chosen to look at",
             "run: dalcli score",
         )
-    choice = snapshot.choose(session, look.wish, look.situation)
+    choice = select_batch(session, look.request, look.snapshot)
     return replace(look.sets, query=Query("next", None, choice.strategy, choice.images))
 
 
@@ -104,13 +107,13 @@ def _look(
     images = catalog.images(connection, "training")
     issued = _issued(connection, model, budget)
     size = budget or (issued.requested if issued is not None else None) or _usual_budget(connection, session)
-    wish = Wish(size, "training", session.config.query, stale_ok=True)
-    query, situation = None, None
+    request = QueryRequest(size, "training", session.config.query, stale_ok=True)
+    query, snapshot = None, None
     if issued is not None:
         query = _as_query(connection, issued, {image.sample_id: image for image in images}, labels)
     elif newest:
         try:
-            situation = snapshot.look(connection, session, wish)
+            snapshot = take_snapshot(connection, session, request)
         except NothingLeftError as error:
             session.feedback.note(f"{error.message}: there is no batch to look at")
     sets = Sets(
@@ -129,7 +132,7 @@ def _look(
         raise NotReadyError(
             f"none of the images that {model.version} was trained on can be read", "see `dalcli pool quarantine`"
         )
-    return _Look(sets, wish, situation)
+    return _Look(sets, request, snapshot)
 
 
 def _issued(connection: Connection, model: ModelVersion, budget: int | None) -> Batch | None:
