@@ -13,7 +13,7 @@ from pools_of_samples import pool, record
 
 from dalcli.data.identity import sample_id
 from dalcli.state import batches, catalog, files, ledger
-from dalcli.state.batches import BatchRow
+from dalcli.state.batches import BatchOptions, BatchRow
 from dalcli.state.catalog import STATES
 from dalcli.state.files import FileRecord, Registration
 from dalcli.state.ledger import Vote
