@@ -13,8 +13,9 @@ from typing import Literal
 
 from dalcli.config.words import counted
 from dalcli.errors import NothingLeftError, NotReadyError, UsageError
-from dalcli.querying import snapshot
-from dalcli.querying.snapshot import Situation, Wish
+from dalcli.querying.request import QueryRequest
+from dalcli.querying.selection import select_batch
+from dalcli.querying.snapshot import Missing, Snapshot, take_snapshot
 from dalcli.scores.store import ScoreStore
 from dalcli.state import batches, catalog, ledger, versions
 from dalcli.state.batches import Batch
@@ -93,13 +94,13 @@ def gather(session: Session, version: str | None, budget: int | None, labels: Pa
             return replace(sets, batch=_issued_batch(connection, issued, sets.pool))
         if model != versions.newest(connection):
             return sets
-        wish = Wish(size, "training", session.config.query, stale_ok=True)
+        request = QueryRequest(size, "training", session.config.query, stale_ok=True)
         try:
-            situation = snapshot.look(connection, session, wish)
+            snapshot = take_snapshot(connection, session, request)
         except NothingLeftError as error:
             session.feedback.note(f"{error.message}: there is no batch to look at")
             return sets
-    return replace(sets, batch=_next_batch(session, wish, situation))
+    return replace(sets, batch=_next_batch(session, request, snapshot))
 
 
 def _issued(connection: Connection, model: ModelVersion, budget: int | None) -> Batch | None:
@@ -167,10 +168,10 @@ def _issued_batch(connection: Connection, batch: Batch, pool: Sequence[PoolImage
     return ChosenBatch("issued", batch.batch_id, strategy, images) if images else None
 
 
-def _next_batch(session: Session, wish: Wish, situation: Situation) -> ChosenBatch:
+def _next_batch(session: Session, request: QueryRequest, snapshot: Snapshot | Missing) -> ChosenBatch:
     """What `query` would choose now; outside the snapshot, because a strategy may take its time."""
-    if situation.needs_scores:
-        unscored = counted(situation.unscored, "sample has", "samples have")
+    if isinstance(snapshot, Missing):
+        unscored = counted(snapshot.samples, "sample has", "samples have")
         raise NotReadyError(f"{unscored} no scores yet, so no batch can be chosen to look at", "run: dalcli score")
-    choice = snapshot.choose(session, wish, situation)
+    choice = select_batch(session, request, snapshot)
     return ChosenBatch("next", None, choice.strategy, choice.images)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from dalcli.config.words import counted
 from dalcli.scores.columns import Screened
 from dalcli.scores.samples import SampleSet
 from dalcli.strategies.base import Request, Selection, Strategy
@@ -30,12 +31,12 @@ class Narrowed:
         lacking = min(self.wanted - len(selection.digests), len(self.away))
         notes = list(selection.notes)
         if len(self.away):
-            notes.append(f"{len(self.away)} samples without exact scores were left out (scoring.prescreen)")
+            left_out = counted(len(self.away), "sample without exact scores was", "samples without exact scores were")
+            notes.append(f"{left_out} left out (scoring.prescreen)")
         if lacking > 0:
-            notes[-1] = (
-                f"only {len(selection.digests)} eligible samples have exact scores (scoring.prescreen); "
-                f"the last {lacking} were drawn at random from the others"
-            )
+            have = counted(len(selection.digests), "eligible sample has", "eligible samples have")
+            last = "one was" if lacking == 1 else f"{lacking} were"
+            notes[-1] = f"only {have} exact scores (scoring.prescreen); the last {last} drawn at random from the others"
             rest = Random().select(replace(self.request, eligible=self.away, budget=lacking))
             empty = np.full(lacking, np.nan)
             values = None if selection.values is None else np.concatenate([selection.values, empty])

@@ -28,11 +28,37 @@ class BatchRow:
 
 
 @dataclass(frozen=True)
+class BatchOptions:
+    """What a batch was asked with, to tell whether a query asks for the same again: JSON objects, compared, never read.
+
+    ``typed`` are the options of the command line, ``effective`` what they amounted to with the configuration of then.
+    """
+
+    typed: Mapping[str, object]
+    effective: Mapping[str, object]
+
+    @classmethod
+    def parse(cls, text: str) -> BatchOptions:
+        """What :meth:`text` wrote."""
+        found = json.loads(text)
+        return cls(found["typed"], found["effective"])
+
+    def text(self) -> str:
+        """Both as one JSON object."""
+        return _canonical({"typed": self.typed, "effective": self.effective})
+
+    def same_options(self, other: BatchOptions) -> bool:
+        """Equal as typed (whatever the configuration says now), or equal in effect."""
+        as_typed = _canonical(self.typed) == _canonical(other.typed)
+        return as_typed or _canonical(self.effective) == _canonical(other.effective)
+
+
+@dataclass(frozen=True)
 class Batch:
     """A batch and how far it has come back: ``issued`` = ``answered`` + ``released`` + ``outstanding``."""
 
     key: int = field(metadata=INTERNAL)
-    options: str = field(metadata=INTERNAL)
+    options: BatchOptions = field(metadata=INTERNAL)
     batch_id: str
     purpose: str
     requested: int
@@ -69,11 +95,6 @@ _SUMMARY = """
 """
 
 
-def canonical(options: Mapping[str, object]) -> str:
-    """What makes two queries the same, as text."""
-    return json.dumps(options, sort_keys=True, ensure_ascii=False)
-
-
 def next_id(connection: Connection) -> str:
     """The id the next batch will have."""
     return f"b-{connection.execute('SELECT coalesce(max(id), 0) + 1 FROM batch').fetchone()[0]:04d}"
@@ -85,7 +106,7 @@ def issue(
     rows: Sequence[BatchRow],
     csv: bytes,
     *,
-    options: str,
+    options: BatchOptions,
     purpose: Purpose,
     requested: int,
     model: int | None,
@@ -95,7 +116,7 @@ def issue(
     cursor = connection.execute(
         "INSERT INTO batch (batch_id, key, options, purpose, requested, model, after_vote, csv, issued_at)"
         " VALUES (?, ?, ?, ?, ?, ?, (SELECT coalesce(max(id), 0) FROM vote), ?, ?)",
-        (batch_id, key, options, purpose, requested, model, csv, now()),
+        (batch_id, key, options.text(), purpose, requested, model, csv, now()),
     )
     batch = cursor.lastrowid
     connection.executemany(
@@ -174,7 +195,7 @@ def _batch(row: Row) -> Batch:
     outstanding = row["issued"] - row["answered"] - row["released"]
     return Batch(
         key=row["id"],
-        options=row["options"],
+        options=BatchOptions.parse(row["options"]),
         batch_id=row["batch_id"],
         purpose=row["purpose"],
         requested=row["requested"],
@@ -186,3 +207,8 @@ def _batch(row: Row) -> Batch:
         issued_at=row["issued_at"],
         model=row["model"],
     )
+
+
+def _canonical(value: Mapping[str, object]) -> str:
+    """The same text for equal JSON objects, lists or tuples in them."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False)

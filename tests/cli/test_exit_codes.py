@@ -93,6 +93,8 @@ def test_1_when_standard_output_is_closed(root: Path) -> None:
         ("query", "--budget", "99999999999999999999"),
         ("query", "--budget", "3", "--gamma", "-1"),
         ("query", "--budget", "3", "--gamma", "nan"),
+        ("query", "--budget", "3", "--gamma", "1"),
+        ("query", "--budget", "3", "--strategy", "margin", "--gamma", "1"),
         ("query", "--budget", "3", "--key", "k"),
         ("query", "--budget", "3", "--new", "--key", ""),
         ("query", "--budget", "3", "--strategy", "margn"),

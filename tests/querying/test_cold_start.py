@@ -6,12 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dalcli_runner import message, ok, problems, run, write_labels
+from dalcli_runner import finish, message, ok, problems, run, start, write_labels
 from PIL import Image
 from simulations import things, write
 from workspaces import ask, dump
 
-from dalcli.querying import cold_start
+from dalcli.querying import cold_start, selection
+from dalcli.strategies.memory_table import MemoryTable
+from dalcli.workspace.session import Session
 
 COLOURS = [(220, 30, 30), (30, 200, 40), (30, 60, 220), (230, 220, 40), (200, 40, 210), (30, 210, 210)]
 PICTURED = ["coreset", "typiclust", "maxherding"]
@@ -87,6 +89,57 @@ def test_a_second_run_prints_the_same_bytes_and_changes_nothing(tmp_path: Path) 
     first, before = ok(root, "query", "--budget", "5"), dump(root)
     assert ok(root, "query", "--budget", "5").out == first.out
     assert dump(root) == before
+
+
+@pytest.fixture
+def described(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many times the images were looked at so far: one entry each."""
+    features, times = cold_start.features, []
+
+    def counting(session: Session) -> MemoryTable:
+        times.append(len(times))
+        return features(session)
+
+    monkeypatch.setattr(cold_start, "features", counting)
+    return times
+
+
+def test_a_lost_race_is_no_reason_to_look_at_the_images_again(
+    tmp_path: Path, described: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = workspace(tmp_path / "w", (6, 6, 6, 6, 6, 6), "coreset")
+    select, other = selection.select_batch, []
+
+    def slow(*arguments: object) -> object:
+        chosen = select(*arguments)  # type: ignore[arg-type]
+        if not other:
+            other.append(finish(start(root, "query", "--new", "--budget", "2")))
+        return chosen
+
+    monkeypatch.setattr(selection, "select_batch", slow)
+    mine = ok(root, "query", "--new", "--budget", "4")
+    assert other[0].code == 0
+    assert sorted(colours(mine.rows + other[0].rows)) == list("012345")
+    assert len(described) == 1
+
+
+def test_images_that_come_in_while_others_are_looked_at_are_looked_at_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = workspace(tmp_path / "w", (6, 6, 6, 6), "coreset")
+    coloured(root / "more", (0, 0, 0, 0, 6, 6))
+    features, times = cold_start.features, []
+
+    def slow(session: Session) -> MemoryTable:
+        found = features(session)
+        times.append(len(times))
+        if len(times) == 1:
+            assert finish(start(root, "pool", "add", "more")).code == 0
+        return found
+
+    monkeypatch.setattr(cold_start, "features", slow)
+    assert sorted(colours(ok(root, "query", "--budget", "6").rows)) == list("012345")
+    assert len(times) == 2
 
 
 def test_unreadable_images_are_set_aside_and_never_chosen(tmp_path: Path) -> None:

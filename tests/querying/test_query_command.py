@@ -65,8 +65,9 @@ def test_the_configured_budget_may_change_while_a_batch_is_open(root: Path) -> N
 
 
 def test_the_same_in_effect_is_the_same(root: Path) -> None:
+    (root / "dalcli.yaml").write_text("query:\n  strategy: dynamical\n")
     first = ok(root, "query", "--budget", "2")
-    assert ok(root, "query", "--budget", "2", "--strategy", "diverse-margin", "--gamma", "2").out == first.out
+    assert ok(root, "query", "--budget", "2", "--strategy", "dynamical", "--gamma", "2").out == first.out
 
 
 @pytest.mark.parametrize(
@@ -75,11 +76,10 @@ def test_the_same_in_effect_is_the_same(root: Path) -> None:
         ("--budget", "4"),
         ("--budget", "3", "--strategy", "margin"),
         ("--budget", "3", "--gamma", "0"),
-        ("--budget", "3", "--purpose", "evaluation"),
     ],
 )
 def test_other_options_while_a_batch_is_open_are_refused(tmp_path: Path, other: tuple[str, ...]) -> None:
-    root = make(tmp_path / "work", reserve=0.5)
+    root = make(tmp_path / "work", config="query: {strategy: dynamical}\n")
     ok(root, "query", "--budget", "3")
     before = dump(root)
     refused = run(root, "query", *other)
@@ -90,6 +90,31 @@ def test_other_options_while_a_batch_is_open_are_refused(tmp_path: Path, other: 
     assert "dalcli batch release b-0001" in remedy
     assert "--new" in remedy
     assert dump(root) == before
+
+
+@pytest.mark.parametrize("purposes", [("training", "evaluation"), ("evaluation", "training")])
+def test_batches_of_two_purposes_do_not_stand_in_each_others_way(tmp_path: Path, purposes: tuple[str, str]) -> None:
+    """One open batch per purpose: each is printed again, and other options are refused for its own purpose alone."""
+    root = make(tmp_path / "work", 40, reserve=0.5)
+    first, second = (ok(root, "query", "--budget", "3", "--purpose", purpose) for purpose in purposes)
+    assert {row["batch_id"] for row in first.rows} == {"b-0001"}
+    assert {row["batch_id"] for row in second.rows} == {"b-0002"}
+    before = dump(root)
+    for asked, batch, purpose in ((first, "b-0001", purposes[0]), (second, "b-0002", purposes[1])):
+        assert ok(root, "query", "--budget", "3", "--purpose", purpose).out == asked.out
+        refused = run(root, "query", "--budget", "4", "--purpose", purpose)
+        assert refused.code == 5
+        what, remedy = message(refused)
+        assert f"batch {batch} ({purpose}, 3 asked) is open with other options" in what
+        assert f"dalcli batch release {batch}" in remedy
+        assert "--new" in remedy
+    assert dump(root) == before
+
+
+def test_a_key_is_of_one_purpose(tmp_path: Path) -> None:
+    root = make(tmp_path / "work", 40, reserve=0.5)
+    ok(root, "query", "--new", "--key", "monday", "--budget", "3")
+    assert run(root, "query", "--new", "--key", "monday", "--budget", "3", "--purpose", "evaluation").code == 2
 
 
 def test_new_issues_other_samples_every_time(root: Path) -> None:
@@ -149,9 +174,9 @@ def test_two_queries_at_once_hand_out_different_samples(root: Path) -> None:
 
 
 def test_a_query_that_lost_the_race_chooses_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dalcli.commands import query
+    from dalcli.querying import selection
 
-    choose, other = query.choose, []
+    choose, other = selection.select_batch, []
 
     def slow(*arguments: object) -> object:
         chosen = choose(*arguments)  # type: ignore[arg-type]
@@ -159,7 +184,7 @@ def test_a_query_that_lost_the_race_chooses_again(root: Path, monkeypatch: pytes
             other.append(finish(start(root, "query", "--new", "--budget", "4")))
         return chosen
 
-    monkeypatch.setattr(query, "choose", slow)
+    monkeypatch.setattr(selection, "select_batch", slow)
     mine = ok(root, "query", "--new", "--budget", "4")
     assert other[0].code == 0
     assert mine.rows[0]["batch_id"] == "b-0002"
@@ -167,10 +192,10 @@ def test_a_query_that_lost_the_race_chooses_again(root: Path, monkeypatch: pytes
 
 
 def test_two_queries_of_different_purposes_do_not_share_an_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dalcli.commands import query
+    from dalcli.querying import selection
 
     root = make(tmp_path / "reserved", 30, reserve=0.3)
-    choose, other = query.choose, []
+    choose, other = selection.select_batch, []
 
     def slow(*arguments: object) -> object:
         chosen = choose(*arguments)  # type: ignore[arg-type]
@@ -178,19 +203,51 @@ def test_two_queries_of_different_purposes_do_not_share_an_id(tmp_path: Path, mo
             other.append(finish(start(root, "query", "--purpose", "evaluation", "--budget", "2")))
         return chosen
 
-    monkeypatch.setattr(query, "choose", slow)
-    assert run(root, "query", "--budget", "4").code == 5  # by now another batch is open
-    other.clear()
-    ok(root, "batch", "release", "b-0001")
-    mine = ok(root, "query", "--new", "--budget", "4")
-    assert {row["batch_id"] for row in other[0].rows} == {"b-0002"}
-    assert {row["batch_id"] for row in mine.rows} == {"b-0003"}
+    monkeypatch.setattr(selection, "select_batch", slow)
+    mine = ok(root, "query", "--budget", "4")  # by now an evaluation batch is open, which is no reason not to
+    assert {row["batch_id"] for row in other[0].rows} == {"b-0001"}
+    assert {row["batch_id"] for row in mine.rows} == {"b-0002"}
+
+
+def test_a_query_that_lost_the_race_to_its_like_prints_what_that_was_given(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dalcli.querying import selection
+
+    choose, other = selection.select_batch, []
+
+    def slow(*arguments: object) -> object:
+        chosen = choose(*arguments)  # type: ignore[arg-type]
+        other.append(finish(start(root, "query", "--budget", "4")))
+        return chosen
+
+    monkeypatch.setattr(selection, "select_batch", slow)
+    mine = ok(root, "query", "--budget", "4")
+    assert [outcome.code for outcome in other] == [0]
+    assert mine.out == other[0].out
+    assert len(ask(root, "SELECT * FROM batch")) == 1
+
+
+def test_a_race_that_is_lost_again_and_again_is_given_up(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dalcli.querying import issuing
+
+    attempts: list[str] = []
+
+    def lost(*arguments: object) -> bool:
+        attempts.append("lost")
+        return False
+
+    monkeypatch.setattr(issuing, "issue", lost)
+    refused = run(root, "query", "--budget", "4")
+    assert refused.code == 1
+    assert message(refused)[1] == "try again"
+    assert len(attempts) == 10
 
 
 def test_a_sample_that_was_answered_meanwhile_is_not_issued(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dalcli.commands import query
+    from dalcli.querying import selection
 
-    choose, answered = query.choose, []
+    choose, answered = selection.select_batch, []
 
     def slow(*arguments: object) -> object:
         chosen = choose(*arguments)  # type: ignore[arg-type]
@@ -201,7 +258,7 @@ def test_a_sample_that_was_answered_meanwhile_is_not_issued(root: Path, monkeypa
             assert finish(start(root, "ingest-labels", labels)).code == 0
         return chosen
 
-    monkeypatch.setattr(query, "choose", slow)
+    monkeypatch.setattr(selection, "select_batch", slow)
     rows = ok(root, "query", "--budget", "4").rows
     assert len(rows) == 4
     assert answered[0] not in {row["sample_id"] for row in rows}
@@ -316,9 +373,9 @@ def test_evaluation_takes_no_strategy(root: Path) -> None:
 
 
 def test_a_deleted_sample_is_noticed_when_the_batch_is_issued(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dalcli.commands import query
+    from dalcli.querying import selection
 
-    choose, gone = query.choose, []
+    choose, gone = selection.select_batch, []
 
     def slow(*arguments: object) -> object:
         chosen = choose(*arguments)  # type: ignore[arg-type]
@@ -328,18 +385,53 @@ def test_a_deleted_sample_is_noticed_when_the_batch_is_issued(root: Path, monkey
             assert finish(start(root, "pool", "add", "photos")).code == 0
         return chosen
 
-    monkeypatch.setattr(query, "choose", slow)
+    monkeypatch.setattr(selection, "select_batch", slow)
     rows = ok(root, "query", "--budget", "12").rows
     assert {row["sample_id"] for row in rows} == set(ids(root / "photos").values())
 
 
-@pytest.mark.parametrize(
-    ("strategy", "told"),
-    [("diverse-margin", True), ("margin", True), ("dynamical", False), ("diverse-dynamical", False)],
-)
-def test_a_gamma_without_effect_is_told(root: Path, strategy: str, told: bool) -> None:
+def test_few_samples_are_told_in_the_singular(root: Path) -> None:
+    add_model(root)
+    add_scores(root, [1.0, float("nan"), *[2.0] * 10])
+    first = ok(root, "query", "--budget", "10", "--strategy", "dynamical")
+    assert "1 sample has no finite score; it was asked last" in first.err
+    assert "issued batch b-0001: 10 samples (dynamical, model m-0001)" in first.err
+    assert "issued batch b-0002: 1 sample (" in ok(root, "query", "--new", "--budget", "1").err
+    assert "only 1 of the 2 samples asked for is left" in ok(root, "query", "--new", "--budget", "2").err
+
+
+GAMMA = ("query", "--budget", "2", "--gamma", "0.5")
+
+
+@pytest.mark.parametrize("strategy", ["diverse-margin", "margin", "badge", "random"])
+@pytest.mark.parametrize("where", ["typed", "configured"])
+def test_a_gamma_without_effect_is_refused_before_anything_is_done(root: Path, strategy: str, where: str) -> None:
+    """Nothing is scored either: the model is a pretended one, and scoring with it would fail."""
+    typed = ("--strategy", strategy) if where == "typed" else ()
+    if where == "configured":
+        (root / "dalcli.yaml").write_text(f"query:\n  strategy: {strategy}\n")
+    add_model(root)
+    before = dump(root)
+    refused = run(root, *GAMMA, *typed)
+    assert refused.code == 2
+    assert f"--gamma has no effect on {strategy}" in message(refused)[0]
+    assert dump(root) == before
+
+
+def test_a_gamma_without_effect_is_refused_at_a_cold_start_and_beside_an_open_batch(root: Path) -> None:
+    assert run(root, *GAMMA).code == 2
+    ok(root, "query", "--budget", "2")
+    assert run(root, *GAMMA).code == 2
+    assert run(root, *GAMMA, "--new").code == 2
+    assert len(ask(root, "SELECT * FROM batch")) == 1
+
+
+@pytest.mark.parametrize("strategy", ["dynamical", "diverse-dynamical", "composed"])
+def test_a_gamma_with_effect_is_none_to_talk_about(root: Path, strategy: str) -> None:
+    """At a cold start, too: what counts is the strategy that was asked for."""
+    cold = ok(root, *GAMMA, "--strategy", strategy)
+    assert (cold.rows[0]["strategy"], "no effect" in cold.err) == ("random", False)
     add_model(root)
     add_scores(root)
-    told_now = ok(root, "query", "--budget", "2", "--strategy", strategy, "--gamma", "0.5").err
-    assert (f"--gamma has no effect on {strategy}" in told_now) == told
-    assert "no effect" not in ok(root, "query", "--budget", "3", "--new", "--strategy", strategy).err
+    warm = ok(root, *GAMMA, "--strategy", strategy, "--new")
+    assert (warm.rows[0]["strategy"], "no effect" in warm.err) == (strategy, False)

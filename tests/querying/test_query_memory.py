@@ -94,7 +94,7 @@ def test_batches_side_by_side_and_of_other_strategies_leave_the_chain_whole(root
     assert memory(root)["round"] == 3
 
 
-@pytest.mark.parametrize("where", ["dalcli.commands.query._issue", "dalcli.state.memories.remember"])
+@pytest.mark.parametrize("where", ["dalcli.querying.issuing.issue", "dalcli.state.memories.remember"])
 def test_a_query_killed_before_its_batch_is_issued_leaves_the_old_memory(root: Path, where: str) -> None:
     learn(root, ok(root, *ALBL))
     before = dump(root)

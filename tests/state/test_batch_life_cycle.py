@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from pools_of_samples import pool
 
 from dalcli.state import batches, catalog, ledger
-from dalcli.state.batches import Batch, BatchRow
+from dalcli.state.batches import Batch, BatchOptions, BatchRow
 from dalcli.state.database import Connection
 from dalcli.state.ledger import Vote
+
+NO_OPTIONS = BatchOptions({}, {})
 
 
 def issue(connection: Connection, *keys: int, key: str | None = None) -> Batch:
     name = batches.next_id(connection)
     rows = [BatchRow(rank, sample, 0.5, 1, 0.75, "margin", "active") for rank, sample in enumerate(keys, 1)]
-    batches.issue(connection, name, rows, b"a,b\n", options="{}", purpose="training", requested=9, model=None, key=key)
+    batches.issue(
+        connection, name, rows, b"a,b\n", options=NO_OPTIONS, purpose="training", requested=9, model=None, key=key
+    )
     issued = batches.get(connection, name)
     assert issued is not None
     return issued
@@ -79,12 +84,50 @@ def test_holding_finds_the_batches_of_samples(tmp_path: Path) -> None:
         assert batches.holding(connection, []) == []
 
 
+TYPED = {"purpose": "training", "budget": 3, "strategy": None, "gamma": None}
+EFFECTIVE = {"purpose": "training", "budget": 3, "strategy": "dynamical", "gamma": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("typed", "effective", "same"),
+    [
+        ({}, {}, True),
+        ({"budget": None}, {}, True),
+        ({}, {"gamma": 0.5}, True),
+        ({"budget": None}, {"gamma": 0.5}, False),
+        ({"purpose": "evaluation"}, {"purpose": "evaluation"}, False),
+        ({"strategy": "albl"}, {"experts": ["margin"]}, False),
+    ],
+)
+def test_options_are_the_same_as_typed_or_in_effect(
+    typed: dict[str, object], effective: dict[str, object], same: bool
+) -> None:
+    one, other = BatchOptions(TYPED, EFFECTIVE), BatchOptions(TYPED | typed, EFFECTIVE | effective)
+    assert one.same_options(other) is other.same_options(one) is same
+
+
+@pytest.mark.parametrize("gamma", [2.0, 0.1, float("inf")])
+def test_options_are_stored_as_one_document(tmp_path: Path, gamma: float) -> None:
+    options = BatchOptions({"gamma": None, "strategy": "größer\n"}, {"gamma": gamma, "experts": ("margin", "random")})
+    with pool(tmp_path, 1) as database, database.write() as connection:
+        batches.issue(
+            connection, "b-0001", [], b"", options=options, purpose="training", requested=1, model=None, key=None
+        )
+        (stored,) = connection.execute("SELECT options FROM batch").fetchone()
+        found = batches.get(connection, "b-0001")
+    assert set(json.loads(stored)) == {"typed", "effective"}
+    assert found is not None
+    assert found.options.same_options(BatchOptions({}, options.effective))
+    assert found.options.same_options(BatchOptions(options.typed, {}))
+
+
 @pytest.mark.parametrize(
     ("answered", "issued", "fraction", "enough"),
     [(7, 100, 0.07, True), (6, 100, 0.07, False), (7, 10, 0.7, True), (29, 100, 0.29, True), (99, 100, 1.0, False)],
 )
 def test_a_fraction_is_reached_exactly(answered: int, issued: int, fraction: float, enough: bool) -> None:
-    batch = Batch(1, "{}", "b-0001", "training", issued, issued, answered, 0, issued - answered, True, "now", None)
+    out = issued - answered
+    batch = Batch(1, NO_OPTIONS, "b-0001", "training", issued, issued, answered, 0, out, True, "now", None)
     assert batch.reaches(fraction) is enough
 
 

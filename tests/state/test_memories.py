@@ -9,12 +9,14 @@ import pytest
 
 from dalcli.state import batches, memories
 from dalcli.state import database as module
+from dalcli.state.batches import BatchOptions
 from dalcli.state.database import Connection, Database
 
 
 def issue(connection: Connection, number: int) -> str:
     name = f"b-{number:04d}"
-    batches.issue(connection, name, [], b"", options="{}", purpose="training", requested=1, model=None, key=None)
+    options = BatchOptions({}, {})
+    batches.issue(connection, name, [], b"", options=options, purpose="training", requested=1, model=None, key=None)
     return name
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from pathlib import Path
 
@@ -50,6 +51,28 @@ def test_a_migration_happens_whole_or_not_at_all(tmp_path: Path, monkeypatch: py
     with pytest.raises(sqlite3.OperationalError):
         Database(path)
     assert schema(path) == [(0,)]
+
+
+def test_what_a_batch_was_asked_with_becomes_one_document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, scripts = tmp_path / "state.db", module._scripts()
+    monkeypatch.setattr(module, "_scripts", lambda: scripts[:2])
+    typed = [
+        '{"budget": null, "gamma": Infinity, "purpose": "training", "strategy": null}',
+        '{"purpose": "evaluation"}',
+    ]
+    effective = ['{"budget": 3, "gamma": Infinity, "note": "a\\nb;"}', '{"budget": 2}']
+    with Database(path) as database, database.write() as connection:
+        connection.executemany(
+            "INSERT INTO batch (batch_id, options, purpose, requested, after_vote, csv, issued_at)"
+            " VALUES (?, ?, 'training', 3, 0, x'00', 'then')",
+            [(f"b-000{n}", f"{typed[n]}\n{effective[n]}") for n in (0, 1)],
+        )
+    monkeypatch.setattr(module, "_scripts", lambda: scripts)
+    with Database(path) as database, database.read() as connection:
+        found = connection.execute("SELECT options FROM batch ORDER BY batch_id").fetchall()
+    for (text,), as_typed, in_effect in zip(found, typed, effective, strict=True):
+        assert json.loads(text) == {"typed": json.loads(as_typed), "effective": json.loads(in_effect)}
+        assert text == json.dumps(json.loads(text), sort_keys=True)  # as it would be written today
 
 
 def test_a_database_of_a_newer_program_is_refused(tmp_path: Path) -> None:

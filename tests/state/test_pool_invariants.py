@@ -13,7 +13,7 @@ from pools_of_samples import pool, record
 
 from dalcli.data.identity import sample_id
 from dalcli.state import batches, catalog, files, ledger
-from dalcli.state.batches import BatchRow
+from dalcli.state.batches import BatchOptions, BatchRow
 from dalcli.state.catalog import STATES
 from dalcli.state.files import FileRecord, Registration
 from dalcli.state.ledger import Vote
@@ -70,7 +70,15 @@ class Loop(RuleBasedStateMachine):
             name = batches.next_id(connection)
             rows = [BatchRow(n, image.key, None, None, None, "random", "active") for n, image in enumerate(images, 1)]
             batches.issue(
-                connection, name, rows, b"x", options="", purpose="training", requested=budget, model=None, key=None
+                connection,
+                name,
+                rows,
+                b"x",
+                options=BatchOptions({}, {}),
+                purpose="training",
+                requested=budget,
+                model=None,
+                key=None,
             )
             assert not catalog.still_eligible(connection, "training", images)
         contents = {self._id(content): content for content in self.exists}
