@@ -16,8 +16,7 @@ from sklearn.datasets import load_digits
 from sklearn.neighbors import KNeighborsClassifier
 
 from dalcli.config.schema import QueryConfig
-from dalcli.data.pixel_features import COMPONENTS, pixel_features
-from dalcli.data.pixels import ArrayPixels
+from dalcli.data.pixel_features import COMPONENTS, PixelProjection, descriptions
 from dalcli.scores.samples import SampleSet
 from dalcli.strategies.base import Request
 from dalcli.strategies.memory_table import MemoryTable
@@ -41,8 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     images, truth = load_digits(return_X_y=True)
     grey = np.round(images.reshape(-1, 8, 8, 1) * (255 / 16)).astype(np.uint8)
-    rows = np.arange(len(grey), dtype=np.int64)
-    features = pixel_features(ArrayPixels(np.repeat(grey, 3, axis=3)), rows, COMPONENTS, lambda count: None)
+    described = descriptions(np.repeat(grey, 3, axis=3))
+    features = PixelProjection.of(described, COMPONENTS).features(described)
     digests = np.random.default_rng(0).integers(0, 256, (len(grey), 16), dtype=np.uint8)
     table = MemoryTable(digests, {"features": features})
     print("strategy    " + "".join(f"{count:>8d} labels" for count in options.labels))

@@ -35,11 +35,10 @@ from dalcli.data.identity import digests
 from dalcli.feedback import SilentFeedback
 from dalcli.models.tensorfile import read_tensors
 from dalcli.runtime.device import reproducible, resolve_device
-from dalcli.scores.columns import Digests, Screened
+from dalcli.scores.columns import Digests, Group, Screened
 from dalcli.scores.delta import delta
 from dalcli.scores.prescreen import calibration_size, decide, drawn
-from dalcli.scores.table import ScoreTable
-from dalcli.scoring.labeled_gradient import LABELED_GRADIENT_NAME
+from dalcli.scores.store import ScoreStore
 from dalcli.scoring.run import newest
 from dalcli.scoring.scorer import Scorer
 from dalcli.state import catalog
@@ -114,11 +113,11 @@ def score(root: Path, truth: dict[str, str]) -> Scored:
 
 def _score(session: Session, device: torch.device, truth: dict[str, str]) -> Scored:
     model = newest(session, stale_ok=False)
-    folder = session.workspace.score_folder(model.version)
-    gradient, _ = read_tensors(folder / LABELED_GRADIENT_NAME)
     scorer = Scorer(session, model, device)
     with session.database.read() as connection:
         images = catalog.images(connection, "training")
+        store = ScoreStore.open(connection, session.workspace, session.config, model)
+    gradient, _ = read_tensors(store.labeled_gradient_path)
     opened = PoolImages.peek(session, images, scorer.loaded.meta.spec.image_size)
     direction = {name: value.to(device) for name, value in gradient.items()}
     parts: list[tuple[Floats, ...]] = []
@@ -139,7 +138,9 @@ def _score(session: Session, device: torch.device, truth: dict[str, str]) -> Sco
     # The first batch pays for the self-check.
     forward, full = (statistics.median(values[1:]) for values in seconds)
     ids = digests([image.sample_id for image in images])
-    exact = ScoreTable(sorted(folder.glob("shard-*"))).lookup(ids, ("grad_sq_norm", "grad_inner"))
+    table = store.table({Group.GRADIENTS})
+    assert table is not None
+    exact = table.lookup(ids, ("grad_sq_norm", "grad_inner"))
     accuracy = float(np.mean(right))
     return Scored(ids, residuals, features, exact["grad_sq_norm"], exact["grad_inner"], accuracy, forward, full)
 

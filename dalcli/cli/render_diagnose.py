@@ -14,9 +14,9 @@ if TYPE_CHECKING:
         Agreement,
         DiagnoseResult,
         Discrepancy,
-        Interval,
+        IntervalEstimate,
         KernelInfo,
-        LabeledSet,
+        LabeledSetReport,
         RandomRatios,
     )
 
@@ -97,7 +97,7 @@ def _random(r: RandomRatios) -> list[Row]:
     return rows
 
 
-def _interval(found: Interval) -> str:
+def _interval(found: IntervalEstimate) -> str:
     return f"{found.value:.4g} ({found.low:.4g} to {found.high:.4g})"
 
 
@@ -115,7 +115,7 @@ def _kernel(k: KernelInfo) -> list[Row]:
     return rows
 
 
-def _labeled_set(found: LabeledSet) -> list[Row]:
+def _labeled_set(found: LabeledSetReport) -> list[Row]:
     some = "" if found.samples == found.labeled else f" ({found.samples} of {counted(found.labeled, 'label')})"
     t = found.theorem_2
     return [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,6 @@ from pathlib import Path
 from dalcli.config.words import counted
 from dalcli.data.table import RowProblem
 from dalcli.data.text import TextInput
-from dalcli.errors import BadInputError
 from dalcli.formats.registry import read_labels
 from dalcli.state import batches, classes, ledger
 from dalcli.state.batches import Batch
@@ -43,7 +41,7 @@ def run(
     from_stdin = str(file) == "-"
     name = "<stdin>" if from_stdin else printable(session.workspace.stored_path(file))
     folder = None if from_stdin else file.absolute().parent
-    table = read_labels(_standard_input() if from_stdin else TextInput.from_path(file))
+    table = read_labels(TextInput.from_stdin() if from_stdin else TextInput.from_path(file))
     with session.database.write() as connection:
         if allow_new_classes:
             classes.append(connection, new_classes(table.rows, classes.names(connection)))
@@ -65,12 +63,6 @@ def run(
         empty=sum(row.label is None and not row.skipped for row in table.rows),
         batches=touched,
     )
-
-
-def _standard_input() -> TextInput:
-    if sys.stdin is None:
-        raise BadInputError("standard input is closed", "name a file instead of -")
-    return TextInput.from_stdin(sys.stdin.buffer.read())
 
 
 _CONFLICT_REMEDY = "pass --on-conflict replace to take the new label, or --on-conflict keep to keep the old one"

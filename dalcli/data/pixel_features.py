@@ -26,14 +26,14 @@ Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
-class Projection:
+class PixelProjection:
     """Principal components: ``mean`` (D,), ``axes`` (D, d) float64, scaled so that features have a mean square of 1."""
 
     mean: NDArray[np.float64]
     axes: NDArray[np.float64]
 
     @classmethod
-    def of(cls, descriptions: Floats, most: int) -> Projection:
+    def of(cls, descriptions: Floats, most: int) -> PixelProjection:
         """At most ``most`` components of ``descriptions`` (n, D), n at least 1; fewer where no more differ."""
         mean = descriptions.mean(axis=0, dtype=np.float64)
         centred = descriptions - mean

@@ -42,7 +42,7 @@ class Record:
     problem: str | None = None
 
 
-class Table:
+class TextTable:
     """A table whose header has been read and whose records can be streamed, once."""
 
     def __init__(self, name: str, delimiter: str, header: Sequence[str], records: Iterator[Record]) -> None:
@@ -84,7 +84,7 @@ class Table:
         return ""
 
 
-def read_table(source: TextInput) -> Table:
+def read_table(source: TextInput) -> TextTable:
     """Read the header of a table; its records follow when iterated.
 
     Raises:
@@ -101,7 +101,7 @@ def read_table(source: TextInput) -> Table:
     rows = _rows(source.name, chain(start, lines), delimiter)
     _, header = next(rows, (1, []))
     _check_header(source.name, header)
-    return Table(source.name, delimiter, header, _records(source.name, header, rows))
+    return TextTable(source.name, delimiter, header, _records(source.name, header, rows))
 
 
 def _header_lines(lines: Iterator[str]) -> list[str]:

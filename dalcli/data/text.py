@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import io
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,9 +42,11 @@ class TextInput:
             raise _unreadable(str(path), error) from None
 
     @classmethod
-    def from_stdin(cls, data: bytes) -> TextInput:
-        """What came through standard input."""
-        return cls("<stdin>", data)
+    def from_stdin(cls) -> TextInput:
+        """What comes through standard input, read to its end; BadInputError if there is none."""
+        if sys.stdin is None:
+            raise BadInputError("standard input is closed", "name a file instead of -")
+        return cls("<stdin>", sys.stdin.buffer.read())
 
     def open(self) -> BinaryIO:
         """The raw bytes, from the start; BadInputError if the file cannot be opened."""

@@ -10,7 +10,7 @@ from dalcli.config.hashing import derive_seed, generator
 from dalcli.data.pixels import IntArray
 from dalcli.diagnosis.agreement import agreement
 from dalcli.diagnosis.model import DiagnosedModel
-from dalcli.diagnosis.result import KernelInfo, KernelReport, LabeledSet
+from dalcli.diagnosis.result import KernelInfo, KernelReport, LabeledSetReport
 from dalcli.diagnosis.sample import KernelSample, RandomBatches
 from dalcli.diagnosis.sets import Sets
 from dalcli.errors import DalcliError
@@ -64,9 +64,9 @@ def kernel_report(
     )
 
 
-def _labeled_set(theta: Floats, logits: Floats, y: Floats, labeled: int, seed: int) -> LabeledSet:
+def _labeled_set(theta: Floats, logits: Floats, y: Floats, labeled: int, seed: int) -> LabeledSetReport:
     """Of Θ, the logits and the labels of the samples that stand for the ``labeled`` ones."""
-    return LabeledSet(
+    return LabeledSetReport(
         samples=len(y),
         labeled=labeled,
         alignment=alignment.alignment(theta, y),

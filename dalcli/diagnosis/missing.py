@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dalcli.errors import LockedError
 from dalcli.scores.columns import Group
-from dalcli.scoring.run import ScoreRequest, open_store, score
+from dalcli.scores.store import ScoreStore
+from dalcli.scoring.run import ScoreRequest, score
 from dalcli.state import versions
 from dalcli.workspace.session import Session
 
@@ -21,7 +22,7 @@ def add_gradients(session: Session, version: str | None) -> None:
         model = versions.newest(connection)
         if model is None or version not in {None, model.version}:
             return
-        store = open_store(session, model)
+        store = ScoreStore.open(connection, session.workspace, session.config, model)
         predicted = bool(store.shards) and not store.missing(connection, {Group.PREDICTIONS})
         if not predicted or not store.missing(connection, {Group.PREDICTIONS, Group.GRADIENTS}):
             return

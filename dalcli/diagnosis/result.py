@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from dalcli.theory.alignment import Shuffled, Theorem2
 from dalcli.theory.dynamics import Convergence
 from dalcli.theory.mmd import Discrepancy
-from dalcli.theory.ratio import Interval, RatioSummary
+from dalcli.theory.ratio import IntervalEstimate, RatioSummary
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +101,7 @@ class KernelInfo:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabeledSet:
+class LabeledSetReport:
     """Section 4's quantities over ``samples`` of the ``labeled`` images, with the yardstick of shuffled labels.
 
     ``g_mse_logits`` and ``g_mse_probabilities``: G_MSE with f the logits, and with f their softmax.
@@ -149,7 +149,7 @@ class KernelReport:
     """Everything that comes from Θ; ``since_start``: S0 against S, ``from_pool``: S against the whole pool."""
 
     kernel: KernelInfo
-    labeled: LabeledSet
+    labeled: LabeledSetReport
     since_start: Discrepancy | None
     from_pool: Discrepancy | None
     agreement: Agreement | None
@@ -185,10 +185,10 @@ __all__ = [
     "DiagnoseResult",
     "Discrepancy",
     "Finding",
-    "Interval",
+    "IntervalEstimate",
     "KernelInfo",
     "KernelReport",
-    "LabeledSet",
+    "LabeledSetReport",
     "PrefixRatio",
     "RandomRatios",
     "Rank",

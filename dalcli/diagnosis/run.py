@@ -1,7 +1,8 @@
 """``diagnose``: does the theory behind the scores hold for this model, this labeled set and this batch size?
 
-Section 4 and Figure 4 of the paper on one model version. Holds no lock and writes nothing; what `train`, `score` or
-`ingest-labels` do meanwhile does not matter: everything is taken from one snapshot and one immutable version.
+Section 4 and Figure 4 of the paper on one model version. What `train`, `score` or `ingest-labels` do meanwhile does not
+matter: everything is taken from one snapshot and one immutable version. Only scores that lack their gradients are
+completed first (``missing``); beyond that it holds no lock and writes nothing.
 
 The way: ``sets`` (S, S0, the pool, the batch, candidates) → ``sample`` (uniform ones that stand for them) → ``images``
 (decoded once) → ``gradients`` and from them ``ratio`` (R); ``kernel`` (Θ and what follows from it) and ``agreement``
@@ -16,7 +17,6 @@ from pathlib import Path
 import numpy as np
 
 from dalcli.config.hashing import derive_seed
-from dalcli.config.schema import MAX_BUDGET
 from dalcli.config.words import counted
 from dalcli.diagnosis.findings import findings
 from dalcli.diagnosis.gradients import Gradients, sq_norm
@@ -28,21 +28,16 @@ from dalcli.diagnosis.ratio import batch_ratio, random_ratios
 from dalcli.diagnosis.result import DiagnoseResult, TrainingState
 from dalcli.diagnosis.sample import KernelSample, PoolSample, RandomBatches
 from dalcli.diagnosis.sets import Sets, gather, none_readable
-from dalcli.errors import BadInputError, UsageError
 from dalcli.runtime.device import reproducible, resolve_device
 from dalcli.scoring import labeled_gradient
 from dalcli.scoring.scorer import Scorer
 from dalcli.state.versions import ModelVersion
 from dalcli.workspace.session import Session
 
-LEAST_SAMPLES, MOST_SAMPLES = 16, 2048
-LEAST_BATCHES, MOST_BATCHES = 10, 2000  # the rank correlation compares all pairs at once
-MOST_SKETCH = 65_536
-
 
 @dataclass(frozen=True)
-class Options:
-    """What the command line asks a diagnosis for; None means: as configured, derived, or whichever is affordable."""
+class DiagnoseRequest:
+    """For asking for a diagnosis; None means: as configured, derived, or whichever is affordable."""
 
     budget: int | None = None
     samples: int = 256
@@ -54,54 +49,30 @@ class Options:
     seed: int | None = None
 
 
-def check(options: Options) -> None:
-    """Refuse what no workspace could make sense of.
-
-    Raises:
-        UsageError: an option is out of range.
-        BadInputError: there is no such labels file.
-    """
-    ranges = (
-        ("--budget", options.budget, 1, MAX_BUDGET),
-        ("--samples", options.samples, LEAST_SAMPLES, MOST_SAMPLES),
-        ("--random-batches", options.random_batches, LEAST_BATCHES, MOST_BATCHES),
-        ("--sketch", options.sketch, 0, MOST_SKETCH),
-        ("--seed", options.seed, 0, 2**63 - 1),
-    )
-    for name, value, least, most in ranges:
-        if value is not None and not least <= value <= most:
-            raise UsageError(f"{name} {value} is out of range", f"{least} to {most}")
-    if not 0 < options.ridge <= 1:
-        raise UsageError(f"--ridge {options.ridge:g} is out of range", "above 0, at most 1 (of Θ's mean diagonal)")
-    if options.labels is not None and not options.labels.is_file():
-        raise BadInputError(f"{options.labels}: no such file", "name a CSV of true labels: --labels FILE")
-
-
-def diagnose(session: Session, options: Options) -> DiagnoseResult:
+def diagnose(session: Session, request: DiagnoseRequest) -> DiagnoseResult:
     """Diagnose the newest version, or the one named.
 
     Raises:
-        UsageError: an option is out of range, or no batch size is known.
+        UsageError: no batch size is known.
         NotReadyError: there is no model, or no scores to choose a batch by.
         DalcliError: the model's files are damaged.
     """
-    check(options)
     device = resolve_device(session.config.device)
-    add_gradients(session, options.model)
-    sets = gather(session, options.model, options.budget, options.labels)
+    add_gradients(session, request.model)
+    sets = gather(session, request.model, request.budget, request.labels)
     if sets.newer_labels:
         newer = counted(sets.newer_labels, "label is", "labels are")
         session.feedback.warn(f"{newer} newer than model {sets.model.version}, and none of S here: dalcli train")
     scorer = Scorer(session, sets.model, device)
     with reproducible(device, session.config.threads):
-        return _diagnose(session, scorer, sets, options)
+        return _diagnose(session, scorer, sets, request)
 
 
-def _diagnose(session: Session, scorer: Scorer, sets: Sets, options: Options) -> DiagnoseResult:
-    base = session.config.seed if options.seed is None else options.seed
+def _diagnose(session: Session, scorer: Scorer, sets: Sets, request: DiagnoseRequest) -> DiagnoseResult:
+    base = session.config.seed if request.seed is None else request.seed
     seed = derive_seed(base, "diagnose", sets.model.version)
-    sample = KernelSample.draw(sets, options.samples, seed)
-    pool = PoolSample.draw(sets, options.samples, seed)
+    sample = KernelSample.draw(sets, request.samples, seed)
+    pool = PoolSample.draw(sets, request.samples, seed)
     of_labeled = labeled_gradient.stored(sets.scores)
 
     wanted = [*sample.images, *pool.images, *([] if sets.batch is None else sets.batch.images)]
@@ -115,11 +86,11 @@ def _diagnose(session: Session, scorer: Scorer, sets: Sets, options: Options) ->
 
     model = DiagnosedModel(scorer, decoded, session.feedback)
     gradients = Gradients(model, sets, of_labeled)
-    batches = RandomBatches(options.random_batches, sets.budget, seed)
+    batches = RandomBatches(request.random_batches, sets.budget, seed)
     batch = batch_ratio(gradients, chosen) if chosen is not None and chosen.images else None
     alike = batches if batch is None else replace(batches, size=batch.size)
-    random = random_ratios(gradients, pool, alike, options.samples) if len(pool.images) >= 2 else None
-    theory = kernel_report(model, sets, sample, KernelSettings(options.ridge, options.sketch, seed), batches)
+    random = random_ratios(gradients, pool, alike, request.samples) if len(pool.images) >= 2 else None
+    theory = kernel_report(model, sets, sample, KernelSettings(request.ridge, request.sketch, seed), batches)
     training = _training(gradients, sets.model, pool)
     return DiagnoseResult(
         version=sets.model.version,

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from dalcli.evaluation.report import Average, ClassReport
 
-Column = NDArray[np.float64]
+Floats = NDArray[np.float64]
 
 
 def class_reports(names: Sequence[str], confusion: NDArray[np.int64]) -> tuple[ClassReport, ...]:
@@ -42,7 +42,7 @@ def weighted_average(classes: Sequence[ClassReport]) -> Average:
     return _average(classes, np.array([entry.support for entry in classes], np.float64))
 
 
-def _average(classes: Sequence[ClassReport], weights: Column) -> Average:
+def _average(classes: Sequence[ClassReport], weights: Floats) -> Average:
     return Average(
         precision=_mean([entry.precision for entry in classes], weights),
         recall=_mean([entry.recall for entry in classes], weights),
@@ -50,14 +50,14 @@ def _average(classes: Sequence[ClassReport], weights: Column) -> Average:
     )
 
 
-def _mean(values: Sequence[float | None], weights: Column) -> float | None:
+def _mean(values: Sequence[float | None], weights: Floats) -> float | None:
     known = np.array([value is not None for value in values])
     total = float(weights[known].sum())
     numbers = np.array([value for value in values if value is not None], np.float64)
     return float(weights[known] @ numbers) / total if total > 0 else None
 
 
-def _ratio(part: NDArray[np.int64], whole: NDArray[np.int64]) -> Column:
+def _ratio(part: NDArray[np.int64], whole: NDArray[np.int64]) -> Floats:
     ratio = np.full(len(whole), np.nan)
     np.divide(part, whole, out=ratio, where=whole > 0)
     return ratio

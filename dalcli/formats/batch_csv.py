@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 
 
 @dataclass(frozen=True, slots=True)
-class BatchRow:
+class CsvRow:
     """One image of a batch; the fields are the columns, in their order."""
 
     sample_id: str
@@ -28,10 +28,10 @@ class BatchRow:
     label: str | None = None
 
 
-COLUMNS = tuple(field.name for field in fields(BatchRow))
+COLUMNS = tuple(field.name for field in fields(CsvRow))
 
 
-def render_batch(rows: Iterable[BatchRow]) -> bytes:
+def render_batch(rows: Iterable[CsvRow]) -> bytes:
     """The bytes that ``query`` prints: header and rows."""
     lines = [",".join(COLUMNS)]
     lines += [",".join(_cell(getattr(row, column)) for column in COLUMNS) for row in rows]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from dalcli.data.identity import is_sample_id
 from dalcli.data.manifest import PATH_COLUMNS
-from dalcli.data.table import Record, RowProblem, Table, read_table
+from dalcli.data.table import Record, RowProblem, TextTable, read_table
 from dalcli.data.text import TextInput
 from dalcli.formats.cells import BadCellError, amount, flag, moment
 from dalcli.formats.labels import LabelFile, LabelRow
@@ -42,7 +42,7 @@ class PlainTable:
         return LabelFile(rows, problems)
 
 
-def _path_column(table: Table) -> str | None:
+def _path_column(table: TextTable) -> str | None:
     """The column that names samples where there is no sample id; checks that what is needed is there."""
     if "label" not in table.columns:
         raise table.lacks(["label"])

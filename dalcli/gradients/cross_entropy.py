@@ -33,7 +33,7 @@ def unit_rows(q: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @dataclass(frozen=True, slots=True)
-class LabeledGradient:
+class GradientSum:
     """Σ ∇_θ ℓ(f(x; θ), y) of some samples, for sums over more: ``scale`` · ``gradients``, by parameter name."""
 
     gradients: dict[str, Tensor]
@@ -47,7 +47,7 @@ class LabeledGradient:
 
 def labeled_gradient(
     model: nn.Module, trainable: Mapping[str, nn.Parameter], inputs: Tensor, labels: Tensor
-) -> LabeledGradient:
+) -> GradientSum:
     """The sum over inputs (n, ...) with labels (n,); parameters without influence are absent.
 
     The gradient of the logits is given to backward explicitly: the one of torch's cross-entropy has lost a
@@ -55,11 +55,11 @@ def labeled_gradient(
     """
     logits = logits_of(model(inputs))
     if not trainable or not logits.requires_grad:
-        return LabeledGradient({}, 0.0)
+        return GradientSum({}, 0.0)
     _, q = residuals(logits, labels)
     scale = float(torch.linalg.vector_norm(q, dim=1).max())
     if scale == 0.0:
-        return LabeledGradient({}, 0.0)
+        return GradientSum({}, 0.0)
     found = torch.autograd.grad(
         logits, list(trainable.values()), grad_outputs=(q / scale).to(logits.dtype), allow_unused=True
     )
@@ -68,4 +68,4 @@ def labeled_gradient(
         for name, gradient in zip(trainable, found, strict=True)
         if gradient is not None
     }
-    return LabeledGradient(gradients, scale)
+    return GradientSum(gradients, scale)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from dalcli.gradients import memory
 from dalcli.gradients.assignment import FALLBACK, AssignedModule, Assignment
-from dalcli.gradients.cross_entropy import LabeledGradient, labeled_gradient
+from dalcli.gradients.cross_entropy import GradientSum, labeled_gradient
 from dalcli.gradients.direction import Direction, Directions
 from dalcli.gradients.fallback import Fallback
 from dalcli.gradients.forward import Prediction, predicted
@@ -30,7 +30,7 @@ from dalcli.gradients.rules.base import Targets
 from dalcli.gradients.scoring_pass import ScoringPass
 from dalcli.gradients.verification import Verification
 
-Part = TypeVar("Part")
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +181,7 @@ class GradientEngine:
             verify = partial(self._verification.verify, self._own.prepared(first))
             self._halving.attempt(verify, first.shape[0], inputs.device)
 
-    def _spread(self, inputs: Tensor, work: Callable[[Replica, slice], Part]) -> list[Part]:
+    def _spread(self, inputs: Tensor, work: Callable[[Replica, slice], Found]) -> list[Found]:
         """``work`` on every piece of the inputs: by copies of the model where possible, else by the model itself."""
         while True:
             replicas = self._replicas_for(inputs)
@@ -224,7 +224,7 @@ class GradientEngine:
             found.add_to(total)
             del found  # as large as the model: never those of two pieces
 
-    def _labeled(self, inputs: Tensor, labels: Tensor, piece: slice) -> LabeledGradient:
+    def _labeled(self, inputs: Tensor, labels: Tensor, piece: slice) -> GradientSum:
         own = self._own
         return labeled_gradient(own.model, self._assignment.trainable, own.prepared(inputs[piece]), labels[piece])
 

@@ -7,7 +7,7 @@ import numpy as np
 from dalcli.config.hashing import derive_seed
 from dalcli.config.schema import QueryConfig
 from dalcli.data.identity import digests, tie_keys
-from dalcli.data.pixel_features import COMPONENTS, SAMPLE, Floats, Projection, at_once, descriptions
+from dalcli.data.pixel_features import COMPONENTS, SAMPLE, Floats, PixelProjection, at_once, descriptions
 from dalcli.data.pixels import IntArray
 from dalcli.errors import BadInputError
 from dalcli.state import catalog
@@ -72,7 +72,7 @@ def _by_pixels(session: Session, opened: PoolImages) -> tuple[IntArray, Floats]:
     if not looked_at:  # nothing can be read, or nothing is there
         return opened.rows, np.empty((len(opened.rows), 1), np.float32)
     most = _components(len(ids), session.config.query.memory_limit)
-    projection = Projection.of(np.concatenate(looked_at), most)
+    projection = PixelProjection.of(np.concatenate(looked_at), most)
     rows: list[IntArray] = []
     parts: list[Floats] = []
     with session.feedback.task("looking at images", len(ids)) as task:

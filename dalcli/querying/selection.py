@@ -125,7 +125,7 @@ def _csv(workspace: Workspace, snapshot: Snapshot, images: Sequence[PoolImage], 
     """The bytes that will be printed."""
     names = snapshot.class_names
     return batch_csv.render_batch(
-        batch_csv.BatchRow(
+        batch_csv.CsvRow(
             sample_id=image.sample_id,
             path=_name_today(workspace, image),
             rank=row.rank,

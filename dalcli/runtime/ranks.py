@@ -10,7 +10,6 @@ import json
 import os
 import re
 import signal
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +22,7 @@ from pydantic import JsonValue, TypeAdapter
 
 from dalcli.errors import BadInputError, DalcliError, ExitCode, PeerError, ToldError
 from dalcli.runtime.launch import launched, local_rank
+from dalcli.runtime.peer_failure import PeerFailure
 
 if TYPE_CHECKING:
     import torch
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 PATIENCE = timedelta(days=7)  # torchrun notices what died; a rank that waits for a slow one is not an error
 SPEAKING_SECONDS = 5.0
+NUMBERS: TypeAdapter[tuple[float, ...]] = TypeAdapter(tuple[float, ...])
 LONGEST_PAUSE = 0.02  # seconds between two looks at whether the others have answered
 
 
@@ -79,7 +80,7 @@ class Ranks:
 
     def gather_numbers(self, *numbers: float) -> list[tuple[float, ...]]:
         """What every rank passed, by rank; as many numbers each."""
-        return [_NUMBERS.validate_python(found) for found in self.gather(list(numbers))]
+        return [NUMBERS.validate_python(found) for found in self.gather(list(numbers))]
 
     def together(self, work: Callable[[], JsonValue]) -> list[JsonValue]:
         """What ``work`` returned on every rank, by rank; where it fails on one, all of them end, and rank 0 says why.
@@ -95,8 +96,8 @@ class Ranks:
 
     def _end_together(self, failure: Exception | None) -> None:
         """Nothing, if no rank has a ``failure``."""
-        found = self.gather(None if failure is None else _described(failure))
-        first = next((_DESCRIPTION.validate_python(answer) for answer in found if answer is not None), None)
+        found = self.gather(None if failure is None else PeerFailure.of(failure).document())
+        first = next((PeerFailure.parse(answer) for answer in found if answer is not None), None)
         if first is None:
             return
         if self.main:
@@ -266,36 +267,6 @@ def _finish(works: Sequence[Any]) -> None:
             time.sleep(pause)
             pause = min(1.25 * pause, LONGEST_PAUSE)
         work.wait()
-
-
-@dataclass(frozen=True)
-class _Description:
-    """A failure as rank 0 can report it."""
-
-    message: str
-    remedy: str | None
-    code: int
-
-
-_DESCRIPTION: TypeAdapter[_Description] = TypeAdapter(_Description)
-_NUMBERS: TypeAdapter[tuple[float, ...]] = TypeAdapter(tuple[float, ...])
-
-
-def _described(error: Exception) -> JsonValue:
-    where = f"process {launched()[0]} on {socket.gethostname()}"
-    if isinstance(error, DalcliError):
-        found = _Description(f"{where}: {error.message}", error.remedy, error.exit_code)
-    elif isinstance(error, OSError):
-        file = f"{error.filename}: " if error.filename else ""
-        found = _Description(f"{where}: {file}{error.strerror or error}", None, ExitCode.FAILED)
-    elif isinstance(error, MemoryError):
-        remedy = "lower training.batch_size, scoring.batch_size or data.image_size"
-        found = _Description(f"{where}: out of memory", remedy, ExitCode.FAILED)
-    else:
-        text = f"{where}: a bug in dalcli: {type(error).__name__}: {error}"
-        found = _Description(text, "its traceback is in .dalcli/errors.log", ExitCode.BUG)
-    document: JsonValue = _DESCRIPTION.dump_python(found, mode="json")
-    return document
 
 
 def _bytes(value: JsonValue) -> Tensor:

@@ -53,7 +53,7 @@ class ScoreEstimate:
 
 
 @dataclass(frozen=True)
-class Slice:
+class TimedSlice:
     """A part of the real pass: seconds and bytes of table per sample."""
 
     seconds: float
@@ -153,12 +153,12 @@ def _scoring(prepared: Prepared, scorer: Scorer) -> Scoring:
     return Scoring(scorer, direction, prepared.micro_batch, extras)
 
 
-def _slice(scoring: Scoring, images: PoolImages, groups: Collection[Group], most: int) -> Slice:
+def _slice(scoring: Scoring, images: PoolImages, groups: Collection[Group], most: int) -> TimedSlice:
     """Time the real pass on ``most`` micro-batches from all over the pool, or as many as take a few seconds."""
     stream = _Stream(images, scoring.micro_batch, most)
     columns: Columns = scoring.columns(stream.ids, iter(stream), groups)
     sizes = sum(value[:1].nbytes for value in columns.values())
-    return Slice(stream.seconds / max(stream.done, 1), sizes)
+    return TimedSlice(stream.seconds / max(stream.done, 1), sizes)
 
 
 class _Stream:
@@ -194,7 +194,7 @@ class _Stream:
 
 
 def _with_settling(
-    session: Session, prepared: Prepared, scoring: Scoring, images: PoolImages, timed: Slice
+    session: Session, prepared: Prepared, scoring: Scoring, images: PoolImages, timed: TimedSlice
 ) -> tuple[float, float]:
     """Seconds per sample of the run, and of what is settled before its first shard."""
     settings, folder = prepared.settings, prepared.store.folder
@@ -212,7 +212,7 @@ def _with_settling(
     return forward.seconds + share * timed.seconds, pairs * timed.seconds + learning
 
 
-def _decision_bytes(session: Session, prepared: Prepared, timed: Slice) -> int:
+def _decision_bytes(session: Session, prepared: Prepared, timed: TimedSlice) -> int:
     """Of what a prescreen learns from, where that is still to be made."""
     if decided(prepared.store.folder, prepared.settings):
         return 0

@@ -83,7 +83,7 @@ class ScoringJob(Job):
 
 
 @dataclass
-class Process:
+class ScoringProcess:
     """What one process works with.
 
     Rank 0's alone: ``session``, ``kept`` (G_S of an earlier run), ``task``, and ``engine_notes`` of all engines.
@@ -147,7 +147,7 @@ Wave = list[tuple[ShardPlan, ShardOutcome]]
 """As many shards as there are processes, one each, by rank."""
 
 
-def score(job: ScoringJob, ranks: Ranks, process: Process) -> Iterator[LabeledGradient | Wave | None]:
+def score(job: ScoringJob, ranks: Ranks, process: ScoringProcess) -> Iterator[LabeledGradient | Wave | None]:
     """What every process does: first G_S comes out, if it is needed, then wave after wave of shards.
 
     It ends early, behind the wave in which some process could not read an image.
@@ -176,7 +176,7 @@ def score(job: ScoringJob, ranks: Ranks, process: Process) -> Iterator[LabeledGr
             return
 
 
-def _labeled_gradient(job: ScoringJob, ranks: Ranks, process: Process) -> LabeledGradient | None:
+def _labeled_gradient(job: ScoringJob, ranks: Ranks, process: ScoringProcess) -> LabeledGradient | None:
     """G_S on every rank, if it is needed: summed by all of them, or what rank 0 has kept."""
     if not job.gradients:
         return None
@@ -196,7 +196,7 @@ def _labeled_gradient(job: ScoringJob, ranks: Ranks, process: Process) -> Labele
 
 
 def _own_shard(
-    job: ScoringJob, plans: Iterable[ShardPlan], ranks: Ranks, process: Process, scoring: Scoring
+    job: ScoringJob, plans: Iterable[ShardPlan], ranks: Ranks, process: ScoringProcess, scoring: Scoring
 ) -> ShardOutcome:
     """This process's shard of a wave, if there are enough of them."""
     plan = dict(enumerate(plans)).get(ranks.rank)
@@ -209,7 +209,7 @@ def _own_shard(
 
 
 def make_shard(
-    job: ScoringJob, plan: ShardPlan, process: Process, scoring: Scoring
+    job: ScoringJob, plan: ShardPlan, process: ScoringProcess, scoring: Scoring
 ) -> tuple[float, tuple[Failure, ...]]:
     """Compute and write one file; seconds it took, or the images that cannot be read: then nothing is written."""
     started = time.monotonic()

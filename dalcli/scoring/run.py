@@ -28,7 +28,7 @@ from dalcli.scores.store import ScoreStore
 from dalcli.scores.table import ShardFile
 from dalcli.scoring import job as jobs
 from dalcli.scoring import labeled_gradient
-from dalcli.scoring.job import Process, RelayedFeedback, ScoringJob, ShardPlan, Wave
+from dalcli.scoring.job import RelayedFeedback, ScoringJob, ScoringProcess, ShardPlan, Wave
 from dalcli.scoring.labeled_gradient import LabeledGradient, require_unreadable
 from dalcli.scoring.plan import Cut, Prepared, cut, labeled_images, make_job, prepare, wanted_groups
 from dalcli.scoring.report import recall, tell
@@ -114,7 +114,7 @@ def serve(directory: Path | None, ranks: Ranks) -> None:
         with ranks.agreed():
             job = ScoringJob.received(document)
             surroundings = Surroundings(find(directory), job.config, RelayedFeedback())
-            process = Process.following(job, surroundings, ranks)
+            process = ScoringProcess.following(job, surroundings, ranks)
         with reproducible(process.scorer.device, job.config.threads), process.images:
             for _ in jobs.score(job, ranks, process):
                 pass
@@ -168,13 +168,13 @@ def _work(session: Session, prepared: Prepared, found: Cut, scorer: Scorer, rank
         job.announce(ranks)
         with ranks.agreed():  # wait until all are prepared, or learn why one is not
             pass
-        process = Process(scorer, store.folder, images, session, prepared.gradient)
+        process = ScoringProcess(scorer, store.folder, images, session, prepared.gradient)
         gradient = _recorded(session, store, job, ranks, process)
     return Prepared(open_store(session, model), prepared.groups, prepared.settings, prepared.micro_batch, gradient)
 
 
 def _recorded(
-    session: Session, store: ScoreStore, job: ScoringJob, ranks: Ranks, process: Process
+    session: Session, store: ScoreStore, job: ScoringJob, ranks: Ranks, process: ScoringProcess
 ) -> LabeledGradient | None:
     """Carry out ``job`` with the others, and record what each wave has made; G_S, if it was needed."""
     done = 0
@@ -199,13 +199,13 @@ def _recorded(
 
 
 @contextmanager
-def _progress(session: Session, job: ScoringJob, process: Process) -> Iterator[Task]:
+def _progress(session: Session, job: ScoringJob, process: ScoringProcess) -> Iterator[Task]:
     with session.feedback.task(f"scoring with {job.model.version}", sum(len(plan.rows) for plan in job.shards)) as task:
         process.task = task
         yield task
 
 
-def _record(session: Session, store: ScoreStore, process: Process, wave: Wave, task: Task) -> int:
+def _record(session: Session, store: ScoreStore, process: ScoringProcess, wave: Wave, task: Task) -> int:
     """Record the files of one wave that are complete, in order; how many images are in them.
 
     Behind one that is not complete the lists are no longer right: what is lost there is set aside.
@@ -233,7 +233,7 @@ def _record(session: Session, store: ScoreStore, process: Process, wave: Wave, t
     return done
 
 
-def _await(path: Path, plan: ShardPlan, process: Process, rank: int) -> None:
+def _await(path: Path, plan: ShardPlan, process: ScoringProcess, rank: int) -> None:
     """Wait until the file that another process made is seen here, whole and with the right samples."""
     expected = digests([process.images.images[row].sample_id for row in plan.rows])
     deadline = time.monotonic() + VISIBLE_SECONDS

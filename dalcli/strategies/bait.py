@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dalcli.scores.columns import Floats
-from dalcli.strategies.diverse import Diverse, Rows, Task
+from dalcli.strategies.diverse import Diverse, PickTask, Rows
 from dalcli.strategies.points import Points, blocks
 from dalcli.strategies.spaces import FisherFactors
 
@@ -32,7 +32,7 @@ class InformationGreedy:
 
     ridge: float = 1.0
 
-    def pick(self, task: Task) -> Rows:
+    def pick(self, task: PickTask) -> Rows:
         known, known_count = _information(task.known(), task.points.factors[0].shape[1])
         pool, count = _information(iter([task.points]), len(known))
         wanted = (pool + known) / (count + known_count)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dalcli.strategies.clustering import k_means
-from dalcli.strategies.diverse import Diverse, Rows, Shortlist, Task
+from dalcli.strategies.diverse import Diverse, PickTask, Rows, Shortlist
 from dalcli.strategies.margin import Margin
 from dalcli.strategies.selection import TopValues
 from dalcli.strategies.spaces import Features
@@ -27,7 +27,7 @@ class ClusterTurns:
     Memory: that of :func:`~dalcli.strategies.clustering.k_means`.
     """
 
-    def pick(self, task: Task) -> Rows:
+    def pick(self, task: PickTask) -> Rows:
         labels, _ = k_means(task.points, min(task.size, _MOST_CLUSTERS), task.generator)
         return turns(labels)[: task.size]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from dalcli.strategies.diverse import Task
+from dalcli.strategies.diverse import PickTask
 from dalcli.strategies.kmeanspp import KMeansPlusPlus
 from dalcli.strategies.nearest import Nearest
 from dalcli.strategies.points import Points, blocks
@@ -22,7 +22,7 @@ def k_means(points: Points, clusters: int, generator: np.random.Generator) -> tu
     centres).
     """
     sample = points.take(slice(0, _PER_CLUSTER * clusters))
-    seeds = KMeansPlusPlus().pick(Task(sample, min(clusters, len(sample)), None, lambda: iter(()), generator))
+    seeds = KMeansPlusPlus().pick(PickTask(sample, min(clusters, len(sample)), None, lambda: iter(()), generator))
     centres = sample.take(seeds)
     labels = assign(sample, centres)
     for _ in range(ITERATIONS):

@@ -27,7 +27,7 @@ Rows = NDArray[np.intp]
 
 
 @dataclass(frozen=True, eq=False)
-class Task:
+class PickTask:
     """What a picker gets.
 
     Attributes:
@@ -48,7 +48,7 @@ class Task:
 class Picker(Protocol):
     """A way to spread picks over points."""
 
-    def pick(self, task: Task) -> Rows:
+    def pick(self, task: PickTask) -> Rows:
         """At most ``task.size`` different rows, first choice first; fewer where nothing tells the rest apart."""
         ...
 
@@ -153,7 +153,7 @@ class Diverse:
             points, rows = points.take(defined), rows[defined]
         if not len(rows):
             return rows, unusable
-        task = Task(
+        task = PickTask(
             points,
             min(request.size, len(rows)),
             None if values is None else values[rows],

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dalcli.strategies.diverse import Diverse, Rows, Task
+from dalcli.strategies.diverse import Diverse, PickTask, Rows
 from dalcli.strategies.dynamical import Dynamical
 from dalcli.strategies.points import blocks
 from dalcli.strategies.spaces import GradientSketches
@@ -27,7 +27,7 @@ class InteractionGreedy:
 
     interaction: float = 2.0
 
-    def pick(self, task: Task) -> Rows:
+    def pick(self, task: PickTask) -> Rows:
         assert task.values is not None
         (sketches,) = task.points.factors
         limits = np.finfo(np.float64)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dalcli.strategies.diverse import Rows, Task
+from dalcli.strategies.diverse import PickTask, Rows
 from dalcli.strategies.nearest import Nearest
 
 _FOLLOWED = 256
@@ -24,7 +24,7 @@ class KCenterGreedy:
     Memory: 16 bytes per candidate besides the points.
     """
 
-    def pick(self, task: Task) -> Rows:
+    def pick(self, task: PickTask) -> Rows:
         nearest = Nearest(task.points)
         for known in task.known():
             nearest.add(known)
@@ -40,7 +40,7 @@ class KCenterGreedy:
         return np.array(chosen, np.intp)
 
 
-def _farthest(task: Task, nearest: Nearest, wanted: int) -> list[int]:
+def _farthest(task: PickTask, nearest: Nearest, wanted: int) -> list[int]:
     """The next centres, as many as are certain without looking at every point again; at least one."""
     stale = nearest.sq_distance
     followed = min(_FOLLOWED, len(stale))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dalcli.scores.columns import Floats
-from dalcli.strategies.diverse import Rows, Task
+from dalcli.strategies.diverse import PickTask, Rows
 from dalcli.strategies.nearest import Nearest
 
 _PROPOSALS = 64
@@ -34,7 +34,7 @@ class KMeansPlusPlus:
     power: float = 0.0
     relative: bool = False
 
-    def pick(self, task: Task) -> Rows:
+    def pick(self, task: PickTask) -> Rows:
         weights = self._weights(task)
         if not weights.any():  # no positive value: nothing to draw, not even a first pick
             return np.empty(0, np.intp)
@@ -58,7 +58,7 @@ class KMeansPlusPlus:
             chosen += batch
         return np.array(chosen, np.intp)
 
-    def _weights(self, task: Task) -> Floats:
+    def _weights(self, task: PickTask) -> Floats:
         """(n,) in [0, 1]: what a squared distance is multiplied by."""
         weights = np.ones(len(task.points))
         if self.power > 0 and task.values is not None:
@@ -81,7 +81,7 @@ def positive_share(values: Floats) -> Floats:
     return shares
 
 
-def _draw(task: Task, stale: Floats, weights: Floats, wanted: int) -> list[int]:
+def _draw(task: PickTask, stale: Floats, weights: Floats, wanted: int) -> list[int]:
     """At least one more pick, at most ``wanted``; none if nothing has any weight left."""
     scale = stale.max(initial=0.0)
     cumulated = np.cumsum(weights * (stale / scale)) if scale > 0 else np.zeros(1)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dalcli.strategies.diverse import Rows, Task
+from dalcli.strategies.diverse import PickTask, Rows
 from dalcli.strategies.nearest import Nearest
 
 
@@ -22,7 +22,7 @@ class LargestCluster:
     Memory: 16 bytes per candidate besides the points. Time: one pass over the points per pick.
     """
 
-    def pick(self, task: Task) -> Rows:
+    def pick(self, task: PickTask) -> Rows:
         nearest = Nearest(task.points)
         for known in task.known():
             nearest.add(known)

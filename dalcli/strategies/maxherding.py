@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dalcli.scores.columns import Floats
-from dalcli.strategies.diverse import Diverse, Rows, Task
+from dalcli.strategies.diverse import Diverse, PickTask, Rows
 from dalcli.strategies.points import Points, blocks
 from dalcli.strategies.spaces import Features
 
@@ -30,7 +30,7 @@ class GreedyCoverage:
     Memory: 8 KiB of kernel values per candidate.
     """
 
-    def pick(self, task: Task) -> Rows:
+    def pick(self, task: PickTask) -> Rows:
         points = task.points
         pool = task.points.take(slice(0, _REPRESENTATIVES))
         width = _median_sq_distance(pool)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dalcli.strategies.clustering import assign, k_means
-from dalcli.strategies.diverse import Diverse, Rows, Task
+from dalcli.strategies.diverse import Diverse, PickTask, Rows
 from dalcli.strategies.points import Points, blocks
 from dalcli.strategies.spaces import Features
 
@@ -31,7 +31,7 @@ class TypicalOfClusters:
     distances in blocks; of more than 1,024 members a random 1,024 are the neighbours.
     """
 
-    def pick(self, task: Task) -> Rows:
+    def pick(self, task: PickTask) -> Rows:
         known = list(_counts_of_known(task))
         wanted = min(sum(known) + task.size, _MOST_CLUSTERS)
         labels, centres = k_means(task.points, wanted, task.generator)
@@ -50,7 +50,7 @@ class TypicalOfClusters:
         return np.array(chosen, np.intp)
 
 
-def _counts_of_known(task: Task) -> list[int]:
+def _counts_of_known(task: PickTask) -> list[int]:
     return [len(points) for points in task.known()]
 
 

@@ -21,7 +21,7 @@ QUANTILES = (0.05, 0.25, 0.75, 0.95)
 
 
 @dataclass(frozen=True)
-class Interval:
+class IntervalEstimate:
     """A number with its 95% interval."""
 
     value: float
@@ -37,9 +37,9 @@ class RatioSummary:
     """
 
     batches: int
-    median: Interval
+    median: IntervalEstimate
     quantiles: dict[str, float]
-    ratio_of_means: Interval
+    ratio_of_means: IntervalEstimate
     not_positive: int
 
 
@@ -80,9 +80,9 @@ def _quantile(values: Floats, q: float) -> float:
     return float(np.quantile(values, q)) if len(values) else float("nan")
 
 
-def _interval(value: float, resampled: Floats) -> Interval:
+def _interval(value: float, resampled: Floats) -> IntervalEstimate:
     tail = (1 - LEVEL) / 2
-    return Interval(value, _quantile(resampled, tail), _quantile(resampled, 1 - tail))
+    return IntervalEstimate(value, _quantile(resampled, tail), _quantile(resampled, 1 - tail))
 
 
 @dataclass(frozen=True)

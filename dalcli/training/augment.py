@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dalcli.data.pixels import IntArray, UInt8Array
 
-Kind = Literal["none", "flip", "crop-flip"]
+AugmentationKind = Literal["none", "flip", "crop-flip"]
 
 SHIFT = 8  # by up to 1/8 of the size, as is usual for 32×32 images (4 pixels)
 
@@ -38,7 +38,7 @@ class Augmentation:
         return pixels[image[:, None, None], vertical[:, :, None], horizontal[:, None, :]]
 
 
-def draw(kind: Kind, count: int, size: tuple[int, int], rng: np.random.Generator) -> Augmentation | None:
+def draw(kind: AugmentationKind, count: int, size: tuple[int, int], rng: np.random.Generator) -> Augmentation | None:
     """One epoch's augmentation of ``count`` images of ``size`` (H, W); None for ``none``."""
     if kind == "none":
         return None

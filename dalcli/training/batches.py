@@ -27,7 +27,7 @@ class TrainingData:
             raise ValueError(f"{len(self.pixels)} images, but labels of shape {self.labels.shape}")
 
 
-class Batch(NamedTuple):
+class MiniBatch(NamedTuple):
     """This rank's part of the images of one step.
 
     Attributes:
@@ -58,7 +58,7 @@ def split(rows: IntArray, batch_size: int) -> list[IntArray]:
 
 def training_batches(
     data: TrainingData, settings: TrainingConfig, *, seed: int, version: str, epoch: int, ranks: Ranks = SOLO
-) -> Iterator[Batch]:
+) -> Iterator[MiniBatch]:
     """The batches of one epoch, shuffled and augmented; of each, this rank's part.
 
     An image's augmentation depends neither on the batch nor on the rank it falls to.
@@ -71,8 +71,8 @@ def training_batches(
         part = ranks.part(len(batch))
         rows = batch[part.start : part.stop]
         if len(rows) == 0:
-            yield Batch(np.zeros((1, height, width, 3), np.uint8), np.zeros(1, np.int64), len(batch), 0.0)
+            yield MiniBatch(np.zeros((1, height, width, 3), np.uint8), np.zeros(1, np.int64), len(batch), 0.0)
             continue
         pixels = data.pixels.read(rows)
         pixels = pixels if augmentation is None else augmentation.apply(pixels, rows)
-        yield Batch(pixels, data.labels[rows], len(batch), len(rows) / len(batch))
+        yield MiniBatch(pixels, data.labels[rows], len(batch), len(rows) / len(batch))

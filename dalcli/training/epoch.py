@@ -14,7 +14,7 @@ from dalcli.models.preprocess import PixelStats, to_input
 from dalcli.runtime.modes import batch_statistics
 from dalcli.runtime.prefetch import prefetch
 from dalcli.runtime.ranks import SOLO, Ranks
-from dalcli.training.batches import Batch, TrainingData
+from dalcli.training.batches import MiniBatch, TrainingData
 from dalcli.training.global_batchnorm import global_statistics
 from dalcli.training.gradients import sum_gradients
 from dalcli.training.precision import MixedPrecision
@@ -23,7 +23,7 @@ from dalcli.training.precision import MixedPrecision
 def train_epoch(
     model: nn.Module,
     optimizer: optim.Optimizer,
-    batches: Iterable[Batch],
+    batches: Iterable[MiniBatch],
     stats: PixelStats,
     device: torch.device,
     precision: MixedPrecision,

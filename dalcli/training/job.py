@@ -49,7 +49,7 @@ class TrainingJob(Job):
 
 
 @dataclass
-class Process:
+class TrainingProcess:
     """What one process trains: ``model`` on ``images``; ``checkpoint`` and ``feedback`` are rank 0's alone."""
 
     images: PoolImages
@@ -67,7 +67,7 @@ class Process:
         return cls(images, model, ranks.device(job.config.device))
 
 
-def train(job: TrainingJob, ranks: Ranks, process: Process) -> FitResult:
+def train(job: TrainingJob, ranks: Ranks, process: TrainingProcess) -> FitResult:
     """What every process does.
 
     Raises:
@@ -100,7 +100,7 @@ def serve(directory: Path | None, ranks: Ranks) -> None:
     for document in announced(ranks):
         with ranks.agreed():
             job = TrainingJob.received(document)
-            process = Process.following(job, directory, ranks)
+            process = TrainingProcess.following(job, directory, ranks)
         with suppress(UnreadableImagesError):  # rank 0 has heard of it and decides
             train(job, ranks, process)
 

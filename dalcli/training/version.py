@@ -25,7 +25,7 @@ from dalcli.models.tensorfile import read_tensors
 from dalcli.runtime.ranks import SOLO, Ranks
 from dalcli.state import catalog, ledger, versions
 from dalcli.state.versions import ModelVersion
-from dalcli.training.job import Process, TrainingJob, train
+from dalcli.training.job import TrainingJob, TrainingProcess, train
 from dalcli.training.loop import DivergedError, FitResult
 from dalcli.training.plan import TrainPlan
 from dalcli.training.resume import saved_place
@@ -80,7 +80,7 @@ def train_version(session: Session, plan: TrainPlan, device: torch.device, ranks
         with ranks.agreed():  # wait until all are prepared, or learn why one is not
             pass
         try:
-            result = train(job, ranks, Process(images, model, device, checkpoint, session.feedback))
+            result = train(job, ranks, TrainingProcess(images, model, device, checkpoint, session.feedback))
         except UnreadableImagesError as error:
             images.lose(error.failures)
             raise LabeledSetChanged from None

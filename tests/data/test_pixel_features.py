@@ -9,7 +9,7 @@ import pytest
 from sklearn.decomposition import PCA
 
 from dalcli.data import pixel_features as module
-from dalcli.data.pixel_features import COMPONENTS, Projection, at_once, descriptions, reduced
+from dalcli.data.pixel_features import COMPONENTS, PixelProjection, at_once, descriptions, reduced
 
 
 def images(count: int, height: int = 20, width: int = 33, seed: int = 0) -> np.ndarray:
@@ -17,7 +17,7 @@ def images(count: int, height: int = 20, width: int = 33, seed: int = 0) -> np.n
 
 
 def features(pixels: np.ndarray, sample: int | None = None, most: int = COMPONENTS) -> np.ndarray:
-    projection = Projection.of(np.concatenate([descriptions(block) for block in blocks(pixels[:sample])]), most)
+    projection = PixelProjection.of(np.concatenate([descriptions(block) for block in blocks(pixels[:sample])]), most)
     return np.concatenate([projection.features(descriptions(block)) for block in blocks(pixels)])
 
 

@@ -5,12 +5,12 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from dalcli.data.table import Record, Table, csv_text, read_table
+from dalcli.data.table import Record, TextTable, csv_text, read_table
 from dalcli.data.text import TextInput
 from dalcli.errors import BadInputError
 
 
-def table_of(text: str | bytes) -> Table:
+def table_of(text: str | bytes) -> TextTable:
     return read_table(TextInput("t.csv", text.encode() if isinstance(text, str) else text))
 
 

@@ -12,7 +12,7 @@ from dalcli.errors import BadInputError
 
 
 def lines_of(data: bytes) -> list[str]:
-    return list(TextInput.from_stdin(data).lines())
+    return list(TextInput("<stdin>", data).lines())
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])

@@ -15,10 +15,10 @@ from dalcli.diagnosis.result import (
     DiagnoseResult,
     Discrepancy,
     Finding,
-    Interval,
+    IntervalEstimate,
     KernelInfo,
     KernelReport,
-    LabeledSet,
+    LabeledSetReport,
     PrefixRatio,
     RandomRatios,
     Rank,
@@ -28,7 +28,7 @@ from dalcli.diagnosis.result import (
     TrainingState,
 )
 
-ONE = Interval(1.0, 0.9, 1.1)
+ONE = IntervalEstimate(1.0, 0.9, 1.1)
 TRAINING = TrainingState(
     converged=True,
     stopped="converged",
@@ -85,7 +85,7 @@ AGREEMENT = Agreement(
 )
 THEORY = KernelReport(
     kernel=KernelInfo(samples=500, classes=10, ridge=1e-3, scale=1.0, sketched=False),
-    labeled=LabeledSet(
+    labeled=LabeledSetReport(
         samples=100,
         labeled=100,
         alignment=5.0,

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from dalcli.diagnosis.scores import StoredScores
 
 from dalcli.data.pixels import ArrayPixels
 from dalcli.diagnosis.images import DecodedImages
@@ -34,7 +32,7 @@ def sets(**others: Any) -> Sets:
         "initial": frozenset(range(0, 10, 2)),
         "labeled": images(*range(10)),
         "pool": images(*range(10, 30)),
-        "scores": StoredScores(None, Path("nowhere"), ""),
+        "scores": None,
         "budget": 4,
         "candidates": Candidates("labels file", images(*known), {key: key % 3 for key in known}),
     }

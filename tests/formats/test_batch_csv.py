@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dalcli.formats.batch_csv import COLUMNS, BatchRow, render_batch
+from dalcli.formats.batch_csv import COLUMNS, CsvRow, render_batch
 
 ID = f"s-{'0' * 32}"
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.sampled_from(
@@ -22,8 +22,8 @@ def test_exactly_these_columns() -> None:
 
 def test_a_row_byte_for_byte() -> None:
     rows = [
-        BatchRow(ID, "sub/a.png", 1, 0.1, "cat", 1 / 3, "dynamical", "active", "b-0001"),
-        BatchRow(ID, 'say "x", é', 2, None, None, None, "random", "control", "b-0001"),
+        CsvRow(ID, "sub/a.png", 1, 0.1, "cat", 1 / 3, "dynamical", "active", "b-0001"),
+        CsvRow(ID, 'say "x", é', 2, None, None, None, "random", "control", "b-0001"),
     ]
     _, first, second, end = render_batch(rows).split(b"\n")
     assert first == f"{ID},sub/a.png,1,0.1,cat,0.3333333333333333,dynamical,active,b-0001,".encode()
@@ -32,11 +32,9 @@ def test_a_row_byte_for_byte() -> None:
 
 
 @given(
-    st.builds(
-        BatchRow, st.just(ID), texts, st.integers(1, 10**6), floats, st.none() | texts, floats, texts, texts, texts
-    )
+    st.builds(CsvRow, st.just(ID), texts, st.integers(1, 10**6), floats, st.none() | texts, floats, texts, texts, texts)
 )
-def test_every_cell_comes_back_exactly(row: BatchRow) -> None:
+def test_every_cell_comes_back_exactly(row: CsvRow) -> None:
     text = render_batch([row]).decode("utf-8")
     (cells,) = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     expected = asdict(row)
@@ -50,15 +48,15 @@ def test_every_cell_comes_back_exactly(row: BatchRow) -> None:
 
 
 def test_numpy_numbers_are_numbers() -> None:
-    row = BatchRow(ID, "a.png", np.int64(3), np.float64(0.1), None, np.float64(1e-17), "s", "active", "b")  # type: ignore[arg-type]
+    row = CsvRow(ID, "a.png", np.int64(3), np.float64(0.1), None, np.float64(1e-17), "s", "active", "b")  # type: ignore[arg-type]
     assert b",3,0.1,,1e-17," in render_batch([row])
 
 
 def test_formulas_are_left_alone() -> None:
-    row = BatchRow(ID, "=cmd().png", 1, None, "+cat", None, "s", "active", "b")
+    row = CsvRow(ID, "=cmd().png", 1, None, "+cat", None, "s", "active", "b")
     assert f"{ID},=cmd().png,1,,+cat,,".encode() in render_batch([row])
 
 
 def test_undecodable_file_names_are_escaped_and_the_file_stays_utf8() -> None:
-    row = BatchRow(ID, os.fsdecode(b"caf\xe9.png"), 1, None, None, None, "s", "active", "b")
+    row = CsvRow(ID, os.fsdecode(b"caf\xe9.png"), 1, None, None, None, "s", "active", "b")
     assert ",caf\\udce9.png,1," in render_batch([row]).decode("utf-8")

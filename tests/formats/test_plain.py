@@ -3,7 +3,7 @@ import pytest
 from dalcli.data.table import RowProblem
 from dalcli.data.text import TextInput
 from dalcli.errors import BadInputError
-from dalcli.formats.batch_csv import BatchRow, render_batch
+from dalcli.formats.batch_csv import CsvRow, render_batch
 from dalcli.formats.labels import LabelFile, LabelRow
 from dalcli.formats.registry import FORMATS, read_labels
 
@@ -116,8 +116,8 @@ def test_damaged_files_are_refused(text: bytes) -> None:
 
 def test_our_own_batch_comes_back_as_not_labeled_yet_and_then_as_labels() -> None:
     batch = [
-        BatchRow(ONE, 'odd, "name"\r.png', 1, 0.5, "cat", 0.9, "dynamical", "active", "b-1"),
-        BatchRow(TWO, "x.png", 2, None, None, None, "random", "active", "b-1"),
+        CsvRow(ONE, 'odd, "name"\r.png', 1, 0.5, "cat", 0.9, "dynamical", "active", "b-1"),
+        CsvRow(TWO, "x.png", 2, None, None, None, "random", "active", "b-1"),
     ]
     sheet = render_batch(batch)
     rows = [LabelRow(2, ONE, None, path='odd, "name"\r.png'), LabelRow(4, TWO, None, path="x.png")]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from dalcli.errors import DalcliError
 from dalcli.gradients import memory
-from dalcli.gradients.cross_entropy import LabeledGradient
+from dalcli.gradients.cross_entropy import GradientSum
 from dalcli.gradients.dropout import DropoutSampler, DropoutSpec
 from dalcli.gradients.engine import GradientEngine
 from dalcli.gradients.pieces import Halving
@@ -115,11 +115,11 @@ def test_a_labeled_gradient_that_cannot_be_added_is_not_added_twice(monkeypatch:
     """Half of a piece's parameters may be in the sum already: to go on would be wrong."""
     added: list[str] = []
 
-    def half(self: LabeledGradient, total: dict[str, Tensor]) -> None:
+    def half(self: GradientSum, total: dict[str, Tensor]) -> None:
         added.append(next(iter(self.gradients)))
         raise CPU_ERROR
 
-    monkeypatch.setattr(LabeledGradient, "add_to", half)
+    monkeypatch.setattr(GradientSum, "add_to", half)
     with pytest.raises(DalcliError, match="ran out of memory on cpu"):
         roomy().labeled_gradient([(samples(4), torch.zeros(4, dtype=torch.int64))])
     assert len(added) == 1

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dalcli.strategies.diverse import Task
+from dalcli.strategies.diverse import PickTask
 from dalcli.strategies.points import Points, from_factors
 
 
@@ -21,9 +21,11 @@ def task(
     known: Sequence[np.ndarray] = (),
     values: np.ndarray | None = None,
     seed: int = 0,
-) -> Task:
+) -> PickTask:
     """``size`` of the rows of ``matrix``, apart from ``known`` matrices."""
-    return Task(plain(matrix), size, values, lambda: iter([plain(part) for part in known]), np.random.default_rng(seed))
+    return PickTask(
+        plain(matrix), size, values, lambda: iter([plain(part) for part in known]), np.random.default_rng(seed)
+    )
 
 
 def clustered(count: int, width: int = 3, clusters: int = 6, seed: int = 0) -> np.ndarray:
