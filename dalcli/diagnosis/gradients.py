@@ -78,7 +78,8 @@ class Gradients:
             for piece in even_pieces(len(missing), self._at_once):
                 rows = missing[piece]
                 pixels = self.model.decoded.pixels([images[row] for row in rows])
-                scores = self.model.scorer.score(pixels, self.of_labeled)
+                inputs = self.model.scorer.inputs(pixels)
+                scores = self.model.scorer.engine.score(inputs, self.of_labeled)
                 assert scores.inner is not None
                 known.sq_norm[rows] = scores.sq_norm.double().cpu().numpy()
                 known.inner[rows] = scores.inner.double().cpu().numpy()
@@ -101,7 +102,7 @@ class Gradients:
 
     def summed(self, images: Sequence[PoolImage], labels: Sequence[int], task: Task) -> Gradient:
         """Σ ∇ℓ over ``images`` with ``labels``, in float64: one ordinary backward pass over them."""
-        return self.model.scorer.labeled_gradient(self._batches(images, labels, task))
+        return self.model.scorer.engine.labeled_gradient(self._batches(images, labels, task), double=True)
 
     def _batches(
         self, images: Sequence[PoolImage], labels: Sequence[int], task: Task

@@ -44,32 +44,34 @@ class Scoring:
     extras: Extras = PLAIN
 
     def columns(self, digests: Digests, blocks: Iterable[UInt8Array], groups: Collection[Group]) -> Columns:
-        """Columns of ``groups`` of the samples (n, 16), whose pixels come in ``blocks`` of at most ``micro_batch``."""
+        """Columns of ``groups`` of the samples (n, 16), whose pixels come in ``blocks`` of at most ``micro_batch``.
+
+        A backward pass only for gradients, a forward pass only for predictions.
+        """
         if Group.GRADIENTS in groups and self.extras.prescreen is not None:
             columns = _Screening(self, self.extras.prescreen, digests, groups).run(blocks)
         else:
-            parts = [self._block(block, groups) for block in blocks]
+            parts: list[Columns] = []
+            for inputs in map(self.scorer.inputs, blocks):
+                found: Columns = {}
+                if Group.GRADIENTS in groups:
+                    found = columns_of(self.scorer.engine.score(inputs, self.direction, self.extras.sketch))
+                elif Group.PREDICTIONS in groups:
+                    found = predicted_columns(self.scorer.engine.predict(inputs))
+                parts.append(found | (self.dropped(inputs) if Group.DROPOUT in groups else {}))
             columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         return {DIGEST: digests} | {name: value for name, value in columns.items() if COLUMNS[name].group in groups}
 
-    def _block(self, pixels: UInt8Array, groups: Collection[Group]) -> Columns:
-        """A backward pass only for gradients, a forward pass only for predictions."""
-        columns: Columns = {}
-        if Group.GRADIENTS in groups:
-            columns = columns_of(self.exact(pixels))
-        elif Group.PREDICTIONS in groups:
-            columns = predicted_columns(self.scorer.predict(pixels))
-        return columns | (self.dropped(pixels) if Group.DROPOUT in groups else {})
+    def exact(self, pixels: UInt8Array) -> Columns:
+        """All that a backward pass tells of (n, H, W, 3) pixels, with sketches where the table has them."""
+        inputs = self.scorer.inputs(pixels)
+        return columns_of(self.scorer.engine.score(inputs, self.direction, self.extras.sketch))
 
-    def exact(self, pixels: UInt8Array) -> GradientScores:
-        """Exact scores of (n, H, W, 3) pixels, with sketches where the table has them."""
-        return self.scorer.score(pixels, self.direction, self.extras.sketch)
-
-    def dropped(self, pixels: UInt8Array) -> Columns:
-        """Predictions under dropout masks, where the table has them."""
+    def dropped(self, inputs: Tensor) -> Columns:
+        """Predictions of the inputs (n, 3, H, W) under dropout masks, where the table has them."""
         if self.extras.dropout is None:
             return {}
-        found = self.scorer.dropout_samples(pixels, self.extras.dropout)
+        found = self.scorer.sampler(self.extras.dropout).sample(inputs)
         return {"mc_probabilities": found.probabilities.cpu().numpy()}
 
 
@@ -109,10 +111,11 @@ class _Screening:
     def _take(self, block: UInt8Array) -> None:
         rows = np.arange(self._seen, self._seen + len(block))
         self._seen += len(block)
-        prediction = self._scoring.scorer.predict(block)
+        inputs = self._scoring.scorer.inputs(block)
+        prediction = self._scoring.scorer.engine.predict(inputs)
         codes = self._prescreen.codes(self._digests[rows], *seen_by_proxy(prediction))
         passing = np.isin(codes, (Screened.PROMISING, Screened.CONTROL))
-        dropped = self._scoring.dropped(block) if Group.DROPOUT in self._groups else {}
+        dropped = self._scoring.dropped(inputs) if Group.DROPOUT in self._groups else {}
         self._predicted.append(predicted_columns(prediction) | dropped | {"prescreen": codes})
         if passing.any():
             self._waiting.append((rows[passing], block[passing]))
@@ -125,7 +128,7 @@ class _Screening:
         rows = np.concatenate([rows for rows, _ in self._waiting])
         pixels = np.concatenate([block for _, block in self._waiting])
         self._waiting = [(rows[size:], pixels[size:])] if len(rows) > size else []
-        found = columns_of(self._scoring.exact(pixels[:size]))
+        found = self._scoring.exact(pixels[:size])
         for name, column in self._exact.items():
             column[rows[:size]] = found[name]
 

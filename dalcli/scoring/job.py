@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
@@ -111,6 +111,12 @@ class ScoringProcess:
         """A process, for people."""
         return f"process {rank} on {self.hosts[rank]}"
 
+    def with_notes(self, outcome: ShardOutcome) -> ShardOutcome:
+        """``outcome`` with what this process and its engine have to say."""
+        feedback = self.scorer.feedback
+        notes = feedback.take() if isinstance(feedback, RelayedFeedback) else []
+        return replace(outcome, notes=tuple(notes), engine=tuple(self.scorer.notes))
+
 
 class RelayedFeedback(SilentFeedback):
     """Keeps what a process that does not speak has to say, for rank 0 to say it."""
@@ -169,9 +175,11 @@ def score(job: ScoringJob, ranks: Ranks, process: ScoringProcess) -> Iterator[La
     for start in range(0, len(job.shards), ranks.size):
         plans = job.shards[start : start + ranks.size]
         with ranks.agreed():
-            own = _own_shard(job, plans, ranks, process, scoring)
+            idle = ranks.rank >= len(plans)  # the last wave may have fewer shards than processes
+            own = ShardOutcome() if idle else make_shard(job, plans[ranks.rank], process, scoring)
+            own = process.with_notes(own)
         outcomes = [_OUTCOME.validate_python(found) for found in ranks.gather(_OUTCOME.dump_python(own, mode="json"))]
-        yield list(zip(plans, outcomes, strict=False))  # the last wave may have fewer shards than processes
+        yield list(zip(plans, outcomes, strict=False))
         if any(outcome.failures for outcome in outcomes):
             return
 
@@ -195,23 +203,8 @@ def _labeled_gradient(job: ScoringJob, ranks: Ranks, process: ScoringProcess) ->
     return found
 
 
-def _own_shard(
-    job: ScoringJob, plans: Iterable[ShardPlan], ranks: Ranks, process: ScoringProcess, scoring: Scoring
-) -> ShardOutcome:
-    """This process's shard of a wave, if there are enough of them."""
-    plan = dict(enumerate(plans)).get(ranks.rank)
-    seconds, failures = 0.0, tuple[Failure, ...]()
-    if plan is not None:
-        seconds, failures = make_shard(job, plan, process, scoring)
-    feedback = process.scorer.feedback
-    notes = feedback.take() if isinstance(feedback, RelayedFeedback) else []
-    return ShardOutcome(seconds, failures, tuple(notes), tuple(process.scorer.notes))
-
-
-def make_shard(
-    job: ScoringJob, plan: ShardPlan, process: ScoringProcess, scoring: Scoring
-) -> tuple[float, tuple[Failure, ...]]:
-    """Compute and write one file; seconds it took, or the images that cannot be read: then nothing is written."""
+def make_shard(job: ScoringJob, plan: ShardPlan, process: ScoringProcess, scoring: Scoring) -> ShardOutcome:
+    """Compute and write one file. If images cannot be read, nothing is written."""
     started = time.monotonic()
     rows = np.array(plan.rows, dtype=np.int64)
     ids = digests([process.images.images[row].sample_id for row in plan.rows])
@@ -221,9 +214,9 @@ def make_shard(
         columns = scoring.columns(ids, blocks, plan.groups)
     except UnreadableImagesError as error:
         progress.take_back()
-        return 0.0, error.failures
+        return ShardOutcome(failures=error.failures)
     write_shard(process.folder / plan.file, columns, ShardMetadata(job.model.version, job.micro_batch))
-    return time.monotonic() - started, ()
+    return ShardOutcome(time.monotonic() - started)
 
 
 class _Progress:

@@ -96,7 +96,7 @@ def summed(scorer: Scorer, labeled: LabeledImages, micro_batch: int, ranks: Rank
     share = ranks.part(-(-len(labeled.rows) // micro_batch))  # whole ones: all of them are a single process's
     part = slice(share.start * micro_batch, share.stop * micro_batch)
     with ranks.agreed():
-        total = scorer.labeled_gradient(labeled.batches(scorer, part, micro_batch))
+        total = scorer.engine.labeled_gradient(labeled.batches(scorer, part, micro_batch), double=True)
     lose_together(labeled.images, ranks, labeled.hosts)
     samples = int(labeled.readable.sum())
     if not samples:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -34,9 +34,6 @@ class Prepared:
     settings: TableSettings
     micro_batch: int
     gradient: LabeledGradient | None
-
-    def with_store(self, store: ScoreStore) -> Prepared:
-        return replace(self, store=store)
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ foretells all that, and ``report`` says how honest the result is.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -149,53 +149,64 @@ def _unsettled(prepared: Prepared) -> bool:
 
 def _work(session: Session, prepared: Prepared, found: Cut, scorer: Scorer, ranks: Ranks) -> Prepared:
     """One job; what there is afterwards. Where images turned out to be unreadable, others take their places then."""
-    store = prepared.store
     if found.lost:
-        with session.database.write() as connection:
-            store = store.become(connection, store.without(found.lost))
-        for file in found.lost:
-            store.path(file).unlink(missing_ok=True)
-        return prepared.with_store(store)
-    model, labels, seen = store.model, None, list[PoolImage]()
+        return replace(prepared, store=_forgotten(session, prepared.store, found.lost))
+    store, gradient, done = prepared.store, prepared.gradient, 0
+    with _process(session, prepared, found, scorer, ranks) as prepared_work:
+        if prepared_work is None:
+            return prepared
+        job, process = prepared_work
+        waves = jobs.score(job, ranks, process)
+        if (labeled := next(waves)) is not None and job.labeled is not None:
+            assert isinstance(labeled, LabeledGradient)
+            gradient = labeled
+            labeled_gradient.keep(store.labeled_gradient_path, gradient, store.pixels)
+        started = time.monotonic()
+        with _progress(session, job, process) as task:
+            for wave in waves:
+                assert isinstance(wave, list)
+                done += _record(session, store, process, wave, task)
+        _tell(session, process, done, time.monotonic() - started, ranks)
+    return replace(prepared, store=open_store(session, store.model), gradient=gradient)
+
+
+def _forgotten(session: Session, store: ScoreStore, lost: Sequence[ScoreFile]) -> ScoreStore:
+    """The store without shards whose lists can no longer be scored as they are."""
+    with session.database.write() as connection:
+        store = store.become(connection, store.without(lost))
+    for file in lost:
+        store.path(file).unlink(missing_ok=True)
+    return store
+
+
+@contextmanager
+def _process(
+    session: Session, prepared: Prepared, found: Cut, scorer: Scorer, ranks: Ranks
+) -> Iterator[tuple[ScoringJob, ScoringProcess] | None]:
+    """The job, announced to all, and what rank 0 works with; None if images of the cut have no file any more."""
+    store, labels, seen = prepared.store, None, list[PoolImage]()
     if Group.GRADIENTS in prepared.groups and prepared.gradient is None:
-        seen, labels = labeled_images(session, model)
+        seen, labels = labeled_images(session, store.model)
     wanted = {image.key: image for image in (*found.images, *seen)}  # the shards' first: rows stay theirs
     with PoolImages.open(session, list(wanted.values()), scorer.loaded.meta.spec.image_size) as images:
         there = {image.key for image in images.images}
-        if any(image.key not in there for image in found.images):  # without a file: the shards are others
-            return prepared
+        if any(image.key not in there for image in found.images):  # the shards are others, then
+            yield None
+            return
         job = make_job(prepared, found, images, labels)
         job.announce(ranks)
         with ranks.agreed():  # wait until all are prepared, or learn why one is not
             pass
-        process = ScoringProcess(scorer, store.folder, images, session, prepared.gradient)
-        gradient = _recorded(session, store, job, ranks, process)
-    return Prepared(open_store(session, model), prepared.groups, prepared.settings, prepared.micro_batch, gradient)
+        yield job, ScoringProcess(scorer, store.folder, images, session, prepared.gradient)
 
 
-def _recorded(
-    session: Session, store: ScoreStore, job: ScoringJob, ranks: Ranks, process: ScoringProcess
-) -> LabeledGradient | None:
-    """Carry out ``job`` with the others, and record what each wave has made; G_S, if it was needed."""
-    done = 0
-    waves = jobs.score(job, ranks, process)
-    gradient = next(waves)
-    started = time.monotonic()
-    assert not isinstance(gradient, list)
-    if gradient is not None and job.labeled is not None:
-        labeled_gradient.keep(store.labeled_gradient_path, gradient, store.pixels)
-    with _progress(session, job, process) as task:
-        for wave in waves:
-            assert isinstance(wave, list)
-            done += _record(session, store, process, wave, task)
+def _tell(session: Session, process: ScoringProcess, done: int, seconds: float, ranks: Ranks) -> None:
     for note in process.engine_notes:
         session.feedback.note(note)
     if done:
-        seconds = max(time.monotonic() - started, 1e-9)
         processes = f" in {ranks.size} processes" if ranks.size > 1 else ""
-        rate = f"{done / seconds:.0f} samples/s"
+        rate = f"{done / max(seconds, 1e-9):.0f} samples/s"
         session.feedback.note(f"scored {counted(done, 'sample')} in {seconds:.1f} s{processes}: {rate}")
-    return gradient
 
 
 @contextmanager

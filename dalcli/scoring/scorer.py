@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from functools import cached_property
 
 import torch
@@ -11,11 +10,9 @@ from torch import Tensor
 from dalcli.data.pixels import UInt8Array
 from dalcli.errors import BadInputError
 from dalcli.feedback import Feedback
-from dalcli.gradients.dropout import DropoutSampler, DropoutSamples, DropoutSpec, NoDropoutError
-from dalcli.gradients.engine import GradientEngine, GradientScores
-from dalcli.gradients.forward import Prediction
+from dalcli.gradients.dropout import DropoutSampler, DropoutSpec, NoDropoutError
+from dalcli.gradients.engine import GradientEngine
 from dalcli.gradients.precision import Precision
-from dalcli.gradients.sketch import SketchError, SketchSpec, sketch_error
 from dalcli.models.preprocess import to_input
 from dalcli.state.versions import ModelVersion
 from dalcli.workspace.loading import LoadedModel, load_version
@@ -28,10 +25,7 @@ PROCESSOR_BATCH, GPU_BATCH = 128, 1024
 
 
 class Scorer:
-    """Turns pixels into scores, predictions and G_S of one version; its files are read when they are first needed.
-
-    Raises DalcliError where memory does not even suffice for one image.
-    """
+    """For scoring with one version: its engine, and what its pixels are to it. Files are read when first needed."""
 
     def __init__(self, session: Surroundings, model: ModelVersion, device: torch.device) -> None:
         self._session, self._model, self._device = session, model, device
@@ -86,20 +80,6 @@ class Scorer:
         most = PROCESSOR_BATCH if self._device.type == "cpu" else GPU_BATCH
         return 1 << (min(fitting, most).bit_length() - 1)
 
-    def score(
-        self, pixels: UInt8Array, direction: Mapping[str, Tensor], sketch: SketchSpec | None = None
-    ) -> GradientScores:
-        """Scores of (n, H, W, 3) uint8 against ``direction``."""
-        return self.engine.score(self.inputs(pixels), direction, sketch)
-
-    def predict(self, pixels: UInt8Array) -> Prediction:
-        """What a forward pass tells of (n, H, W, 3) uint8."""
-        return self.engine.predict(self.inputs(pixels))
-
-    def dropout_samples(self, pixels: UInt8Array, spec: DropoutSpec) -> DropoutSamples:
-        """Predictions for (n, H, W, 3) uint8 under dropout masks."""
-        return self.sampler(spec).sample(self.inputs(pixels))
-
     @property
     def notes(self) -> list[str]:
         """What the engine, and whoever drew dropout samples, has to say so far."""
@@ -123,14 +103,6 @@ class Scorer:
                 ) from None
             self._samplers[spec] = found
         return self._samplers[spec]
-
-    def sketch_error(self, pixels: UInt8Array, sketch: SketchSpec, direction: Mapping[str, Tensor]) -> SketchError:
-        """Error of sketches of (n, H, W, 3) uint8, n ≥ 2."""
-        return sketch_error(self.engine, self.inputs(pixels), sketch, direction)
-
-    def labeled_gradient(self, batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
-        """Σ ∇ℓ over inputs and labels that come in ``batches``, in float64: a part of G_S, or all of it."""
-        return self.engine.labeled_gradient(batches, double=True)
 
     def inputs(self, pixels: UInt8Array) -> Tensor:
         """What the model sees: normalised, on the device."""

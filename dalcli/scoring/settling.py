@@ -18,13 +18,13 @@ from dalcli.data.identity import digests
 from dalcli.errors import DalcliError
 from dalcli.gradients.dropout import DropoutSpec
 from dalcli.gradients.projection import SketchSpec
-from dalcli.gradients.sketch import sketch_of
+from dalcli.gradients.sketch import sketch_error, sketch_of
 from dalcli.scores import labeled_sketch, prescreen
 from dalcli.scores.columns import Floats
 from dalcli.scores.labeled_sketch import LabeledSketch, SketchReport
 from dalcli.scores.prescreen import Prescreen
 from dalcli.scores.settings import TableSettings
-from dalcli.scoring.columns import Columns, Extras, Scoring, columns_of, seen_by_proxy
+from dalcli.scoring.columns import Columns, Extras, Scoring, seen_by_proxy
 from dalcli.state import catalog
 from dalcli.state.versions import ModelVersion
 from dalcli.workspace.images import PoolImages
@@ -112,7 +112,8 @@ def _sketch(session: Session, scoring: Scoring, spec: SketchSpec) -> LabeledSket
     count, expected = sum(map(len, blocks)), math.sqrt(2 / spec.dimension)
     if count < 2:
         return LabeledSketch(vector, spec.seed, SketchReport(spec.dimension, count, expected, None, None, None))
-    error = scoring.scorer.sketch_error(np.concatenate(blocks), spec, scoring.direction)
+    inputs = scoring.scorer.inputs(np.concatenate(blocks))
+    error = sketch_error(scoring.scorer.engine, inputs, spec, scoring.direction)
     report = SketchReport(
         dimension=spec.dimension,
         samples=error.samples,
@@ -158,11 +159,12 @@ def _calibrated(
     rows: list[int] = []
     known: list[Columns] = []
     seen: list[tuple[Floats, Floats]] = []
+    engine = scoring.scorer.engine
     with session.feedback.task("prescreening", len(images)) as task:
         for block in images.blocks(scoring.micro_batch):
-            columns = columns_of(scoring.exact(block.pixels))
+            columns = scoring.exact(block.pixels)
             known.append({name: columns[name] for name in columns.keys() - {"probabilities", "features"}})
-            seen.append(seen_by_proxy(scoring.scorer.predict(block.pixels)))
+            seen.append(seen_by_proxy(engine.predict(scoring.scorer.inputs(block.pixels))))
             rows += block.rows.tolist()
             task.advance(len(block))
     ids = digests([images.images[row].sample_id for row in rows])

@@ -16,7 +16,7 @@ from dalcli_runner import Outcome, ok
 from workloads import Work, counting
 from workspaces import add_model, add_scores, make, session
 
-from dalcli.state.batches import BatchRow, issue, next_id
+from dalcli.state.batches import BatchOptions, BatchRow, issue, next_id
 
 SIZES = (200, 1_000, 4_000, 16_000)  # the first is for what happens once in a process: imports, compiled patterns
 BATCHES = 20
@@ -64,8 +64,8 @@ def filled(root: Path, size: int) -> Pool:
                 for rank, key in enumerate(keys[start : start + each], 1)
             ]
             issue(
-                connection, next_id(connection), rows, b"", options="\n", purpose="training", requested=each,
-                model=None, key=None,
+                connection, next_id(connection), rows, b"", options=BatchOptions({}, {}), purpose="training",
+                requested=each, model=None, key=None,
             )  # fmt: skip
     return Pool(root, size)
 

@@ -13,7 +13,7 @@ EPOCH = "dalcli.training.loop:train_epoch"
 
 def hanging(pool: SmallPool, command: str, target: str, marker: Path) -> Running:
     """A command that waits in the middle of its work until ``marker`` has gone."""
-    running = processes.start(pool, [command], HangAtCall(target, marker))
+    running = processes.start(pool, command.split(), HangAtCall(target, marker))
     processes.wait_until(marker.exists)
     return running
 
@@ -54,7 +54,7 @@ def test_labels_come_in_while_training_runs(labeled: SmallPool, tmp_path: Path) 
 
 def test_a_query_that_must_score_waits_for_score(trained: SmallPool, tmp_path: Path) -> None:
     marker = tmp_path / "marker"
-    running = hanging(trained, "score", "--full", "dalcli.state.scores:add", marker)
+    running = hanging(trained, "score --full", "dalcli.state.scores:add", marker)
     assert trained.run("query", "--budget", "3").code == 4
     waiting = processes.start(trained, ["query", "--budget", "3", "--wait", "60"])
     marker.unlink()
@@ -67,7 +67,7 @@ def test_a_query_that_must_score_waits_for_score(trained: SmallPool, tmp_path: P
 
 def test_a_query_on_stored_scores_never_waits(scored: SmallPool, tmp_path: Path) -> None:
     marker = tmp_path / "marker"
-    running = hanging(scored, "score", "--full", "dalcli.scores.store:ShardFile.blocks", marker)
+    running = hanging(scored, "score --full", "dalcli.scores.store:ShardFile.blocks", marker)
     assert scored.run("query", "--budget", "3").code == 0
     marker.unlink()
     assert running.finish().code == 0

@@ -40,7 +40,7 @@ def test_the_column_is_the_head_of_masked_features(dropped: SmallPool) -> None:
         with session.database.read() as connection:
             images = catalog.images(connection, "training")
         pixels = PoolImages.peek(session, images, (8, 8)).read(np.arange(len(images)))
-        features = scorer.predict(pixels).features.double().numpy()
+        features = scorer.engine.predict(scorer.inputs(pixels)).features.double().numpy()
         [(layer, p)] = [
             (name, module.p)
             for name, module in scorer.loaded.model.named_modules()
