@@ -141,16 +141,16 @@ def test_who_is_scored_does_not_depend_on_batches_and_shards(
 
 
 def test_exact_scores_run_in_full_batches(ready: SmallPool, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dalcli.scoring.scorer import Scorer
+    from dalcli.gradients.engine import GradientEngine
 
     sizes: list[int] = []
-    original = Scorer.score
+    original = GradientEngine.score
 
-    def counted(self: Scorer, pixels: Any, *rest: Any) -> Any:
-        sizes.append(len(pixels))
-        return original(self, pixels, *rest)
+    def counted(self: GradientEngine, inputs: Any, *rest: Any) -> Any:
+        sizes.append(len(inputs))
+        return original(self, inputs, *rest)
 
-    monkeypatch.setattr(Scorer, "score", counted)
+    monkeypatch.setattr(GradientEngine, "score", counted)
     configure(ready, batch_size=4, shard_size=10_000)
     ready.ok("score", "--full")
     in_shard = sizes[32 // 4 :]
