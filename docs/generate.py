@@ -33,7 +33,7 @@ GENERATED = "<!-- Written by docs/generate.py (make docs): edit the code, not th
 MEANINGS: Mapping[ExitCode, str] = {
     ExitCode.DONE: "done; also: nothing to do, up to date",
     ExitCode.FAILED: "failed (disk full, out of memory, ...); the state is intact: run it again",
-    ExitCode.USAGE: "the command line is wrong: an unknown option, or one out of range",
+    ExitCode.USAGE: "the command line is wrong: an unknown option, one out of range, or one without effect",
     ExitCode.BAD_INPUT: "a configuration, label file, manifest or named path is wrong; nothing was changed",
     ExitCode.LOCKED: "a live process is training or scoring here; `--wait SECONDS` waits for it",
     ExitCode.NOT_READY: "something must come first; the message names the command to run",

@@ -57,7 +57,7 @@ def query(
 ) -> None:
     """Hand out the samples worth labeling next, as CSV.
 
-    While a batch is open, it is printed again.
+    While a batch for the same purpose is open, it is printed again.
     """
     from dalcli.cli import render
     from dalcli.commands import query as command

@@ -34,7 +34,7 @@ def train(wait: Wait = 0.0, directory: Directory = None, json: Json = False, qui
 )
 def score(
     full: Annotated[
-        bool, typer.Option("--full", help="All columns, gradients too; default: what query.strategy reads.")
+        bool, typer.Option("--full", help="All columns, gradients too; default: those that query.strategy reads.")
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what time, memory and disk it would take; change nothing.")
@@ -47,7 +47,7 @@ def score(
 ) -> None:
     """Score the pool with the newest model.
 
-    A killed run continues.
+    What is there is not computed again; a killed run continues.
     """
     from dalcli.cli import render, render_model
     from dalcli.commands import score as command
@@ -120,9 +120,10 @@ def diagnose(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Check the theory behind the scores; changes nothing.
+    """Check the theory behind the scores.
 
-    Is the batch small enough, has training converged, how far has the labeled set drifted?
+    Is the batch small enough, has training converged, how far has the labeled set drifted? If the pool is scored with
+    the newest model, but without gradients, these are added first; nothing else is changed.
     """
     from dalcli.cli import render, render_diagnose
     from dalcli.commands import diagnose as command

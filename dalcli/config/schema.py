@@ -119,22 +119,22 @@ class ScoringConfig(Section):
         0,
         ge=0,
         le=65536,
-        description="numbers per image kept as a sketch of its gradient, whose inner products estimate those of the "
-        "full gradients with an error of about √(2 / sketch); 0: none",
+        description="numbers per image kept as a sketch of its gradient wherever gradients are computed; inner "
+        "products of sketches estimate those of the full gradients with an error of about √(2 / sketch); 0: none",
     )
     prescreen: float = Field(
         1.0,
         gt=0,
         le=1,
-        description="the fraction of the pool that gets exact scores: what a forward pass finds most promising for "
-        "Δ with query.gamma; `score` says what that may have missed; 1: all",
+        description="the fraction of the pool that gets exact gradient scores, wherever gradients are computed: what a "
+        "forward pass finds most promising for Δ with query.gamma; `score` says what that may have missed; 1: all",
     )
     mc_samples: int = Field(
         0,
         ge=0,
         le=1000,
-        description="predictions per image under different dropout masks, for `bald` and `batchbald` (20, say); needs "
-        "a model with dropout; 0: none",
+        description="predictions per image under different dropout masks (20, say), computed for `bald`, `batchbald` "
+        "and `score --full`; needs a model with dropout; 0: none",
     )
 
     @field_validator("mc_samples")
@@ -198,7 +198,10 @@ class ComposeConfig(Section):
 class QueryConfig(Section):
     """What is asked next."""
 
-    strategy: str = Field("diverse-margin", description="how samples are chosen once there is a model")
+    strategy: str = Field(
+        "diverse-margin",
+        description="how samples are chosen once there is a model; `score` computes what this strategy reads",
+    )
     cold_start: str = Field(
         "random",
         description="how samples are chosen while there is no model: random, or by what images look like: typiclust, "

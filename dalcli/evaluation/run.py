@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dalcli.config.hashing import fingerprint
+from dalcli.config.words import counted
 from dalcli.errors import NotReadyError
 from dalcli.evaluation.metrics import Accumulator
 from dalcli.state import catalog, classes, evaluations, ledger, versions
@@ -50,7 +51,8 @@ def evaluate(session: Session, version: str | None = None) -> EvaluateResult:
         known = evaluations.find(connection, model.key, ledger.digest(labels, names), settings)
         newer = versions.newer_labels(connection, model) if model == versions.newest(connection) else 0
     if newer:
-        session.feedback.warn(f"{newer} labels are newer than model {model.version}: dalcli train")
+        said = counted(newer, "label is", "labels are")
+        session.feedback.warn(f"{said} newer than model {model.version}: dalcli train")
     if known is not None:
         session.feedback.note("up to date: measured before on the same labels")
         return EvaluateResult(model.version, model.labels, known)

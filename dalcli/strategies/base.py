@@ -257,5 +257,5 @@ def _not_scored(column: str) -> NotReadyError:
     what, key = _OPTIONAL_COLUMNS[column]
     return NotReadyError(
         f"this strategy chooses by {what}, and the scores of this model hold none",
-        f"set {key} in dalcli.yaml and run: dalcli score",
+        f"set {key} in dalcli.yaml and query again: what is missing is computed first",
     )
