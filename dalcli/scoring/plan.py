@@ -100,8 +100,9 @@ def _require_dropout(store: ScoreStore, settings: TableSettings, scorer: Scorer)
 def _say_what_is_made_again(session: Session, store: ScoreStore, groups: Collection[Group]) -> None:
     if store.recorded is not None:
         wanted = wanted_settings(session.config, store.model, groups)
-        for reason in store.recorded.shortcomings(wanted).values():
-            session.feedback.note(f"{reason}: scoring all samples again")
+        for group, reason in store.recorded.shortcomings(wanted).items():
+            columns = "dropout samples" if group == Group.DROPOUT else group
+            session.feedback.note(f"{reason}: computing {columns} of all samples again")
 
 
 def _lost(lost: Sequence[ScoreFile]) -> str:
