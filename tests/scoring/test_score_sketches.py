@@ -183,10 +183,8 @@ def test_another_dimension_makes_another_table_with_a_note(
     assert pool.json("status")["unscored"] == len(pool.pool())
     outcome = pool.ok("score", "--full")
     was = "sketches of 64 numbers" if pool is sketched else "no sketches"
-    assert (
-        f"the scores have {was}, and scoring.sketch asks for {change['sketch']}: computing gradients of all"
-        in outcome.err
-    )
+    reason = f"the scores have {was}, and scoring.sketch asks for {change['sketch']}"
+    assert f"{reason}: computing gradients of all samples again" in outcome.err
     assert {values["sketch"].shape for values in pool.scores().values()} == {(change["sketch"],)}
     assert (pool.root / ".dalcli/scores/m-0001/labeled_gradient.safetensors").stat().st_mtime_ns == gradient
     assert "up to date" in pool.ok("score", "--full").err
