@@ -12,7 +12,7 @@ import pytest
 
 from dalcli.data.identity import sample_id
 from dalcli.training import loop
-from dalcli.workspace import images
+from dalcli.workspace import image_files, images
 from tests import processes
 from tests.processes import EveryEpoch, HangAtCall, SignalAtCall
 from tests.small_pools import SmallPool, copied, draw, same_weights
@@ -110,7 +110,7 @@ def test_a_touched_file_is_still_itself_and_hashed_only_once(
         hashed.append(path)
         return sample_id(path)
 
-    monkeypatch.setattr(images, "sample_id", counted)
+    monkeypatch.setattr(image_files, "sample_id", counted)
     path = trained.path(trained.pool("labeled")[0])
     os.utime(path, (1, 1))
     for _ in range(2):
