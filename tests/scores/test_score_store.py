@@ -1,4 +1,4 @@
-"""Which columns exist for which samples: the store's answers against looking at every file, and what invalidates them."""
+"""Which columns exist for which samples: the store's answers against looking at every file; what makes them invalid."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``PoolImages``: every image once, in order, as Pillow decodes it; what cannot be read is left out and set aside once."""
+"""``PoolImages``: every image once, in order, as Pillow decodes it; what cannot be read is left out and set aside."""
 
 from __future__ import annotations
 
