@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -86,6 +87,23 @@ def test_a_lost_labeled_image_leaves_the_labeled_gradient_of_the_others(
     result = trained.json("score", "--full")
     assert result["labeled"] == 13
     assert "up to date" in trained.ok("score", "--full").err
+
+
+def test_labeled_images_that_go_while_they_are_summed_are_in_no_sum(trained: SmallPool, tmp_path: Path) -> None:
+    trained.configure(data={"cache": False}, scoring={"batch_size": 1})
+    marker, rows = tmp_path / "marker", trained.pool("labeled")
+    at_the_third = HangAtCall("dalcli.scoring.scorer:Scorer.inputs", marker, 3)
+    running = processes.start(trained, ["score", "--full", "--json"], at_the_third)
+    processes.wait_until(marker.exists)
+    for row in (rows[0], rows[-1]):  # one that was summed, and one that will be found missing
+        trained.path(row).unlink()
+    marker.unlink()
+    outcome = running.finish()
+    assert outcome.err.count("2 images can no longer be read") == 1
+    found = json.loads(outcome.out)
+    assert found["labeled"] == len(rows) - 2
+    (trained.root / ".dalcli/scores/m-0001/labeled_gradient.safetensors").unlink()
+    assert trained.json("score", "--full")["labeled_gradient_norm"] == found["labeled_gradient_norm"]
 
 
 @pytest.mark.parametrize(("accident", "reason"), ACCIDENTS)
