@@ -77,6 +77,18 @@ class FailAtCall:
 
 
 @dataclass(frozen=True)
+class DeleteAtCall:
+    """A file goes just before the n-th call of ``module:attribute``."""
+
+    target: str
+    path: Path
+    number: int = 1
+
+    def apply(self) -> None:
+        _intercept(self.target, self.number, self.path.unlink)
+
+
+@dataclass(frozen=True)
 class EveryEpoch:
     """A checkpoint after every epoch, however fast the epochs are."""
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import JsonValue
 from torch import Tensor
 
 from dalcli.data.pixels import FAILURES, Failure, IntArray
@@ -78,11 +79,12 @@ class LabeledImages:
         """(n,) which of them are not lost."""
         return ~np.isin(self.rows, list(self.images.lost))
 
-    def batches(self, scorer: Scorer, part: slice, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Inputs and labels of those in ``part`` that can be read, ``size`` at a time."""
+    def batches(self, scorer: Scorer, part: slice, size: int, taken: list[int]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Inputs and labels of those in ``part`` that can be read, ``size`` at a time; their rows go into ``taken``."""
         rows = self.rows[part][self.readable[part]]
         label = dict(zip(self.rows.tolist(), self.labels.tolist(), strict=True))
         for block in self.images.blocks(size, rows):
+            taken += block.rows.tolist()
             truth = torch.tensor([label[row] for row in block.rows.tolist()], dtype=torch.int64)
             yield scorer.inputs(block.pixels), truth.to(scorer.device)
 
@@ -91,13 +93,18 @@ def summed(scorer: Scorer, labeled: LabeledImages, micro_batch: int, ranks: Rank
     """G_S = Σ_{(x,y)∈S} ∇ℓ over the ``labeled`` images (Eq. 15); None if none of them can be read.
 
     Every rank sums over its share of the micro-batches, in float64, and the sums are added: the result differs from one
-    process's by float64 rounding at most. What cannot be read is left out, and set aside by rank 0.
+    process's by float64 rounding at most. What cannot be read is left out, and set aside by rank 0; where some of what
+    was summed already turns out to be lost (a folder went meanwhile, say), the others are summed again.
     """
     share = ranks.part(-(-len(labeled.rows) // micro_batch))  # whole ones: all of them are a single process's
     part = slice(share.start * micro_batch, share.stop * micro_batch)
-    with ranks.agreed():
-        total = scorer.engine.labeled_gradient(labeled.batches(scorer, part, micro_batch), double=True)
-    lose_together(labeled.images, ranks, labeled.hosts)
+    while True:
+        taken: list[int] = []
+        with ranks.agreed():
+            total = scorer.engine.labeled_gradient(labeled.batches(scorer, part, micro_batch, taken), double=True)
+        lose_together(labeled.images, ranks, labeled.hosts)
+        if not any(ranks.gather(not labeled.images.lost.keys().isdisjoint(taken))):
+            break
     samples = int(labeled.readable.sum())
     if not samples:
         return None
@@ -114,13 +121,20 @@ def lose_together(images: PoolImages, ranks: Ranks, hosts: Sequence[str]) -> Non
     """
     if ranks.size == 1:
         return
-    told = ranks.gather(FAILURES.dump_python(list(images.lost.values()), mode="json"))
-    found = [(rank, failure) for rank, part in enumerate(told) for failure in FAILURES.validate_python(part)]
+    told = ranks.gather(_lost(images))
     with ranks.agreed():
         if ranks.main:
+            found = [(rank, failure) for rank, part in enumerate(told) for failure in FAILURES.validate_python(part)]
             for rank, failure in found:
                 require_unreadable(images, failure, rank, hosts)
-        images.lose([failure for _, failure in found])
+            images.lose([failure for _, failure in found])
+    # Rank 0 has looked for all files: it may know of more.
+    images.lose(FAILURES.validate_python(ranks.broadcast(_lost(images))))
+
+
+def _lost(images: PoolImages) -> JsonValue:
+    document: JsonValue = FAILURES.dump_python(list(images.lost.values()), mode="json")
+    return document
 
 
 def require_unreadable(images: PoolImages, failure: Failure, rank: int, hosts: Sequence[str]) -> None:

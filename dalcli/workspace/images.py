@@ -203,7 +203,8 @@ class PoolImages:
     def lose(self, failures: Sequence[Failure]) -> None:
         """These rows cannot be read: from now on they are lost, and set aside where that is to be recorded.
 
-        If one was missing, all files are looked for again first: a disk may have gone meanwhile.
+        If one was missing, all files are looked for again first: a disk may have gone meanwhile. One that another file
+        holds is lost here alone: who opens it again will find that file.
 
         Raises:
             DalcliError: so many are missing that a disk must be.
@@ -213,12 +214,14 @@ class PoolImages:
             rows = self.rows.tolist()
             images = [self.images[row] for row in rows]
             absent: dict[int, Failure] = {}
-            if any(failure.missing for failure in found.values()):
+            elsewhere = {row for row, failure in found.items() if failure.missing}
+            if elsewhere:
                 for row, place in zip(rows, find_files(self._recorder, images), strict=True):
                     if place.problem is not None:
                         absent[row] = Failure(row, place.path, place.problem, missing=True)
             found |= absent
-            reasons = {self.images[row].key: failure.reason for row, failure in found.items()}
+            elsewhere -= absent.keys()
+            reasons = {self.images[row].key: failure.reason for row, failure in found.items() if row not in elsewhere}
             set_aside(self._recorder, images, reasons, missing=len(absent))
         self.lost |= found
 

@@ -69,13 +69,13 @@ def test_a_model_or_weights_that_do_not_exist_leave_nothing_behind(
         "name: mobilenet_v3_small\n  weights: DEFAULT",
         "name: resnet18\n  stem: large\n  weights: IMAGENET1K_V1",
         "weights: there.safetensors",
-        "name: own:net",
+        "name: waiting:net",
     ],
 )
 def test_models_and_weights_that_exist_are_taken(tmp_path: Path, model: str) -> None:
     photos(tmp_path / "photos", 3)
     (tmp_path / "there.safetensors").touch()  # what is in it shows when it is needed
-    (tmp_path / "own.py").write_text("def net(num_classes, image_size):\n    raise AssertionError('not now')\n")
+    (tmp_path / "waiting.py").write_text("def net(num_classes, image_size):\n    raise AssertionError('not now')\n")
     (tmp_path / "dalcli.yaml").write_text(f"model:\n  {model}\n")
     ok(tmp_path, "init", "photos", "--classes", "cat,dog")
     assert (tmp_path / "dalcli.yaml").read_text() == f"model:\n  {model}\n"

@@ -13,11 +13,12 @@ from workspaces import ask
 from dalcli.gradients.engine import GradientEngine
 from tests import processes
 from tests.processes import SignalAtCall
-from tests.scoring.test_score_shards import same_shards
+from tests.scoring.test_score_shards import same_shards, times_of
 from tests.small_pools import SmallPool, copied
 
 PREDICTED = {"digest", "probabilities", "features"}
 GRADIENTS = {"grad_sq_norm", "grad_inner"}
+DYNAMICAL = ("query", "--budget", "3", "--strategy", "dynamical")
 
 
 def files(pool: SmallPool) -> dict[str, bytes]:
@@ -68,7 +69,7 @@ def test_predictions_are_the_same_bits_whichever_pass_they_come_from(trained: Sm
     assert same_shards(trained.shards(), full)
 
 
-@pytest.mark.parametrize("command", [("score", "--full"), ("query", "--budget", "3", "--strategy", "dynamical")])
+@pytest.mark.parametrize("command", [("score", "--full"), DYNAMICAL])
 def test_gradients_are_added_to_the_same_shards_and_nothing_else_is_computed_again(
     trained: SmallPool, scored: SmallPool, passes: dict[str, int], command: tuple[str, ...]
 ) -> None:
@@ -129,6 +130,73 @@ def test_a_killed_addition_is_gone_on_with(trained: SmallPool, scored: SmallPool
     assert "up to date" in trained.ok("score").err, "what the default strategy reads is complete all the while"
     trained.ok("score", "--full")
     assert same_shards(trained.shards(), scored.shards())
+
+
+@pytest.mark.parametrize(
+    ("moment", "made"),
+    [
+        pytest.param(SignalAtCall("dalcli.scoring.labeled_gradient:write_tensors"), None, id="before G_S is kept"),
+        pytest.param(SignalAtCall("dalcli.scoring.job:write_shard"), 0, id="before the first shard"),
+        pytest.param(SignalAtCall("dalcli.state.scores:add", 3), 2, id="written but not recorded"),
+        pytest.param(SignalAtCall("dalcli.gradients.engine:GradientEngine.score", 6, signal.SIGINT), 2, id="Ctrl-C"),
+        pytest.param(SignalAtCall("dalcli.gradients.engine:GradientEngine.score", 4, signal.SIGTERM), 1, id="SIGTERM"),
+    ],
+)
+@pytest.mark.parametrize("command", [("score", "--full"), DYNAMICAL])
+def test_an_interrupted_addition_computes_only_the_shards_that_are_missing(
+    trained: SmallPool,
+    scored: SmallPool,
+    passes: dict[str, int],
+    moment: SignalAtCall,
+    made: int | None,
+    command: tuple[str, ...],
+) -> None:
+    trained.ok("score")
+    predicted, times = files(trained), times_of(trained)
+    assert processes.run(trained, list(command), moment).code in {-signal.SIGKILL, 130, 143}
+    whole = [times_of(trained)[f"shard-{n:05d}-gradients.safetensors"] for n in range(made or 0)]
+    passes.update(dict.fromkeys(passes, 0))
+    outcome = trained.ok(*command)
+    fresh = len(trained.pool()) - 8 * (made or 0)
+    assert f"scored {fresh} samples in" in outcome.err
+    assert (passes["score"], passes["predict"]) == (fresh, 0)
+    assert (passes["labeled_gradient"] > 0) == (made is None), "G_S that was kept serves"
+    after = times_of(trained)
+    assert {name: files(trained)[name] for name in predicted} == predicted
+    assert {name: after[name] for name in times} == times
+    assert [after[f"shard-{n:05d}-gradients.safetensors"] for n in range(made or 0)] == whole
+    assert same_shards(trained.shards(), scored.shards())
+    assert trained.ok(*DYNAMICAL).out == scored.ok(*DYNAMICAL).out
+    assert passes["score"] == fresh
+
+
+def test_a_query_between_two_attempts_reads_what_it_needs_and_leaves_the_rest(
+    trained: SmallPool, scored: SmallPool, passes: dict[str, int]
+) -> None:
+    trained.ok("score")
+    processes.run(trained, ["score", "--full"], SignalAtCall("dalcli.state.scores:add", 3))
+    halfway = files(trained)
+    passes.update(dict.fromkeys(passes, 0))
+    line = ("query", "--budget", "3", "--new", "--strategy")
+    assert trained.ok(*line, "margin").out == scored.ok(*line, "margin").out
+    assert passes == dict.fromkeys(passes, 0)
+    assert files(trained) == halfway
+    assert trained.ok(*line, "dynamical").out == scored.ok(*line, "dynamical").out
+    assert (passes["score"], passes["predict"]) == (len(trained.pool()) - 16, 0)
+
+
+def test_an_interrupted_first_run_knows_which_columns_each_shard_has(
+    trained: SmallPool, scored: SmallPool, passes: dict[str, int]
+) -> None:
+    processes.run(trained, ["score"], SignalAtCall("dalcli.state.scores:add", 3))
+    pool = len(trained.pool())
+    trained.ok("score", "--full")  # gradients for two shards, everything for the others
+    assert (passes["score"], passes["predict"]) == (pool, 0)
+    assert {name for name in files(trained) if "gradients" in name} == {
+        f"shard-0000{n}-gradients.safetensors" for n in (0, 1)
+    }
+    assert same_shards(trained.shards(), scored.shards())
+    assert trained.ok(*DYNAMICAL).out == scored.ok(*DYNAMICAL).out
 
 
 def test_a_damaged_file_costs_its_own_columns_alone(trained: SmallPool, passes: dict[str, int]) -> None:

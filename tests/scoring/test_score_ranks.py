@@ -21,7 +21,7 @@ from dalcli.runtime.ranks import Ranks
 from dalcli.scoring import run as scoring
 from dalcli.scoring.run import ScoreRequest, score, serve
 from dalcli.workspace.session import open_session
-from tests.processes import FailAtCall, Patch
+from tests.processes import DeleteAtCall, FailAtCall, Patch
 from tests.rank_groups import Agent, agent
 from tests.score_tables import assert_same_table
 from tests.small_pools import SmallPool, copied
@@ -118,6 +118,35 @@ def test_unreadable_images_found_on_the_way_change_the_table_as_for_one_process(
     assert [row["sample_id"] for row in trained.pool("quarantined")] == [
         row["sample_id"] for row in alone.pool("quarantined")
     ]
+
+
+class Both:
+    """Two changes of the program on one rank."""
+
+    def __init__(self, *patches: Patch) -> None:
+        self.patches = patches
+
+    def apply(self) -> None:
+        for patch in self.patches:
+            patch.apply()
+
+
+def test_images_that_go_while_they_are_summed_are_in_no_process_s_sum(
+    group: Agent, trained: SmallPool, alone: SmallPool
+) -> None:
+    labeled = trained.pool("labeled")
+    first, second = labeled[-1], labeled[-5]  # both in the second process's share
+    # The one is missing when it is to be read. Then all are looked for, and another is found missing that was summed.
+    going = Both(
+        DeleteAtCall("dalcli.scoring.run:make_job", trained.path(first)),
+        DeleteAtCall("dalcli.scoring.labeled_gradient:lose_together", trained.path(second)),
+    )
+    said, _ = run(group, 2, trained, rank0=going)
+    assert "2 images can no longer be read: see `dalcli pool quarantine`" in said
+    for row in (first, second):
+        alone.path(row).unlink()
+    alone.ok("score", "--full")
+    assert_same_table(trained, alone)
 
 
 class BlindTo:

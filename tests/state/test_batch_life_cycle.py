@@ -52,7 +52,7 @@ def test_the_strategies_of_a_batch_are_named_once_each(tmp_path: Path) -> None:
     with pool(tmp_path, 6) as database, database.write() as connection:
         chosen = [BatchRow(n, n, None, None, None, name, "active") for n, name in enumerate(("b", "a", "b"), 1)]
         batches.issue(
-            connection, "b-0001", chosen, b"", options="", purpose="training", requested=3, model=None, key=None
+            connection, "b-0001", chosen, b"", options=NO_OPTIONS, purpose="training", requested=3, model=None, key=None
         )
         batch = batches.get(connection, "b-0001")
         assert batch is not None

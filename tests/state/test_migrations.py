@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from dalcli.errors import DalcliError
+from dalcli.scores.settings import GradientSettings, TableSettings
 from dalcli.state import database as module
+from dalcli.state import scores
 from dalcli.state.database import Database
+from dalcli.state.scores import ScoreFile, TableRow
 
 
 def schema(path: Path) -> list[tuple[object, ...]]:
@@ -73,6 +76,69 @@ def test_what_a_batch_was_asked_with_becomes_one_document(tmp_path: Path, monkey
     for (text,), as_typed, in_effect in zip(found, typed, effective, strict=True):
         assert json.loads(text) == {"typed": json.loads(as_typed), "effective": json.loads(in_effect)}
         assert text == json.dumps(json.loads(text), sort_keys=True)  # as it would be written today
+
+
+PLAIN = "0123456789abcdef"
+OLD_TABLES = {
+    1: PLAIN,
+    2: f"{PLAIN} sketch=64:7",
+    3: f"{PLAIN} prescreen=0.3:inf",
+    4: f"{PLAIN} mc=20:9223372036854775807",
+    5: f"{PLAIN} sketch=64:7 prescreen=0.3:2.0 mc=20:5",
+    6: PLAIN[::-1],
+}
+"""What score tables were made with, by model, as the programs up to schema 3 wrote it; 6 has no shard yet."""
+
+
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_plain_score_tables_become_tables_with_two_groups(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: int
+) -> None:
+    path, scripts = tmp_path / "state.db", module._scripts()
+    monkeypatch.setattr(module, "_scripts", lambda: scripts[:version])
+    with Database(path) as database, database.write() as connection:
+        for model, made in OLD_TABLES.items():
+            connection.execute(
+                "INSERT INTO model_version (id, version, classes, labels_digest, fingerprint, seed, threads, device,"
+                " started_at) VALUES (?, ?, 2, 'd', 'f', 0, 1, 'cpu', 'then')",
+                (model, f"m-000{model}"),
+            )
+            connection.execute("INSERT INTO score_table VALUES (?, ?, ?, 'then')", (model, 100 + model, made))
+            connection.executemany(
+                "INSERT INTO score_shard VALUES (?, ?, ?, ?, ?)",
+                [(model, n, f"shard-0000{n}.safetensors", 10 - n, n + 0.5) for n in (3, 0, 1) if model != 6],
+            )
+    monkeypatch.setattr(module, "_scripts", lambda: scripts)
+    with Database(path) as database, database.write() as connection:
+        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+        found = {model: scores.table(connection, model) for model in OLD_TABLES}
+        assert [model for model, row in found.items() if row is not None] == [1, 6]
+        for model, row in found.items():
+            if row is not None:
+                assert row.micro_batch == 100 + model
+                assert TableSettings.parse(row.settings) == TableSettings(
+                    pixels=OLD_TABLES[model], gradients=GradientSettings()
+                )
+        both = frozenset({"predictions", "gradients"})
+        assert scores.files(connection, 1) == [
+            ScoreFile(n, f"shard-0000{n}.safetensors", both, 10 - n, n + 0.5) for n in (0, 1, 3)
+        ]
+        assert {row["model"] for row in connection.execute("SELECT model FROM score_file")} == {1}
+        assert connection.execute("SELECT count(*) FROM model_version").fetchone()[0] == len(OLD_TABLES)
+        scores.begin(connection, 1, TableRow(8, "{}"))  # a table takes its files with it
+        assert scores.files(connection, 1) == []
+
+
+def test_a_migrated_database_is_built_like_a_fresh_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scripts = module._scripts()
+    Database(tmp_path / "fresh.db").close()
+    for version in range(1, len(scripts)):
+        path = tmp_path / f"{version}.db"
+        monkeypatch.setattr(module, "_scripts", lambda version=version: scripts[:version])
+        Database(path).close()
+        monkeypatch.setattr(module, "_scripts", lambda: scripts)
+        Database(path).close()
+        assert schema(path) == schema(tmp_path / "fresh.db")
 
 
 def test_a_database_of_a_newer_program_is_refused(tmp_path: Path) -> None:

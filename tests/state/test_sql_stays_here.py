@@ -28,8 +28,12 @@ def literal(node: ast.AST) -> str:
 
 
 def places(source: str) -> Iterator[str]:
-    """Every line with SQL text or a call that runs some."""
+    """Every line with SQL text, a call that runs some, or what would be needed to run some."""
     for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import) and any(alias.name == "sqlite3" for alias in node.names):
+            yield f"line {node.lineno}: import sqlite3"
+        if isinstance(node, ast.ImportFrom) and node.module == "sqlite3":
+            yield f"line {node.lineno}: from sqlite3 import ..."
         if isinstance(node, ast.expr) and STATEMENT.search(literal(node)):
             yield f"line {node.lineno}: {literal(node).strip()[:60]}"
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in CALLS:
@@ -57,6 +61,9 @@ def test_no_other_room_has_sql_in_it() -> None:
         'add = "INSERT INTO vote VALUES (?)"',
         'change = "UPDATE sample SET quarantine = ?"',
         'drop = "DELETE FROM sample"',
+        "import sqlite3",
+        "import json, sqlite3",
+        "from sqlite3 import connect",
         "connection.execute(statement)",
         "connection.executemany(statement, rows)",
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -12,7 +13,7 @@ import pytest
 
 from dalcli.data.identity import sample_id
 from dalcli.training import loop
-from dalcli.workspace import images
+from dalcli.workspace import image_files, images
 from tests import processes
 from tests.processes import EveryEpoch, HangAtCall, SignalAtCall
 from tests.small_pools import SmallPool, copied, draw, same_weights
@@ -88,6 +89,23 @@ def test_a_lost_labeled_image_leaves_the_labeled_gradient_of_the_others(
     assert "up to date" in trained.ok("score", "--full").err
 
 
+def test_labeled_images_that_go_while_they_are_summed_are_in_no_sum(trained: SmallPool, tmp_path: Path) -> None:
+    trained.configure(data={"cache": False}, scoring={"batch_size": 1})
+    marker, rows = tmp_path / "marker", trained.pool("labeled")
+    at_the_third = HangAtCall("dalcli.scoring.scorer:Scorer.inputs", marker, 3)
+    running = processes.start(trained, ["score", "--full", "--json"], at_the_third)
+    processes.wait_until(marker.exists)
+    for row in (rows[0], rows[-1]):  # one that was summed, and one that will be found missing
+        trained.path(row).unlink()
+    marker.unlink()
+    outcome = running.finish()
+    assert outcome.err.count("2 images can no longer be read") == 1
+    found = json.loads(outcome.out)
+    assert found["labeled"] == len(rows) - 2
+    (trained.root / ".dalcli/scores/m-0001/labeled_gradient.safetensors").unlink()
+    assert trained.json("score", "--full")["labeled_gradient_norm"] == found["labeled_gradient_norm"]
+
+
 @pytest.mark.parametrize(("accident", "reason"), ACCIDENTS)
 def test_evaluation_goes_on_without_a_lost_image(trained: SmallPool, accident: Accident, reason: str) -> None:
     rows = trained.pool(purpose="evaluation")
@@ -110,7 +128,7 @@ def test_a_touched_file_is_still_itself_and_hashed_only_once(
         hashed.append(path)
         return sample_id(path)
 
-    monkeypatch.setattr(images, "sample_id", counted)
+    monkeypatch.setattr(image_files, "sample_id", counted)
     path = trained.path(trained.pool("labeled")[0])
     os.utime(path, (1, 1))
     for _ in range(2):
