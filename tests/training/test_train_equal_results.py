@@ -146,8 +146,9 @@ def all_trained(ranks: Ranks, cases: list[Case]) -> list[Outcome]:
 
 # Deep BatchNorm networks on few tiny images are chaotic: perturbing their first weights by 1e-7 changes the loss of the
 # second epoch by 1e-2. So they take one large step, which shows every gradient, or several small ones.
+# In float32 Adam makes a full step of a gradient that is rounding error, and on some processors it is another one.
 CASES = [
-    Case("cnn", ADAM),
+    Case("cnn", ADAM, double=True),
     Case("cnn", SGD | {"augmentation": "crop-flip"}),
     Case("resnet18", ONE_STEP, images=24, double=True),
     Case("resnet18", SGD | {"learning_rate": 1e-5, "max_epochs": 1}),
