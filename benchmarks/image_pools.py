@@ -90,13 +90,21 @@ def run(root: Path, *arguments: str) -> None:
         raise SystemExit(f"dalcli {' '.join(arguments)} failed with {code}: {said}")
 
 
-def the_command(root: Path) -> Measured:
-    """``score`` of all samples; G_S is kept."""
+FULL, DEFAULT = ScoreRequest(full=True), ScoreRequest()
+
+
+def the_command(root: Path, request: ScoreRequest = FULL) -> Measured:
+    """``score --full`` of all samples; G_S is kept."""
     forget_shards(root)
     with open_session(root, SilentFeedback()) as session:
         started = time.perf_counter()
-        score(session, ScoreRequest(full=True))
+        score(session, request)
         return time.perf_counter() - started, _mebibytes()
+
+
+def the_default(root: Path) -> Measured:
+    """``score``: what the default strategy reads."""
+    return the_command(root, DEFAULT)
 
 
 def the_engine(root: Path) -> Measured:
@@ -125,12 +133,17 @@ def _engine(session: Session, device: torch.device) -> Measured:
     return time.perf_counter() - started, _mebibytes()
 
 
-def the_estimate(root: Path) -> Measured:
-    """What ``score --dry-run`` foretells of :func:`the_command`."""
+def the_estimate(root: Path, request: ScoreRequest = FULL) -> Measured:
+    """What ``score --full --dry-run`` foretells of :func:`the_command`."""
     forget_shards(root)
     with open_session(root, SilentFeedback()) as session:
-        found = estimate(session, ScoreRequest(full=True))
+        found = estimate(session, request)
     return found.seconds, (found.device_memory or found.memory or 0) / MEBIBYTE
+
+
+def the_default_estimate(root: Path) -> Measured:
+    """What ``score --dry-run`` foretells of :func:`the_default`."""
+    return the_estimate(root, DEFAULT)
 
 
 def the_command_decoding(root: Path) -> Measured:

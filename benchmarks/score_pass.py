@@ -5,8 +5,9 @@
 
 Every figure comes from a process of its own, engine and command in turns; times are medians, without Python's start.
 "engine" is the same batches, ready in memory, through ``GradientEngine.score``, self-check included; "cache" and
-"decode" are the whole command with and without cached pixels, from the database to the last shard's row. "foretold" is
-what ``score --dry-run`` said just before. Memory is the process's peak, imports included; on a GPU, its allocator's.
+"decode" are ``score --full`` with and without cached pixels, from the database to the last shard's row; "default" is
+``score`` for the default strategy, from the cache. "foretold" is what ``--dry-run`` said just before. Memory is the
+process's peak, imports included; on a GPU, its allocator's.
 """
 
 from __future__ import annotations
@@ -24,12 +25,14 @@ from image_pools import (
     make_pool,
     the_command,
     the_command_decoding,
+    the_default,
+    the_default_estimate,
     the_engine,
     the_estimate,
 )
 from measuring import machine, parser
 
-BOTH = ("cache", "decode")
+WAYS = ("cache", "decode", "default")
 
 
 def measure(root: Path, repeats: int) -> dict[str, Measured]:
@@ -40,6 +43,8 @@ def measure(root: Path, repeats: int) -> dict[str, Measured]:
         ("cache", the_command, root),
         ("decode foretold", the_estimate_of_decoding, root),
         ("decode", the_command_decoding, root),
+        ("default foretold", the_default_estimate, root),
+        ("default", the_default, root),
     ]
     return in_turns(ways, repeats)
 
@@ -54,7 +59,7 @@ def row(count: int, found: dict[str, Measured]) -> str:
     """A line of the table: seconds, times the engine, foretold seconds and their error, MiB and their error."""
     engine, _ = found["engine"]
     cells = [f"{count:>7}", f"{engine:>8.2f}"]
-    for name in BOTH:
+    for name in WAYS:
         (seconds, memory), (said, said_memory) = found[name], found[f"{name} foretold"]
         cells += [f"{seconds:>8.2f}", f"{seconds / engine:>6.2f}", f"{said:>9.2f}", f"{said / seconds - 1:>+6.0%}"]
         cells += [f"{memory:>7.0f}", f"{said_memory / memory - 1:>+6.0%}"]
@@ -79,8 +84,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     width, height = options.photo
     print(machine(options))
     print(f"{options.model} at {options.size}×{options.size}, {width}×{height} {options.format} files; seconds, MiB")
-    both = f"{'ratio':>6}{'foretold':>9}{'error':>6}{'memory':>7}{'error':>6}"
-    print(f"{'images':>7}{'engine':>8}{'cache':>8}{both}{'decode':>8}{both}")
+    each = f"{'ratio':>6}{'foretold':>9}{'error':>6}{'memory':>7}{'error':>6}"
+    print(f"{'images':>7}{'engine':>8}" + "".join(f"{name:>8}{each}" for name in WAYS))
     for count in options.images:
         pool = Pool(count, options.size, options.model, options.format, options.photo, options.device, options.threads)
         with tempfile.TemporaryDirectory() as folder:
