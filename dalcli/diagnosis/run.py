@@ -27,12 +27,13 @@ from dalcli.diagnosis.model import DiagnosedModel
 from dalcli.diagnosis.ratio import batch_ratio, random_ratios
 from dalcli.diagnosis.result import DiagnoseResult, TrainingState
 from dalcli.diagnosis.sample import KernelSample, PoolSample, RandomBatches
-from dalcli.diagnosis.sets import Sets, gather, none_readable
+from dalcli.diagnosis.sets import Sets, gather
 from dalcli.runtime.device import reproducible, resolve_device
 from dalcli.scoring import labeled_gradient
 from dalcli.scoring.scorer import Scorer
 from dalcli.state.versions import ModelVersion
 from dalcli.workspace.session import Session
+from dalcli.workspace.versions import none_readable
 
 
 @dataclass(frozen=True)

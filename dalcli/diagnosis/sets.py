@@ -24,7 +24,7 @@ from dalcli.state.database import Connection
 from dalcli.state.versions import ModelVersion
 from dalcli.workspace.label_files import true_labels
 from dalcli.workspace.session import Session
-from dalcli.workspace.versions import named_version
+from dalcli.workspace.versions import named_version, none_readable
 
 
 @dataclass(frozen=True)
@@ -65,13 +65,6 @@ class Sets:
     budget: int
     batch: ChosenBatch | None = None
     candidates: Candidates | None = None
-
-
-def none_readable(model: ModelVersion) -> NotReadyError:
-    """Nothing is left of S."""
-    return NotReadyError(
-        f"none of the images that {model.version} was trained on can be read", "see `dalcli pool quarantine`"
-    )
 
 
 def gather(session: Session, version: str | None, budget: int | None, labels: Path | None) -> Sets:

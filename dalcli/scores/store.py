@@ -111,7 +111,7 @@ class ScoreStore:
         groups = groups_of(columns)
         if "sketch" in columns and not self.config.scoring.sketch and (made is None or not made.sketch):
             groups -= {Group.GRADIENTS}
-        if not self.config.scoring.mc_samples:
+        if not self.config.scoring.mc_samples and (self.recorded is None or self.recorded.dropout is None):
             groups -= {Group.DROPOUT}
         return groups | {Group.PREDICTIONS}
 
@@ -128,13 +128,18 @@ class ScoreStore:
         return frozenset(groups) & (self.recorded.groups - again.keys())
 
     def table(self, groups: Collection[Group]) -> ScoreTable | None:
-        """The table with those of ``groups`` that every shard has; None without any shard or group."""
+        """The table with ``groups``: of the shards that have all of them, or else with those that every shard has.
+
+        None without any shard or group. Where nothing is :meth:`missing`, shards that lack a group hold nobody who can
+        be chosen.
+        """
+        whole = [shard for shard in self.shards if shard.groups >= set(groups)] or self.shards
         shared = frozenset(groups)
-        for shard in self.shards:
+        for shard in whole:
             shared &= shard.groups
-        if not self.shards or not shared:
+        if not whole or not shared:
             return None
-        return ScoreTable([self.shard(shard, shared) for shard in self.shards])
+        return ScoreTable([self.shard(shard, shared) for shard in whole])
 
     def shard(self, stored: StoredShard, groups: Collection[Group]) -> Shard:
         """One shard, for reading ``groups``."""
@@ -202,6 +207,17 @@ class ScoreStore:
         narrowed = (replace(file, contents=file.contents - {group}) for file in self.files)
         return self._with([file for file in narrowed if file.contents])
 
+    def serving(self, settings: TableSettings) -> ScoreStore:
+        """This store without the groups that were made otherwise than ``settings`` say."""
+        if self.recorded is None:
+            return self
+        kept = self
+        if self.recorded.gradients != settings.gradients:
+            kept = kept.without_group(Group.GRADIENTS)
+        if self.recorded.dropout != settings.dropout:
+            kept = kept.without_group(Group.DROPOUT)
+        return kept
+
     def _with(self, files: Sequence[ScoreFile]) -> ScoreStore:
         return replace(self, shards=_shards(files))
 
@@ -220,13 +236,7 @@ class ScoreStore:
         if self.recorded is None:
             scores.begin(connection, self.model.key, TableRow(micro_batch, settings.text()))
         elif self.recorded != settings:
-            kept = self
-            for group, before, after in (
-                (Group.GRADIENTS, self.recorded.gradients, settings.gradients),
-                (Group.DROPOUT, self.recorded.dropout, settings.dropout),
-            ):
-                kept = kept if before == after else kept.without_group(group)
-            self.become(connection, kept)
+            self.become(connection, self.serving(settings))
             scores.change(connection, self.model.key, settings.text())
         return self.open(connection, self.workspace, self.config, self.model)
 

@@ -74,9 +74,10 @@ def estimate(session: Session, request: ScoreRequest | None = None) -> ScoreEsti
     store = open_store(session, model)
     groups = wanted_groups(store, request.full, request.columns)
     scorer = Scorer(session, model, device)
-    whole, gradient = survey(store)
+    settings = store.settings(groups)
+    surveyed = survey(store, settings)
     micro_batch = store.micro_batch or scorer.micro_batch()
-    prepared = Prepared(whole, groups, store.settings(groups), micro_batch, gradient)
+    prepared = Prepared(surveyed.store, groups, settings, micro_batch, surveyed.gradient)
     found = cut(session, prepared)
     with (
         reproducible(device, session.config.threads),

@@ -20,7 +20,6 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from dalcli.data.identity import digests
 from dalcli.data.pixels import Failure, IntArray, UInt8Array, UnreadableImagesError
-from dalcli.errors import NotReadyError
 from dalcli.feedback import SilentFeedback, SilentTask, Task
 from dalcli.runtime.ranks import Ranks
 from dalcli.runtime.sharing import share
@@ -28,14 +27,15 @@ from dalcli.scores.columns import Group
 from dalcli.scores.settings import TableSettings
 from dalcli.scores.table import ShardMetadata, write_shard
 from dalcli.scoring import labeled_gradient
-from dalcli.scoring.columns import Scoring
+from dalcli.scoring.columns import Extras, Scoring
 from dalcli.scoring.labeled_gradient import LabeledGradient, LabeledImages
 from dalcli.scoring.scorer import Scorer
-from dalcli.scoring.settling import VISIBLE_SECONDS, settle, settled
+from dalcli.scoring.settling import VISIBLE_SECONDS, dropout_spec, settle, settled
 from dalcli.state.versions import ModelVersion
 from dalcli.workspace.images import Listing, PoolImages
 from dalcli.workspace.jobs import Job
 from dalcli.workspace.session import Session, Surroundings
+from dalcli.workspace.versions import none_readable
 
 
 class ShardPlan(BaseModel):
@@ -167,10 +167,12 @@ def score(job: ScoringJob, ranks: Ranks, process: ScoringProcess) -> Iterator[La
     direction = {} if gradient is None else gradient.to(process.scorer.device)
     scoring = Scoring(process.scorer, direction, job.micro_batch)
     with ranks.agreed():
-        if process.session is not None:
+        if process.session is not None and job.gradients:
             settle(process.session, job.model, job.settings, scoring)
     with ranks.agreed():
-        extras = settled(process.folder, job.settings, wait=0.0 if ranks.main else VISIBLE_SECONDS)
+        extras = Extras(dropout=dropout_spec(job.settings))  # a job without gradients has no G_S to settle by
+        if job.gradients:
+            extras = settled(process.folder, job.settings, wait=0.0 if ranks.main else VISIBLE_SECONDS)
         scoring = Scoring(process.scorer, direction, job.micro_batch, extras)
     for start in range(0, len(job.shards), ranks.size):
         plans = job.shards[start : start + ranks.size]
@@ -196,10 +198,7 @@ def _labeled_gradient(job: ScoringJob, ranks: Ranks, process: ScoringProcess) ->
     found = labeled_gradient.summed(process.scorer, labeled, job.micro_batch, ranks)
     with ranks.agreed():
         if found is None:
-            raise NotReadyError(
-                f"none of the images that {job.model.version} was trained on can be read",
-                "see `dalcli pool quarantine`",
-            )
+            raise none_readable(job.model)
     return found
 
 

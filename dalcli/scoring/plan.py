@@ -55,18 +55,33 @@ def wanted_groups(store: ScoreStore, full: bool, columns: Collection[str] | None
     return store.groups_for(columns)
 
 
-def survey(store: ScoreStore) -> tuple[ScoreStore, LabeledGradient | None]:
-    """The store without what is damaged, and G_S; changes nothing.
+@dataclass(frozen=True)
+class Survey:
+    """What a run finds: the ``store`` as it can be gone on with, G_S if it is kept, and what was ``damaged``.
+
+    ``ungrounded``: there were gradients, but what all of them were made with is gone.
+    """
+
+    store: ScoreStore
+    gradient: LabeledGradient | None
+    damaged: tuple[ScoreFile, ...]
+    ungrounded: bool = False
+
+
+def survey(store: ScoreStore, settings: TableSettings) -> Survey:
+    """Look at everything, for going on with ``settings``; changes nothing.
 
     All gradients of a table were made with one G_S and one prescreen: without these, none of them can be gone on with.
     """
-    whole = store.without(store.damaged())
+    damaged = tuple(store.damaged())
+    whole = store.serving(settings).without(damaged)
     if store.recorded is None or store.recorded.gradients is None:
-        return whole, None
+        return Survey(whole, None, damaged)
     gradient = labeled_gradient.stored(store)
-    if gradient is None or not decided(store.folder, store.recorded):
-        return whole.without_group(Group.GRADIENTS), gradient
-    return whole, gradient
+    if gradient is not None and decided(store.folder, store.recorded):
+        return Survey(whole, gradient, damaged)
+    there = any(Group.GRADIENTS in shard.groups for shard in whole.shards)
+    return Survey(whole.without_group(Group.GRADIENTS), gradient, damaged, there)
 
 
 def prepare(session: Session, store: ScoreStore, groups: frozenset[Group], scorer: Scorer) -> Prepared:
@@ -75,19 +90,22 @@ def prepare(session: Session, store: ScoreStore, groups: frozenset[Group], score
     settings = store.settings(groups)
     _require_dropout(store, settings, scorer)
     _say_what_is_made_again(session, store, groups)
-    found, gradient = survey(store)
-    lost = [file for shard in store.shards for file in shard.files if file not in found.files]
+    found = survey(store, settings)
     micro_batch = store.micro_batch or scorer.micro_batch()  # what an earlier run recorded counts
     with session.database.write() as connection:
-        store = store.become(connection, found).begin(connection, settings, micro_batch)
-    if lost:
+        store = store.become(connection, found.store).begin(connection, settings, micro_batch)
+    if lost := [file for file in found.damaged if file.contents & groups]:
         session.feedback.warn(_lost(lost))
-    kept = {store.labeled_gradient_path.name, *kept_names(settings), *(file.file for file in store.files)}
+    if found.ungrounded and Group.GRADIENTS in groups:
+        session.feedback.warn("what the gradients were made with is missing or damaged: computing all of them again")
+    kept = {store.labeled_gradient_path.name, *(file.file for file in store.files)}
+    if found.gradient is not None:  # what is settled, is settled with one G_S
+        kept |= kept_names(settings)
     for path in store.folder.iterdir():
         if path.name not in kept:
             path.unlink()
     store.trim()
-    return Prepared(store, groups, settings, micro_batch, gradient)
+    return Prepared(store, groups, settings, micro_batch, found.gradient)
 
 
 def _require_dropout(store: ScoreStore, settings: TableSettings, scorer: Scorer) -> None:
@@ -106,7 +124,7 @@ def _say_what_is_made_again(session: Session, store: ScoreStore, groups: Collect
 
 
 def _lost(lost: Sequence[ScoreFile]) -> str:
-    samples = counted(sum(file.samples for file in lost), "sample")
+    samples = counted(sum({file.ordinal: file.samples for file in lost}.values()), "sample")
     if len(lost) == 1:
         return f"{lost[0].file} is missing or damaged: scoring its {samples} again"
     return f"{len(lost)} score files are missing or damaged: scoring their {samples} again"

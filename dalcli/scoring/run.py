@@ -272,7 +272,8 @@ def _result(session: Session, store: ScoreStore, gradient: LabeledGradient | Non
     table = store.table([group for group in groups if all(group in shard.groups for shard in store.shards)])
     if gradient is None and Group.GRADIENTS in groups:
         gradient = labeled_gradient.stored(store)
-    kept = None if store.recorded is None else sketched(store.folder, store.recorded)
+    has_sketches = table is not None and "sketch" in table.layout
+    kept = sketched(store.folder, store.recorded) if store.recorded is not None and has_sketches else None
     return ScoreResult(
         version=store.model.version,
         samples=sum(shard.samples for shard in store.shards),

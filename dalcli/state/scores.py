@@ -49,7 +49,7 @@ def change(connection: Connection, model: int, settings: str) -> None:
 
 
 def files(connection: Connection, model: int) -> list[ScoreFile]:
-    """Complete files of a version, shard by shard, oldest first in each."""
+    """Complete files of a version, shard by shard."""
     rows = connection.execute(
         "SELECT ordinal, file, contents, samples, seconds FROM score_file WHERE model = ? ORDER BY ordinal, rowid",
         (model,),

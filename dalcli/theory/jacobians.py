@@ -11,6 +11,7 @@ from torch.func import functional_call, grad, vmap
 from dalcli.gradients import memory
 from dalcli.gradients.fallback import sample_gradients
 from dalcli.gradients.passes import logits_of
+from dalcli.runtime.memory import is_out_of_memory
 
 AT_ONCE = 64
 TRANSIENT = 8  # at most one in so many bytes of the limit holds gradients that are being laid out
@@ -41,9 +42,9 @@ class ClassGradients:
         if self._vectorised:
             try:
                 return self._together(out, inputs, k)
-            except torch.cuda.OutOfMemoryError:
-                raise
-            except Exception:  # vmap refuses in many ways; whatever is truly wrong recurs one by one
+            except Exception as error:  # vmap refuses in many ways; whatever is truly wrong recurs one by one
+                if is_out_of_memory(error):
+                    raise
                 self._vectorised = False
         for row in range(len(inputs)):
             self._one(out[row], inputs[row : row + 1], k)

@@ -23,7 +23,7 @@ class TrainResult:
 def train(session: Session, wait: float = 0.0, ranks: Ranks = SOLO) -> TrainResult:
     """Train to convergence, or say that the newest version is up to date.
 
-    Under torchrun this is rank 0's part; the others run ``train_team.serve``, which ends when this has.
+    Under torchrun this is rank 0's part; the others run ``training.job.serve``, which ends when this has.
 
     Raises:
         NotReadyError: there are no labels.

@@ -54,7 +54,7 @@ def check(session: Session, plan: TrainPlan, ranks: Ranks = SOLO) -> torch.devic
 def train_version(session: Session, plan: TrainPlan, device: torch.device, ranks: Ranks = SOLO) -> ModelVersion:
     """Train the version that ``plan`` asks for, or finish the one a killed ``train`` left; holds the compute lock.
 
-    On rank 0 alone; the others serve it (see ``train_team``).
+    On rank 0 alone; the others ``serve`` it (``training.job``).
 
     Raises:
         LabeledSetChanged: nothing was trained.

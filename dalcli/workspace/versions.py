@@ -61,3 +61,10 @@ def remove_leftovers(folder: Path) -> None:
     """Delete the temporary files of a killed process; only for the holder of the compute lock."""
     for path in folder.glob(".*.tmp"):
         path.unlink(missing_ok=True)
+
+
+def none_readable(model: ModelVersion) -> NotReadyError:
+    """Nothing is left of S."""
+    return NotReadyError(
+        f"none of the images that {model.version} was trained on can be read", "see `dalcli pool quarantine`"
+    )

@@ -210,12 +210,13 @@ def test_what_is_missing_is_what_no_intact_shard_has(bench: Bench, seed: int) ->
     for groups in EVERY_CHOICE:
         assert bench.missing(groups) == [bench.ids[row] for row in range(COUNT) if not groups <= held[row]]
         table, store = bench.store().table(groups), bench.store()
-        shared = groups.intersection(*(here for _, here in present))
+        whole = [ordinal for ordinal, here in enumerate(present) if here[1] >= groups] or list(range(len(present)))
+        shared = groups.intersection(*(present[ordinal][1] for ordinal in whole))
         if not shared:
             assert table is None
             continue
         assert table is not None
-        damaged = any(set(map(Group, file.contents)) & shared for file in store.damaged())
+        damaged = any(file.ordinal in whole and set(map(Group, file.contents)) & shared for file in store.damaged())
         names = sorted(set().union(*(NAMES[group] for group in shared)))
         if damaged:
             with pytest.raises(DalcliError, match="cannot use this score file"):
@@ -223,7 +224,8 @@ def test_what_is_missing_is_what_no_intact_shard_has(bench: Bench, seed: int) ->
             continue
         assert table.layout.keys() - {"digest"} == set(names)
         blocks = list(table.blocks(names, 200))
-        order = [row for some in np.array_split(rows, 3) for row in some.tolist()]
+        parts = np.array_split(rows, 3)
+        order = [row for ordinal in whole for row in parts[ordinal].tolist()]
         expected = bench.columns(order, shared)
         np.testing.assert_array_equal(np.concatenate([block.digests for block in blocks]), expected["digest"])
         for name in names:
@@ -420,11 +422,15 @@ def test_columns_made_again_replace_those_that_lie_beside_them(whole: Bench) -> 
     np.testing.assert_array_equal(found["probabilities"], whole.columns([3, 4, 5], {PREDICTIONS})["probabilities"])
 
 
-def test_the_table_has_what_every_shard_has(whole: Bench) -> None:
-    table = whole.store().table(set(Group))
-    assert table is not None
-    assert table.layout.keys() == {"digest", *NAMES[PREDICTIONS]}
-    assert len(table) == COUNT
-    assert whole.store().table({GRADIENTS, DROPOUT}) is None
+def test_the_table_has_shards_with_all_that_is_read_or_else_what_every_shard_has(whole: Bench) -> None:
+    full = whole.store().table(set(Group))
+    assert full is not None
+    complete = [shard for shard in whole.store().shards if shard.groups == set(Group)]
+    assert 0 < len(complete) < len(whole.store().shards)
+    assert full.layout.keys() == {"digest", *(name for group in Group for name in NAMES[group])}
+    assert len(full) == sum(shard.samples for shard in complete)
+    shared = whole.store().table({PREDICTIONS})
+    assert shared is not None
+    assert len(shared) == COUNT
     with pytest.raises(DalcliError, match="no column 'grad_inner'"):
-        table.lookup(digests(whole.ids[:1]), ("grad_inner",))
+        shared.lookup(digests(whole.ids[:1]), ("grad_inner",))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 from pathlib import Path
 
@@ -268,3 +269,34 @@ def test_the_dry_run_foretells_what_each_would_compute(trained: SmallPool) -> No
     trained.ok("score")
     assert trained.json("score", "--dry-run")["samples"] == 0
     assert trained.json("score", "--full", "--dry-run")["samples"] == pool
+
+
+def test_a_default_query_after_scores_were_deleted_needs_nothing_that_gradients_need(trained: SmallPool) -> None:
+    trained.configure(scoring={"sketch": 16, "prescreen": 0.5})
+    trained.ok("score", "--full")
+    shutil.rmtree(trained.root / ".dalcli" / "scores")
+    assert len(trained.ok("query", "--budget", "2").out.splitlines()) == 3
+    trained.ok("score", "--full")
+    assert all("sketch" in columns for columns in trained.scores().values())
+
+
+def test_the_dry_run_knows_what_a_changed_setting_makes_again(scored: SmallPool) -> None:
+    scored.configure(scoring={"sketch": 16})
+    assert scored.json("score", "--full", "--dry-run")["samples"] == len(scored.pool())
+
+
+def test_without_g_s_gradients_are_computed_again_where_they_are_wanted(scored: SmallPool) -> None:
+    before = scored.scores()
+    (scored.root / ".dalcli/scores/m-0001/labeled_gradient.safetensors").unlink()
+    told = scored.ok("score", "--full").err
+    assert "what the gradients were made with is missing or damaged: computing all of them again" in told
+    assert "samples again" not in told
+    after = scored.scores()
+    assert {s: c["grad_inner"] for s, c in before.items()} == {s: c["grad_inner"] for s, c in after.items()}
+
+
+def test_dropout_samples_that_are_there_serve_although_no_more_are_asked_for(trained: SmallPool) -> None:
+    trained.configure(scoring={"mc_samples": 4})
+    trained.ok("score", "--full")
+    trained.configure(scoring={"mc_samples": 0})
+    assert len(trained.ok("query", "--budget", "2", "--strategy", "bald").out.splitlines()) == 3

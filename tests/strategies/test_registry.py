@@ -123,13 +123,13 @@ def test_a_memory_limit_is_kept_and_said(tables: dict[str, tuple[ScoreTable, Sco
 
 @pytest.mark.parametrize("name", ["gradient-kmeans", "lcmd", "joint-dynamical"])
 def test_a_table_without_sketches_names_the_key_to_set(name: str) -> None:
-    with pytest.raises(NotReadyError, match=r"gradient sketches.*\n.*scoring\.sketch.*dalcli score"):
+    with pytest.raises(NotReadyError, match=r"gradient sketches.*\n.*scoring\.sketch.*query again"):
         create(name, QueryConfig()).select(request(pool([1.0, 2.0]), 1))
 
 
 @pytest.mark.parametrize("name", ["bald", "batchbald"])
 def test_a_table_without_dropout_samples_names_the_key_to_set(name: str) -> None:
-    with pytest.raises(NotReadyError, match=r"dropout samples.*\n.*scoring\.mc_samples.*dalcli score"):
+    with pytest.raises(NotReadyError, match=r"dropout samples.*\n.*scoring\.mc_samples.*query again"):
         create(name, QueryConfig()).select(request(pool([1.0, 2.0]), 1))
 
 

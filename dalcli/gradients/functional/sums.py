@@ -15,6 +15,7 @@ from dalcli.gradients.precision import widened
 from dalcli.gradients.rules.base import Contribution, Targets, Wanted, of_gradients
 from dalcli.gradients.rules.linear import outer_products
 from dalcli.gradients.rules.sums import chunks, in_chunks
+from dalcli.runtime.memory import is_out_of_memory
 
 
 @dataclass(slots=True)
@@ -77,9 +78,9 @@ def total(
         chosen = {name: parameters[name] for name in sorted(by_computing)}
         try:
             found |= _through_graph(gathered, chosen, samples, targets, chunk_bytes)
-        except torch.cuda.OutOfMemoryError:
-            raise
-        except Exception:  # vmap refuses in many ways
+        except Exception as error:  # vmap refuses in many ways
+            if is_out_of_memory(error):
+                raise
             return {name: value for name, value in found.items() if name not in chosen}
     return found
 
