@@ -41,7 +41,7 @@ def batch_ratio(gradients: Gradients, batch: ChosenBatch) -> BatchRatio:
         ratio=prefixes[-1].ratio,
         numerator=numerator,
         denominator=denominator,
-        cosine=(joint[count] - float(sq[-1])) / pairs if pairs > 0 else None,
+        cosine=(joint[count] - float(sq[-1])) / pairs if count > 1 and pairs > 0 else None,
         prefixes=prefixes,
     )
 

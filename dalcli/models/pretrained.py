@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision import models
@@ -61,7 +61,7 @@ def load(
 
 
 def check(spec: ModelSpec, folder: Path | None = None) -> None:
-    """Refuse ``spec.weights`` that cannot be found, without reading or downloading them.
+    """Refuse ``spec.weights`` that cannot be found or are no weights, without reading or downloading their tensors.
 
     Raises:
         BadInputError: key ``model.weights``.
@@ -70,8 +70,14 @@ def check(spec: ModelSpec, folder: Path | None = None) -> None:
         return
     if not is_weights_file(spec.weights):
         _named_weights(spec, spec.weights)
-    elif not ((folder or Path()) / spec.weights).is_file():
-        raise _no_such_file((folder or Path()) / spec.weights)
+    else:
+        path = (folder or Path()) / spec.weights
+        _require_safetensors(path)
+        try:
+            with safe_open(path, framework="np"):
+                pass
+        except (OSError, SafetensorError) as error:
+            raise _unreadable(path, error) from error
 
 
 def pixel_stats(spec: ModelSpec) -> PixelStats | None:
@@ -79,7 +85,7 @@ def pixel_stats(spec: ModelSpec) -> PixelStats | None:
     return None if spec.weights is None else IMAGENET
 
 
-def _from_file(path: Path) -> State:
+def _require_safetensors(path: Path) -> None:
     if path.suffix != ".safetensors":
         raise BadInputError(
             f"model.weights: {path} is not a .safetensors file (other formats can run code when opened)",
@@ -87,23 +93,27 @@ def _from_file(path: Path) -> State:
             "weights_only=True), 'OUT.safetensors')\"",
         )
     if not path.is_file():
-        raise _no_such_file(path)
+        raise BadInputError(
+            f"model.weights: {path} does not exist",
+            "Give a .safetensors file, relative to the workspace, or a torchvision weights name such as DEFAULT.",
+        )
+
+
+def _unreadable(path: Path, error: Exception) -> BadInputError:
+    return BadInputError(
+        f"model.weights: {path} cannot be read: {error}", "It may be truncated: copy or download it again."
+    )
+
+
+def _from_file(path: Path) -> State:
+    _require_safetensors(path)
     try:
         state = OrderedDict(load_file(path))
     except (OSError, SafetensorError) as error:
-        raise BadInputError(
-            f"model.weights: {path} cannot be read: {error}", "It may be truncated: copy or download it again."
-        ) from error
+        raise _unreadable(path, error) from error
     # MNASNet wants its version number; the other models that look at versions take their absence for an old file.
     state._metadata = {"": {"version": 2}}  # type: ignore[attr-defined]  # where load_state_dict looks
     return state
-
-
-def _no_such_file(path: Path) -> BadInputError:
-    return BadInputError(
-        f"model.weights: {path} does not exist",
-        "Give a .safetensors file, relative to the workspace, or a torchvision weights name such as DEFAULT.",
-    )
 
 
 def _from_torchvision(spec: ModelSpec, name: str, downloads: Path | None) -> State:

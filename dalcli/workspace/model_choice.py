@@ -59,7 +59,7 @@ def check_model(choice: ModelChoice, config: Config, folder: Path) -> None:
 
         zoo.check_name(choice.name, folder)
     weights = config.model.weights
-    if weights is None or ((folder / weights).is_file() if is_weights_file(weights) else choice.name == "auto"):
+    if weights is None or (choice.name == "auto" and not is_weights_file(weights)):
         return
     from dalcli.models import pretrained
 

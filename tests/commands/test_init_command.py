@@ -6,8 +6,10 @@ import signal
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from dalcli_runner import message, ok, problems, run, start
+from safetensors.numpy import save_file
 from workspaces import ask, dump, ids, image, make, photos
 
 
@@ -43,6 +45,8 @@ def test_large_images_are_told_about_pretrained_weights(tmp_path: Path) -> None:
         ("name: mine:nett", ("model.name: module mine has no function 'nett'", "mine:net?")),
         ("weights: missing.safetensors", ("model.weights: ", "missing.safetensors does not exist")),
         ("name: cnn\n  weights: a/b.safetensors", ("model.weights: ", "b.safetensors does not exist")),
+        ("weights: mine.safetensors", ("model.weights: ", "mine.safetensors cannot be read")),
+        ("weights: mine.pth", ("model.weights: ", "mine.pth is not a .safetensors file")),
         ("name: cnn\n  weights: DEFAULT", ("model.weights: torchvision has no weights for cnn",)),
         ("name: resnet50\n  weights: IMAGENET1K_V3", ("model.weights: resnet50 has no weights", "did you mean")),
         # Only the images tell which model or stem it will be.
@@ -55,6 +59,8 @@ def test_a_model_or_weights_that_do_not_exist_leave_nothing_behind(
 ) -> None:
     photos(tmp_path / "photos", 3)
     (tmp_path / "mine.py").write_text("def net(num_classes, image_size):\n    raise AssertionError('not now')\n")
+    (tmp_path / "mine.safetensors").write_bytes(b"no weights")
+    (tmp_path / "mine.pth").write_bytes(b"no weights")
     (tmp_path / "settings.yaml").write_text(f"model:\n  {model}\n")
     before = sorted(tmp_path.iterdir())
     refused = run(tmp_path, "init", "photos", "--classes", "cat,dog", "--config", "settings.yaml")
@@ -74,7 +80,7 @@ def test_a_model_or_weights_that_do_not_exist_leave_nothing_behind(
 )
 def test_models_and_weights_that_exist_are_taken(tmp_path: Path, model: str) -> None:
     photos(tmp_path / "photos", 3)
-    (tmp_path / "there.safetensors").touch()  # what is in it shows when it is needed
+    save_file({"weight": np.zeros(3, np.float32)}, tmp_path / "there.safetensors")  # whether it fits, `train` says
     (tmp_path / "waiting.py").write_text("def net(num_classes, image_size):\n    raise AssertionError('not now')\n")
     (tmp_path / "dalcli.yaml").write_text(f"model:\n  {model}\n")
     ok(tmp_path, "init", "photos", "--classes", "cat,dog")

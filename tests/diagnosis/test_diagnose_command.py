@@ -435,3 +435,7 @@ def test_a_batch_size_must_be_known(trained: Path) -> None:
     ok(trained, "train")
     outcome = run(trained, "diagnose")
     assert (outcome.code, "--budget N" in outcome.err) == (2, True)
+
+
+def test_a_batch_of_one_has_no_cosine(scored: Path) -> None:
+    assert diagnosis(scored, "--budget", "1", "--samples", "16")["batch"]["cosine"] is None
