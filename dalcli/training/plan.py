@@ -110,10 +110,9 @@ def warn_of_unlabeled_classes(plan: TrainPlan, feedback: Feedback) -> None:
     counts = Counter(plan.labels.values())
     if len(counts) == 1:
         (only,) = (plan.names[position] for position in counts)
-        feedback.warn(
-            f"all labels ({len(plan.labels)}) are of one class, {only}: "
-            "the model cannot tell classes apart before others are labeled, too"
-        )
+        count = len(plan.labels)
+        labels = "the only label is of class" if count == 1 else f"all {count} labels are of one class,"
+        feedback.warn(f"{labels} {only}: the model cannot tell classes apart before others are labeled, too")
         return
     missing = [name for position, name in enumerate(plan.names) if not counts[position]]
     if missing:

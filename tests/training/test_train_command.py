@@ -68,7 +68,9 @@ def test_without_labels_it_is_not_ready(tmp_path: Path) -> None:
 def test_a_single_label_is_enough(labeled: SmallPool, tmp_path: Path) -> None:
     pool = make_pool(tmp_path / "w", 9, model={"name": "resnet18", "dropout": 0}, training={"max_epochs": 2})
     pool.label(pool.pool()[:1])
-    assert pool.json("train")["model"]["labels"] == 1
+    trained = pool.ok("train", "--json")
+    assert json.loads(trained.out)["model"]["labels"] == 1
+    assert "warning: the only label is of class " in trained.err
     assert all(np.isfinite(value).all() for value in pool.weights().values())
 
 
@@ -79,7 +81,7 @@ def test_labels_of_one_class_only_are_enough(labeled: SmallPool) -> None:
     trained = labeled.ok("train", "--json")
     count = len(reds) + len(others)
     assert json.loads(trained.out)["model"]["labels"] == count
-    assert f"warning: all labels ({count}) are of one class, red: the model cannot tell classes apart" in trained.err
+    assert f"warning: all {count} labels are of one class, red: the model cannot tell classes apart" in trained.err
     assert "no label yet" not in trained.err
     assert labeled.ok("train").err == f"up to date: m-0001 was trained on all {count} labels\n"
 
