@@ -97,7 +97,10 @@ def prepare(session: Session, store: ScoreStore, groups: frozenset[Group], score
     if lost := [file for file in found.damaged if file.contents & groups]:
         session.feedback.warn(_lost(lost))
     if found.ungrounded and Group.GRADIENTS in groups:
-        session.feedback.warn("what the gradients were made with is missing or damaged: computing all of them again")
+        samples = counted(sum(shard.samples for shard in store.shards), "sample")
+        session.feedback.warn(
+            f"what gradients were made with is missing or damaged: computing those of {samples} again"
+        )
     kept = {store.labeled_gradient_path.name, *(file.file for file in store.files)}
     if found.gradient is not None:  # what is settled, is settled with one G_S
         kept |= kept_names(settings)

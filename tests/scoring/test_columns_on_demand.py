@@ -289,8 +289,9 @@ def test_without_g_s_gradients_are_computed_again_where_they_are_wanted(scored: 
     before = scored.scores()
     (scored.root / ".dalcli/scores/m-0001/labeled_gradient.safetensors").unlink()
     told = scored.ok("score", "--full").err
-    assert "what the gradients were made with is missing or damaged: computing all of them again" in told
-    assert "samples again" not in told
+    count = len(scored.pool())
+    assert f"what gradients were made with is missing or damaged: computing those of {count} samples again" in told
+    assert "scoring" not in told
     after = scored.scores()
     assert {s: c["grad_inner"] for s, c in before.items()} == {s: c["grad_inner"] for s, c in after.items()}
 
