@@ -106,6 +106,8 @@ def _estimate(
         per_labeled = _seconds_of_labeled(scorer, images, prepared.micro_batch) if labeled else 0.0
     per_sample, settling = _with_settling(session, prepared, scoring, images, timed)
     count = len(images)
+    # The first batch's ordinary part is among all samples', too.
+    counted_twice = min(count, prepared.micro_batch) * min(first.seconds, timed.seconds)
     cache = images.bytes_to_cache
     cache = cache if image_cache.has_room(session, cache) else 0
     shard = min(count, session.config.scoring.shard_size) * timed.row_bytes
@@ -119,7 +121,7 @@ def _estimate(
         version=prepared.store.model.version,
         samples=count,
         micro_batch=prepared.micro_batch,
-        seconds=start - first.seconds + settling + count * per_sample + labeled * per_labeled,
+        seconds=start - counted_twice + settling + count * per_sample + labeled * per_labeled,
         samples_per_second=1 / per_sample,
         memory=None if memory is None else memory + unseen,
         device_memory=torch.cuda.max_memory_reserved(scorer.device) if scorer.device.type == "cuda" else None,
