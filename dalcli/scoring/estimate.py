@@ -97,10 +97,11 @@ def _estimate(
     labeled = prepared.store.model.labels if with_gradients and prepared.gradient is None else 0
     scoring = _scoring(prepared, scorer)
     groups = _common_groups(found)
-    with session.feedback.task("calibrating", None, "batches") as task:
+    with session.feedback.task("calibrating", 2, "passes") as task:
         # The first batch pays for checks, and for all that is made on first use.
         first = _slice(scoring, images, groups, most=1)
         start = time.monotonic() - started
+        task.advance()
         timed = _slice(scoring, images, groups, most=MOST_BATCHES)
         task.advance()
         per_labeled = _seconds_of_labeled(scorer, images, prepared.micro_batch) if labeled else 0.0

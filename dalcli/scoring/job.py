@@ -41,7 +41,7 @@ from dalcli.workspace.versions import none_readable
 class ShardPlan(BaseModel):
     """A file to be made: ``groups`` of columns of the images ``rows`` of a job, for the shard ``ordinal``."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
     ordinal: int
     rows: tuple[int, ...]
     groups: tuple[Group, ...]
@@ -56,7 +56,7 @@ class ShardPlan(BaseModel):
 class LabeledSet(BaseModel):
     """What G_S is to be summed over: rows of a job's images, and the classes that the model was trained with."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
     rows: tuple[int, ...]
     labels: tuple[int, ...]
 

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from pydantic import JsonValue
 from torch import Tensor
 
-from dalcli.data.pixels import FAILURES, Failure, IntArray
-from dalcli.errors import DalcliError
+from dalcli.data.pixels import FAILURES, IntArray
 from dalcli.gradients.kernels import laid_out
 from dalcli.models.tensorfile import DamagedFileError, read_tensors, write_tensors
 from dalcli.runtime.ranks import Ranks
@@ -126,7 +125,8 @@ def lose_together(images: PoolImages, ranks: Ranks, hosts: Sequence[str]) -> Non
         if ranks.main:
             found = [(rank, failure) for rank, part in enumerate(told) for failure in FAILURES.validate_python(part)]
             for rank, failure in found:
-                require_unreadable(images, failure, rank, hosts)
+                if rank > 0:
+                    images.require_unreadable(failure, f"process {rank} on {hosts[rank]}")
             images.lose([failure for _, failure in found])
     # Rank 0 has looked for all files: it may know of more.
     images.lose(FAILURES.validate_python(ranks.broadcast(_lost(images))))
@@ -135,13 +135,3 @@ def lose_together(images: PoolImages, ranks: Ranks, hosts: Sequence[str]) -> Non
 def _lost(images: PoolImages) -> JsonValue:
     document: JsonValue = FAILURES.dump_python(list(images.lost.values()), mode="json")
     return document
-
-
-def require_unreadable(images: PoolImages, failure: Failure, rank: int, hosts: Sequence[str]) -> None:
-    """Raises DalcliError if this process, rank 0, can read what another one could not."""
-    if rank > 0 and images.can_read(failure.row):
-        raise DalcliError(
-            f"process {rank} on {hosts[rank]} cannot read {failure.path} ({failure.reason}); "
-            f"process 0 on {hosts[0]} can",
-            "all machines of a torchrun must see the images under the same paths",
-        )

@@ -29,7 +29,7 @@ from dalcli.scores.table import ShardFile
 from dalcli.scoring import job as jobs
 from dalcli.scoring import labeled_gradient
 from dalcli.scoring.job import RelayedFeedback, ScoringJob, ScoringProcess, ShardPlan, Wave
-from dalcli.scoring.labeled_gradient import LabeledGradient, require_unreadable
+from dalcli.scoring.labeled_gradient import LabeledGradient
 from dalcli.scoring.plan import Cut, Prepared, cut, labeled_images, make_job, prepare, wanted_groups
 from dalcli.scoring.report import recall, tell
 from dalcli.scoring.scorer import Scorer
@@ -239,7 +239,8 @@ def _record(session: Session, store: ScoreStore, process: ScoringProcess, wave: 
             store.record(connection, ScoreFile(plan.ordinal, plan.file, contents, len(plan.rows), outcome.seconds))
         done += len(plan.rows)
     for rank, failure in failures:
-        require_unreadable(process.images, failure, rank, process.hosts)
+        if rank > 0:
+            process.images.require_unreadable(failure, process.name(rank))
     process.images.lose([failure for _, failure in failures])
     return done
 

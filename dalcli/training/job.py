@@ -16,7 +16,6 @@ import torch
 from torch import nn
 
 from dalcli.data.pixels import UnreadableImagesError
-from dalcli.errors import DalcliError
 from dalcli.feedback import Feedback, SilentFeedback
 from dalcli.models import zoo
 from dalcli.models.preprocess import PixelStats
@@ -91,7 +90,8 @@ def train(job: TrainingJob, ranks: Ranks, process: TrainingProcess) -> FitResult
         )
     except UnreadableImagesError as error:
         if ranks.main and ranks.size > 1:
-            _require_unreadable(process.images, error)
+            for failure in error.failures:
+                process.images.require_unreadable(failure, "another process")
         raise
 
 
@@ -103,13 +103,3 @@ def serve(directory: Path | None, ranks: Ranks) -> None:
             process = TrainingProcess.following(job, directory, ranks)
         with suppress(UnreadableImagesError):  # rank 0 has heard of it and decides
             train(job, ranks, process)
-
-
-def _require_unreadable(images: PoolImages, error: UnreadableImagesError) -> None:
-    """An image is lost only if this process cannot read it either."""
-    for failure in error.failures:
-        if images.can_read(failure.row):
-            raise DalcliError(
-                f"another process cannot read {failure.path} ({failure.reason}), which process 0 can",
-                "all machines of a torchrun must see the images under the same paths",
-            )

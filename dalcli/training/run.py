@@ -9,6 +9,7 @@ from dalcli.runtime.ranks import SOLO, Ranks
 from dalcli.state.lock import compute_lock
 from dalcli.state.versions import ModelVersion
 from dalcli.training.plan import TrainPlan, make_plan, warn_of_unlabeled_classes
+from dalcli.workspace.jobs import no_more
 from dalcli.workspace.session import Session
 
 
@@ -32,7 +33,7 @@ def train(session: Session, wait: float = 0.0, ranks: Ranks = SOLO) -> TrainResu
         DalcliError: training diverged, or most of the labeled images are missing.
     """
     result = _train(session, wait, ranks)
-    ranks.broadcast(None)  # nothing more to train
+    no_more(ranks)
     return result
 
 

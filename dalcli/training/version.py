@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -59,7 +61,7 @@ def train_version(session: Session, plan: TrainPlan, device: torch.device, ranks
     Raises:
         LabeledSetChanged: nothing was trained.
     """
-    with _labeled_images(session, plan) as images:
+    with _labeled_images(session, plan) as images, _losses_change_the_set(images):
         version = _begin(session, plan, device)
         folder = session.workspace.model_folder(version.version)
         folder.mkdir(parents=True, exist_ok=True)
@@ -81,9 +83,6 @@ def train_version(session: Session, plan: TrainPlan, device: torch.device, ranks
             pass
         try:
             result = train(job, ranks, TrainingProcess(images, model, device, checkpoint, session.feedback))
-        except UnreadableImagesError as error:
-            images.lose(error.failures)
-            raise LabeledSetChanged from None
         except DivergedError:
             with session.database.write() as connection:
                 versions.mark_diverged(connection, version)
@@ -95,6 +94,16 @@ def train_version(session: Session, plan: TrainPlan, device: torch.device, ranks
             f"{result.train_accuracy:.1%}): raise training.max_epochs or lower training.learning_rate"
         )
     return finished
+
+
+@contextmanager
+def _losses_change_the_set(images: PoolImages) -> Iterator[None]:
+    """What turns out to be unreadable meanwhile is set aside, and the plan was for others."""
+    try:
+        yield
+    except UnreadableImagesError as error:
+        images.lose(error.failures)
+        raise LabeledSetChanged from None
 
 
 def _labeled_images(session: Session, plan: TrainPlan) -> PoolImages:

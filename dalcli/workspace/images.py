@@ -7,6 +7,7 @@ Many missing files at once mean an unmounted disk, not many lost images: then no
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -192,13 +193,18 @@ class PoolImages:
         """
         return self.source.read(rows)
 
-    def can_read(self, row: int) -> bool:
-        """Whether this process can read an image that another one could not."""
-        try:
-            self.read(np.array([row], dtype=np.int64))
-        except UnreadableImagesError:
-            return False
-        return True
+    def require_unreadable(self, failure: Failure, elsewhere: str) -> None:
+        """What the process ``elsewhere`` could not read is lost only if this one, rank 0, cannot read it either.
+
+        Raises:
+            DalcliError: it can.
+        """
+        with suppress(UnreadableImagesError):
+            self.read(np.array([failure.row], dtype=np.int64))
+            raise DalcliError(
+                f"{elsewhere} cannot read {failure.path} ({failure.reason}), which process 0 can",
+                "all machines of a torchrun must see the images under the same paths",
+            )
 
     def lose(self, failures: Sequence[Failure]) -> None:
         """These rows cannot be read: from now on they are lost, and set aside where that is to be recorded.

@@ -7,6 +7,7 @@ import os
 import shutil
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -209,7 +210,10 @@ def test_all_or_nothing(session: Session) -> None:
         with pytest.raises(UnreadableImagesError) as caught:
             opened.read(np.arange(COUNT))
         assert sorted(failure.row for failure in caught.value.failures) == [5, 6, 10]
-        assert [opened.can_read(row) for row in (4, 5)] == [True, False]
+        lost = next(failure for failure in caught.value.failures if failure.row == 5)
+        opened.require_unreadable(lost, "process 1")
+        with pytest.raises(DalcliError, match=r"process 1 cannot read .*, which process 0 can\n.*same paths"):
+            opened.require_unreadable(replace(lost, row=4), "process 1")
         assert opened.lost == {}
         assert dump(session.workspace.root) == before, "the caller decides"
     assert said(session) == []

@@ -8,11 +8,12 @@ import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dalcli.data.identity import sample_id
-from dalcli.training import loop
+from dalcli.training import loop, version
 from dalcli.workspace import image_files, images
 from tests import processes
 from tests.processes import EveryEpoch, HangAtCall, SignalAtCall
@@ -117,6 +118,24 @@ def test_evaluation_goes_on_without_a_lost_image(trained: SmallPool, accident: A
     second = trained.ok("evaluate")
     assert second.out == first.out
     assert "up to date" in second.err
+
+
+def test_an_image_that_goes_while_pixels_are_measured_is_set_aside(
+    labeled: SmallPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = labeled.pool("labeled")[3]
+    measure = version.measure
+
+    def measured(*arguments: Any) -> Any:
+        labeled.path(lost).unlink(missing_ok=True)
+        return measure(*arguments)
+
+    labeled.configure(data={"cache": False})
+    monkeypatch.setattr(images, "KEPT_BYTES", 0)
+    monkeypatch.setattr(version, "measure", measured)
+    assert "1 image can no longer be read" in labeled.ok("train").err
+    assert [row["sample_id"] for row in labeled.pool("quarantined")] == [lost["sample_id"]]
+    assert labeled.json("status")["model"]["labels"] == 13
 
 
 def test_a_touched_file_is_still_itself_and_hashed_only_once(
