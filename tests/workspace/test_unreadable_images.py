@@ -138,6 +138,16 @@ def test_an_image_that_goes_while_pixels_are_measured_is_set_aside(
     assert labeled.json("status")["model"]["labels"] == 13
 
 
+def test_a_single_new_image_that_is_gone_again_stops_nothing(scored: SmallPool) -> None:
+    draw(scored.root / "photos" / "new.png", "green", 123)
+    scored.ok("pool", "add", str(scored.root / "photos"))
+    (scored.root / "photos" / "new.png").unlink()
+    outcome = scored.ok("query", "--budget", "2")
+    assert "1 image can no longer be read" in outcome.err
+    assert len(outcome.out.splitlines()) == 3
+    assert [row["path"] for row in scored.pool("quarantined")] == ["photos/new.png"]
+
+
 def test_a_touched_file_is_still_itself_and_hashed_only_once(
     trained: SmallPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
