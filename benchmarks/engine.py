@@ -84,7 +84,7 @@ def layers(options: argparse.Namespace) -> None:
     for path, module in model.named_modules():
         module.path = path  # which the replicas inherit
     engine = GradientEngine(model, head=None, memory_limit_bytes=MEMORY_LIMIT)
-    rules: set[Rule] = {assigned.rule for assigned in engine.owners}
+    rules: set[Rule] = {assigned.rule for assigned in engine.assigned}
     batch = options.batches[-1]
     inputs = torch.randn(batch, 3, options.size, options.size, device=options.device)
     direction = {key: torch.randn_like(value).detach() for key, value in model.named_parameters()}
@@ -138,7 +138,7 @@ def routes(options: argparse.Namespace) -> None:
         inputs = torch.randn(batch, 3, options.size, options.size, device=options.device)
         engine.score(inputs, None)
         calls: dict[tuple[object, ...], LayerCall] = {}
-        for rule in {assigned.rule for assigned in engine.owners if isinstance(assigned.rule, ConvRule)}:
+        for rule in {assigned.rule for assigned in engine.assigned if isinstance(assigned.rule, ConvRule)}:
             with _collected(rule, calls):
                 engine.score(inputs, None)
         print(f"{name}, batch {batch}, ms (by the cost model)")

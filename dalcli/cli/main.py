@@ -19,6 +19,7 @@ import typer
 from dalcli.cli.streams import OutputClosed, say, settle_stdout, silence_stdout
 from dalcli.cli.torchrun import report, speaks
 from dalcli.errors import BadInputError, DalcliError, ExitCode, ToldError
+from dalcli.runtime.memory import is_out_of_memory
 
 # Typer's private copy of click has no public name for the base class of its command-line errors.
 _CommandLineError: type[Exception] = next(
@@ -56,12 +57,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             return ExitCode.TERMINATED
         except OSError as error:
             return _system_failure(error)
-        except MemoryError:
+        except Exception as error:
+            if not is_out_of_memory(error):
+                return _bug(arguments)
             _error("out of memory")
             say("lower training.batch_size, scoring.batch_size or data.image_size")
             return ExitCode.FAILED
-        except Exception:
-            return _bug(arguments)
 
 
 def _run(argv: Sequence[str]) -> int:

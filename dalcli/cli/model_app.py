@@ -127,9 +127,8 @@ def diagnose(
     """
     from dalcli.cli import render, render_diagnose
     from dalcli.commands import diagnose as command
-    from dalcli.diagnosis.run import DiagnoseRequest
 
-    request = DiagnoseRequest(budget, samples, random_batches, ridge, sketch, labels, model, seed)
+    request = command.DiagnoseRequest(budget, samples, random_batches, ridge, sketch, labels, model, seed)
     command.check(request)
     with session_of(directory, quiet) as session:
         render.show(command.run(session, request), render_diagnose.diagnose, json)

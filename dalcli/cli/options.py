@@ -86,7 +86,7 @@ def class_list(text: str | None) -> list[str] | None:
         UsageError: an empty or repeated name.
         BadInputError: the file is not text.
     """
-    from dalcli.config.words import problem_with_classes
+    from dalcli.config.class_names import problem_with_classes
 
     if text is None:
         return None

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dalcli.config.schema import MAX_BUDGET
+from dalcli.diagnosis.request import DiagnoseRequest
 from dalcli.diagnosis.result import DiagnoseResult
-from dalcli.diagnosis.run import DiagnoseRequest, diagnose
 from dalcli.errors import BadInputError, UsageError
 from dalcli.workspace.session import Session
 
 LEAST_SAMPLES, MOST_SAMPLES = 16, 2048
 LEAST_BATCHES, MOST_BATCHES = 10, 2000  # the rank correlation compares all pairs at once
 MOST_SKETCH = 65_536
+
+__all__ = ["DiagnoseRequest", "check", "run"]
 
 
 def check(request: DiagnoseRequest) -> None:
@@ -39,4 +41,6 @@ def check(request: DiagnoseRequest) -> None:
 def run(session: Session, request: DiagnoseRequest) -> DiagnoseResult:
     """Diagnose the newest version, or the one named."""
     check(request)
+    from dalcli.diagnosis.run import diagnose  # all of torch: nobody should wait for it to be told of a wrong option
+
     return diagnose(session, request)

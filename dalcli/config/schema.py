@@ -10,8 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from dalcli.config.class_names import problem_with_classes
 from dalcli.config.values import Section, as_batch_size, as_bytes, as_gamma, as_pair
-from dalcli.config.words import problem_with_classes
 
 ImageSize = tuple[int, int]
 """Height and width, in pixels."""

@@ -1,10 +1,9 @@
-"""Numbers and names as people write and read them: sizes in bytes, counted things, what a misspelling meant, and
-what a class may be called."""
+"""Numbers and names as people write and read them: sizes in bytes, counted things, what a misspelling meant."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from difflib import get_close_matches
 
 _UNITS = {"": 1, "B": 1} | {
@@ -59,20 +58,3 @@ def suggestion(word: str, candidates: Iterable[str]) -> str:
     """``": did you mean 'cat'?"`` to append to a message, or an empty text if nothing is close."""
     guess = did_you_mean(word, candidates)
     return "" if guess is None else f": did you mean {guess!r}?"
-
-
-def problem_with_classes(names: Sequence[object]) -> str | None:
-    """Why ``names``, from wherever they come, cannot be a class list; None if they can."""
-    for name in names:
-        # YAML reads `no`, `1` and `1.0` as something else than the text a label file will contain.
-        if not isinstance(name, str):
-            return f"class {name!r} is not text: put it in quotes"
-        # Cells of a label file are read without the spaces around them, so such a class could never be named.
-        if not name.strip() or name != name.strip():
-            return f"class {name!r} is empty or has spaces around it"
-        try:
-            name.encode()
-        except UnicodeEncodeError:
-            return f"class {name!r} is not valid UTF-8 text"
-    twice = next((name for index, name in enumerate(names) if name in names[:index]), None)
-    return None if twice is None else f"class {twice!r} is listed twice"

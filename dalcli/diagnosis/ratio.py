@@ -63,17 +63,21 @@ def _prefix_sizes(count: int) -> list[int]:
     return [*(2**power for power in range(count.bit_length()) if 2**power < count), count]
 
 
-def random_ratios(gradients: Gradients, pool: PoolSample, batches: RandomBatches, kernel_samples: int) -> RandomRatios:
-    """R over uniform random batches from ``pool``; exact as long as that costs little beside ``kernel_samples``."""
+def random_ratios(
+    gradients: Gradients, pool: PoolSample, known: SampleGradients, batches: RandomBatches, kernel_samples: int
+) -> RandomRatios:
+    """R over uniform random batches from ``pool``, of whose samples the gradients are ``known``.
+
+    Exact as long as that costs little beside ``kernel_samples``.
+    """
     count, size = len(pool.images), min(batches.size, len(pool.images))
-    source = _PoolGradients(gradients, pool, gradients.of_samples(pool.images))
+    source = _PoolGradients(gradients, pool, known)
     means = source.means()
     random = generator(batches.seed, "random batches")
     drawn = np.stack([random.choice(count, size, replace=False) for _ in range(batches.count)])
     passes = batches.count * size
     sketched = passes > EXACT_PASSES * kernel_samples and count < passes
     joint = _sketched(source, drawn, batches.seed) if sketched else _JointSqNorms(source.exact(drawn))
-    known = source.known
     numerators, denominators = ratio.terms(known.sq_norm[drawn].sum(1), known.inner[drawn].sum(1), joint.values)
     return RandomRatios(
         size=size,

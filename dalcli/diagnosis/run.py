@@ -11,43 +11,29 @@ The way: ``sets`` (S, S0, the pool, the batch, candidates) → ``sample`` (unifo
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 
 from dalcli.config.hashing import derive_seed
 from dalcli.config.words import counted
 from dalcli.diagnosis.findings import findings
-from dalcli.diagnosis.gradients import Gradients, sq_norm
+from dalcli.diagnosis.gradients import Gradients, SampleGradients, sq_norm
 from dalcli.diagnosis.images import DecodedImages
 from dalcli.diagnosis.kernel import KernelSettings, kernel_report
 from dalcli.diagnosis.missing import add_gradients
 from dalcli.diagnosis.model import DiagnosedModel
 from dalcli.diagnosis.ratio import batch_ratio, random_ratios
+from dalcli.diagnosis.request import DiagnoseRequest
 from dalcli.diagnosis.result import DiagnoseResult, TrainingState
 from dalcli.diagnosis.sample import KernelSample, PoolSample, RandomBatches
-from dalcli.diagnosis.sets import Sets, gather
+from dalcli.diagnosis.sets import Sets, check, gather
 from dalcli.runtime.device import reproducible, resolve_device
 from dalcli.scoring import labeled_gradient
 from dalcli.scoring.scorer import Scorer
 from dalcli.state.versions import ModelVersion
 from dalcli.workspace.session import Session
 from dalcli.workspace.versions import none_readable
-
-
-@dataclass(frozen=True)
-class DiagnoseRequest:
-    """For asking for a diagnosis; None means: as configured, derived, or whichever is affordable."""
-
-    budget: int | None = None
-    samples: int = 256
-    random_batches: int = 100
-    ridge: float = 1e-3
-    sketch: int | None = None
-    labels: Path | None = None
-    model: str | None = None
-    seed: int | None = None
 
 
 def diagnose(session: Session, request: DiagnoseRequest) -> DiagnoseResult:
@@ -59,6 +45,7 @@ def diagnose(session: Session, request: DiagnoseRequest) -> DiagnoseResult:
         DalcliError: the model's files are damaged.
     """
     device = resolve_device(session.config.device)
+    check(session, request.model, request.budget, request.labels)
     add_gradients(session, request.model)
     sets = gather(session, request.model, request.budget, request.labels)
     if sets.newer_labels:
@@ -90,9 +77,10 @@ def _diagnose(session: Session, scorer: Scorer, sets: Sets, request: DiagnoseReq
     batches = RandomBatches(request.random_batches, sets.budget, seed)
     batch = batch_ratio(gradients, chosen) if chosen is not None and chosen.images else None
     alike = batches if batch is None else replace(batches, size=batch.size)
-    random = random_ratios(gradients, pool, alike, request.samples) if len(pool.images) >= 2 else None
+    known = gradients.of_samples(pool.images)  # for R, and for how long a gradient of the pool is
+    random = random_ratios(gradients, pool, known, alike, request.samples) if len(pool.images) >= 2 else None
     theory = kernel_report(model, sets, sample, KernelSettings(request.ridge, request.sketch, seed), batches)
-    training = _training(gradients, sets.model, pool)
+    training = _training(gradients, sets.model, known)
     return DiagnoseResult(
         version=sets.model.version,
         newer_labels=sets.newer_labels,
@@ -105,9 +93,8 @@ def _diagnose(session: Session, scorer: Scorer, sets: Sets, request: DiagnoseReq
     )
 
 
-def _training(gradients: Gradients, model: ModelVersion, pool: PoolSample) -> TrainingState:
-    dynamics = sq_norm(gradients.of_labeled)
-    of_pool = gradients.of_samples(pool.images).sq_norm if pool.images else np.empty(0)
+def _training(gradients: Gradients, model: ModelVersion, of_pool: SampleGradients) -> TrainingState:
+    dynamics, samples = sq_norm(gradients.of_labeled), len(of_pool.sq_norm)
     assert model.train_accuracy is not None
     assert model.train_loss is not None
     return TrainingState(
@@ -119,6 +106,6 @@ def _training(gradients: Gradients, model: ModelVersion, pool: PoolSample) -> Tr
         labeled=gradients.labeled,
         dynamics=dynamics,
         mean_gradient=float(np.sqrt(dynamics)) / gradients.labeled,
-        pool_gradient=float(np.sqrt(of_pool.mean())) if len(of_pool) else None,
-        pool_samples=len(pool.images),
+        pool_gradient=float(np.sqrt(of_pool.sq_norm.mean())) if samples else None,
+        pool_samples=samples,
     )

@@ -67,6 +67,14 @@ class Sets:
     candidates: Candidates | None = None
 
 
+def check(session: Session, version: str | None, budget: int | None, labels: Path | None) -> None:
+    """What :func:`gather` would refuse of a version, a batch size or a labels file, before anything is computed."""
+    with session.database.read() as connection:
+        _size(connection, session, _issued(connection, named_version(connection, version), budget), budget)
+        if labels is not None:
+            true_labels(connection, session.workspace, labels)
+
+
 def gather(session: Session, version: str | None, budget: int | None, labels: Path | None) -> Sets:
     """The sets of ``version`` (None: the newest). Holds no lock and changes nothing.
 
@@ -78,7 +86,7 @@ def gather(session: Session, version: str | None, budget: int | None, labels: Pa
     with session.database.read() as connection:
         model = named_version(connection, version)
         issued = _issued(connection, model, budget)
-        size = budget or (issued.requested if issued is not None else None) or _usual_budget(connection, session)
+        size = _size(connection, session, issued, budget)
         sets = _without_batch(connection, session, model, size)
         sets = replace(sets, candidates=_candidates(connection, session, sets, labels))
         if not sets.labeled:
@@ -100,6 +108,10 @@ def _issued(connection: Connection, model: ModelVersion, budget: int | None) -> 
     """The newest training batch that was chosen with ``model``, open or not, if it has the size asked for."""
     found = [b for b in batches.listing(connection) if b.purpose == "training" and b.model == model.version]
     return found[-1] if found and budget in {None, found[-1].requested} else None
+
+
+def _size(connection: Connection, session: Session, issued: Batch | None, budget: int | None) -> int:
+    return budget or (issued.requested if issued is not None else None) or _usual_budget(connection, session)
 
 
 def _usual_budget(connection: Connection, session: Session) -> int:

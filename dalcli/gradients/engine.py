@@ -99,7 +99,7 @@ class GradientEngine:
         }
 
     @property
-    def owners(self) -> list[AssignedModule]:
+    def assigned(self) -> list[AssignedModule]:
         """The modules whose layer rules are in force."""
         return self._assignment.modules
 
@@ -235,15 +235,14 @@ class GradientEngine:
         targets = Targets(None if direction is None else direction.vector, sketcher)
         result = self._pass.run(inputs, targets, replica, self._precision)
         total = result.total(with_inner=direction is not None)
-        sketch = None
-        if sketcher is not None:
-            nothing = inputs.new_zeros(len(inputs), sketcher.spec.dimension, dtype=torch.float64)
-            sketch = (nothing if total.sketch is None else total.sketch).float()
+        sketch = total.sketch
+        if sketcher is not None and sketch is None:  # no parameter has any influence
+            sketch = inputs.new_zeros(len(inputs), sketcher.spec.dimension, dtype=torch.float64)
         return GradientScores(
             sq_norm=total.sq_norm,
             inner=None if direction is None or total.inner is None else total.inner * direction.scale,
             probabilities=result.probabilities.float(),
             pseudo_label=result.labels,
             features=result.features,
-            sketch=sketch,
+            sketch=None if sketch is None else sketch.float(),
         )

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from dalcli.config.hashing import derive_seed
+from dalcli.gradients.precision import widened
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +68,8 @@ class Projection:
 
     def of_factors(self, inputs: Tensor, gradient: Tensor) -> Tensor:
         """Sketches (n, m) of Σ_t δ_t a_tᵀ; inputs a (n, T, C), gradient δ (n, T, O)."""
-        read = scattered(inputs, self.column_places, self.column_signs, self.dimension)
-        delta = scattered(gradient, self.row_places, self.row_signs, self.dimension)
-        if inputs.dtype in {torch.float16, torch.bfloat16}:
-            read, delta = read.float(), delta.float()
+        read = widened(scattered(inputs, self.column_places, self.column_signs, self.dimension))
+        delta = widened(scattered(gradient, self.row_places, self.row_signs, self.dimension))
         together = (torch.fft.rfft(read) * torch.fft.rfft(delta)).sum(1)
         result: Tensor = torch.fft.irfft(together, n=self.dimension)
         return result

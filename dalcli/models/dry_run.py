@@ -11,6 +11,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from dalcli.models.spec import ModelSpec
+from dalcli.runtime.modes import eval_mode
 
 
 class _WeightsNowhere(TorchFunctionMode):
@@ -38,11 +39,6 @@ def without_weights() -> Iterator[None]:
 
 def output_shape(model: nn.Module, spec: ModelSpec, device: str) -> object:
     """What two blank images give in eval mode: the output's shape, or the name of its type if it is no tensor."""
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            output = model(torch.zeros(2, 3, *spec.image_size, device=device))
-    finally:
-        model.train(was_training)
+    with eval_mode(model), torch.no_grad():
+        output = model(torch.zeros(2, 3, *spec.image_size, device=device))
     return tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__

@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision import models
 from torchvision.models.vision_transformer import interpolate_embeddings
 
 from dalcli.errors import BadInputError, DalcliError
-from dalcli.models import torchvision_models
+from dalcli.models import torchvision_models, weights_file
 from dalcli.models.head import find_head
 from dalcli.models.preprocess import IMAGENET, PixelStats
 from dalcli.models.spec import ModelSpec, is_weights_file
@@ -71,13 +70,7 @@ def check(spec: ModelSpec, folder: Path | None = None) -> None:
     if not is_weights_file(spec.weights):
         _named_weights(spec, spec.weights)
     else:
-        path = (folder or Path()) / spec.weights
-        _require_safetensors(path)
-        try:
-            with safe_open(path, framework="np"):
-                pass
-        except (OSError, SafetensorError) as error:
-            raise _unreadable(path, error) from error
+        weights_file.require((folder or Path()) / spec.weights)
 
 
 def pixel_stats(spec: ModelSpec) -> PixelStats | None:
@@ -85,32 +78,10 @@ def pixel_stats(spec: ModelSpec) -> PixelStats | None:
     return None if spec.weights is None else IMAGENET
 
 
-def _require_safetensors(path: Path) -> None:
-    if path.suffix != ".safetensors":
-        raise BadInputError(
-            f"model.weights: {path} is not a .safetensors file (other formats can run code when opened)",
-            "Convert it once: python -c \"import torch, safetensors.torch as s; s.save_file(torch.load('IN', "
-            "weights_only=True), 'OUT.safetensors')\"",
-        )
-    if not path.is_file():
-        raise BadInputError(
-            f"model.weights: {path} does not exist",
-            "Give a .safetensors file, relative to the workspace, or a torchvision weights name such as DEFAULT.",
-        )
-
-
-def _unreadable(path: Path, error: Exception) -> BadInputError:
-    return BadInputError(
-        f"model.weights: {path} cannot be read: {error}", "It may be truncated: copy or download it again."
-    )
-
-
 def _from_file(path: Path) -> State:
-    _require_safetensors(path)
-    try:
+    weights_file.require(path)
+    with weights_file.readable(path):
         state = OrderedDict(load_file(path))
-    except (OSError, SafetensorError) as error:
-        raise _unreadable(path, error) from error
     # MNASNet wants its version number; the other models that look at versions take their absence for an old file.
     state._metadata = {"": {"version": 2}}  # type: ignore[attr-defined]  # where load_state_dict looks
     return state

@@ -9,6 +9,7 @@ from pydantic import JsonValue, TypeAdapter
 
 from dalcli.errors import DalcliError, ExitCode
 from dalcli.runtime.launch import launched
+from dalcli.runtime.memory import is_out_of_memory
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class PeerFailure:
 
     message: str
     remedy: str | None
-    code: int
+    code: ExitCode
 
     @classmethod
     def of(cls, error: Exception) -> PeerFailure:
@@ -28,7 +29,7 @@ class PeerFailure:
         if isinstance(error, OSError):
             file = f"{error.filename}: " if error.filename else ""
             return cls(f"{where}: {file}{error.strerror or error}", None, ExitCode.FAILED)
-        if isinstance(error, MemoryError):
+        if is_out_of_memory(error):
             remedy = "lower training.batch_size, scoring.batch_size or data.image_size"
             return cls(f"{where}: out of memory", remedy, ExitCode.FAILED)
         text = f"{where}: a bug in dalcli: {type(error).__name__}: {error}"

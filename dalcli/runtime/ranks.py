@@ -12,7 +12,7 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 PATIENCE = timedelta(days=7)  # torchrun notices what died; a rank that waits for a slow one is not an error
 SPEAKING_SECONDS = 5.0
-NUMBERS: TypeAdapter[tuple[float, ...]] = TypeAdapter(tuple[float, ...])
+_NUMBERS: TypeAdapter[tuple[float, ...]] = TypeAdapter(tuple[float, ...])
 LONGEST_PAUSE = 0.02  # seconds between two looks at whether the others have answered
 
 
@@ -80,29 +80,7 @@ class Ranks:
 
     def gather_numbers(self, *numbers: float) -> list[tuple[float, ...]]:
         """What every rank passed, by rank; as many numbers each."""
-        return [NUMBERS.validate_python(found) for found in self.gather(list(numbers))]
-
-    def together(self, work: Callable[[], JsonValue]) -> list[JsonValue]:
-        """What ``work`` returned on every rank, by rank; where it fails on one, all of them end, and rank 0 says why.
-
-        Raises:
-            PeerError: on rank 0, with what went wrong elsewhere and where.
-            ToldError: on the others.
-        """
-        value: JsonValue = None
-        with self.agreed():
-            value = work()
-        return self.gather(value)
-
-    def _end_together(self, failure: Exception | None) -> None:
-        """Nothing, if no rank has a ``failure``."""
-        found = self.gather(None if failure is None else PeerFailure.of(failure).document())
-        first = next((PeerFailure.parse(answer) for answer in found if answer is not None), None)
-        if first is None:
-            return
-        if self.main:
-            raise failure or PeerError(first.message, first.remedy, ExitCode(first.code))
-        raise ToldError(bug=failure is not None and first.code == ExitCode.BUG) from failure
+        return [_NUMBERS.validate_python(found) for found in self.gather(list(numbers))]
 
     @contextmanager
     def agreed(self) -> Iterator[None]:
@@ -122,7 +100,17 @@ class Ranks:
             raise
         except Exception as error:
             failure = error
-        self._end_together(failure)
+        self._end_if_failed(failure)
+
+    def _end_if_failed(self, failure: Exception | None) -> None:
+        """Nothing, if no rank has a ``failure``."""
+        found = self.gather(None if failure is None else PeerFailure.of(failure).document())
+        first = next((PeerFailure.parse(answer) for answer in found if answer is not None), None)
+        if first is None:
+            return
+        if self.main:
+            raise failure or PeerError(first.message, first.remedy, first.code)
+        raise ToldError(bug=failure is not None and first.code == ExitCode.BUG) from failure
 
     def sum(self, tensors: Sequence[Tensor], *, soon: bool = False) -> None:
         """Replace every tensor by its sum over the ranks, in place; the same bits everywhere.

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
+from dalcli.config.class_names import problem_with_classes
 from dalcli.config.hashing import short_hash
-from dalcli.config.words import counted, problem_with_classes
+from dalcli.config.words import counted
 from dalcli.data.found import FoundImage, Split
 from dalcli.data.identity import digests
 from dalcli.data.pixels import UInt8Array

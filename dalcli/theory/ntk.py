@@ -120,7 +120,7 @@ def sketched_ntk(
 
 
 def _with_diagonal(theta: Floats, diagonal: Floats) -> Floats:
-    """IntArray and columns scaled to a known diagonal, which keeps the matrix positive semi-definite."""
+    """Rows and columns scaled to a known diagonal, which keeps the matrix positive semi-definite."""
     estimated = np.diag(theta)
     factors = np.sqrt(np.divide(diagonal, estimated, out=np.ones_like(diagonal), where=estimated > 0))
     scaled: Floats = theta * factors[:, None] * factors

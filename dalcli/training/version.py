@@ -24,7 +24,7 @@ from dalcli.models.meta import ModelMeta, read_meta, write_meta
 from dalcli.models.preprocess import PixelStats, measure
 from dalcli.models.spec import ModelSpec
 from dalcli.models.tensorfile import read_tensors
-from dalcli.runtime.ranks import SOLO, Ranks
+from dalcli.runtime.ranks import Ranks
 from dalcli.state import catalog, ledger, versions
 from dalcli.state.versions import ModelVersion
 from dalcli.training.job import TrainingJob, TrainingProcess, train
@@ -42,7 +42,7 @@ class LabeledSetChanged(Exception):
     """The plan cannot be carried out any more: images were set aside, or serve evaluation now. Make another one."""
 
 
-def check(session: Session, plan: TrainPlan, ranks: Ranks = SOLO) -> torch.device:
+def check(session: Session, plan: TrainPlan, ranks: Ranks) -> torch.device:
     """Find what is wrong with the settings before anything is waited for; the device to train on, here.
 
     Raises:
@@ -53,7 +53,7 @@ def check(session: Session, plan: TrainPlan, ranks: Ranks = SOLO) -> torch.devic
     return ranks.device(session.config.device)
 
 
-def train_version(session: Session, plan: TrainPlan, device: torch.device, ranks: Ranks = SOLO) -> ModelVersion:
+def train_version(session: Session, plan: TrainPlan, device: torch.device, ranks: Ranks) -> ModelVersion:
     """Train the version that ``plan`` asks for, or finish the one a killed ``train`` left; holds the compute lock.
 
     On rank 0 alone; the others ``serve`` it (``training.job``).

@@ -14,9 +14,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from dalcli.config.class_names import problem_with_classes
 from dalcli.config.schema import Config
 from dalcli.config.template import render
-from dalcli.config.words import counted, problem_with_classes
+from dalcli.config.words import counted
 from dalcli.errors import BadInputError, LockedError, UsageError
 from dalcli.feedback import Feedback
 from dalcli.state import atomic, catalog, classes, meta

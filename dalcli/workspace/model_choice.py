@@ -12,6 +12,7 @@ from pathlib import Path
 from statistics import median
 
 from dalcli.config.schema import Config
+from dalcli.models import weights_file
 from dalcli.models.spec import LARGE_STEM_FROM, ModelSpec, is_weights_file, resolve_stem
 from dalcli.workspace.session import ModelChoice
 
@@ -59,9 +60,11 @@ def check_model(choice: ModelChoice, config: Config, folder: Path) -> None:
 
         zoo.check_name(choice.name, folder)
     weights = config.model.weights
-    if weights is None or (choice.name == "auto" and not is_weights_file(weights)):
-        return
+    if weights is not None and is_weights_file(weights):
+        return weights_file.require(folder / weights)
+    if weights is None or choice.name == "auto":
+        return None
     from dalcli.models import pretrained
 
     stem = resolve_stem(choice.image_size, config.model.stem)
-    pretrained.check(ModelSpec(choice.name, 2, choice.image_size, stem, weights=weights), folder)
+    return pretrained.check(ModelSpec(choice.name, 2, choice.image_size, stem, weights=weights), folder)

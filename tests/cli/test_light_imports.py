@@ -7,7 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 from dalcli_runner import environment, ok, write_labels
+from safetensors.numpy import save_file
 from workspaces import add_model, add_scores, image, make, photos
 
 from dalcli.config.schema import QueryConfig
@@ -62,11 +64,10 @@ def test_no_light_command_imports_torch(tmp_path: Path) -> None:
 
 def test_init_with_a_model_of_ours_and_weights_in_a_file_does_not_either(tmp_path: Path) -> None:
     photos(tmp_path / "photos", 2)
-    (tmp_path / "w.safetensors").touch()
     lines: list[tuple[str | Path, ...]] = []
     for name in ("cnn", "resnet18", "vgg11"):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "w.safetensors").touch()
+        save_file({"weight": np.zeros(3, np.float32)}, tmp_path / name / "w.safetensors")
         (tmp_path / name / "dalcli.yaml").write_text(f"model:\n  name: {name}\n  weights: ./w.safetensors\n")
         lines.append(("-C", tmp_path / name, "init", tmp_path / "photos", "--classes", "a,b"))
     assert heavy_modules(tmp_path, *lines) == ["0"] * len(lines)
@@ -82,6 +83,12 @@ def test_a_query_on_stored_scores_does_not_either(tmp_path: Path) -> None:
     strategies = [name for name in STRATEGIES if not optional & set(create(name, QueryConfig()).columns)]
     lines = [("query", "--new", "--budget", "1", "--strategy", strategy) for strategy in strategies]
     assert heavy_modules(root, *lines, ("status",)) == ["0"] * (len(lines) + 1)
+
+
+def test_a_wrong_option_of_a_heavy_command_does_not_either(tmp_path: Path) -> None:
+    root = make(tmp_path / "work")
+    lines = [("diagnose", "--budget", "0"), ("diagnose", "--labels", "nowhere.csv"), ("query", "--budget", "0")]
+    assert heavy_modules(root, *lines) == ["2", "3", "2"]
 
 
 def test_torch_would_be_seen(tmp_path: Path) -> None:

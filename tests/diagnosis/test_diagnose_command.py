@@ -413,6 +413,31 @@ def test_bad_rows_of_a_labels_file_are_listed(scored: Path) -> None:
     assert "'blue' contradicts 'red'" in found[2]
 
 
+@pytest.mark.parametrize("options", [("--budget", "3", "--labels", "bad.csv"), ("--budget", "3", "--model", "m-9")])
+def test_nothing_is_computed_before_what_was_asked_is_understood(trained: Path, options: tuple[str, ...]) -> None:
+    ok(trained, "score")
+    (trained / "bad.csv").write_text("sample_id,label\ns-nobody,red\n")
+    before = dump(trained)
+    assert run(trained, "diagnose", *options).code in {2, 3}
+    assert dump(trained) == before
+
+
+def test_gradients_of_the_pool_are_computed_once(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dalcli.gradients.engine import GradientEngine
+
+    grow(trained, 2, "--strategy", "random")
+    ok(trained, "train")
+    score, sizes = GradientEngine.score, []
+
+    def counted(self: GradientEngine, inputs: torch.Tensor, direction: Any, *rest: Any, **named: Any) -> Any:
+        sizes.append(len(inputs) if direction is not None else 0)
+        return score(self, inputs, direction, *rest, **named)
+
+    monkeypatch.setattr(GradientEngine, "score", counted)
+    found = diagnosis(trained, "--model", "m-0001", "--budget", "5", "--samples", "16")
+    assert sum(sizes) == found["random"]["pool"] == found["training"]["pool_samples"]
+
+
 def test_what_must_come_first_is_named(trained: Path, tmp_path: Path) -> None:
     outcome = run(trained, "diagnose", *FEW)
     assert (outcome.code, "dalcli score" in outcome.err) == (5, True)

@@ -39,9 +39,9 @@ def test_without_torchrun_there_is_one_process(monkeypatch: pytest.MonkeyPatch) 
     SOLO.share([tensor])
     assert tensor.item() == 2.0
     assert SOLO.broadcast(VALUES) is VALUES
-    assert SOLO.gather(1) == SOLO.together(lambda: 1) == [1]
-    with pytest.raises(ZeroDivisionError):
-        SOLO.together(lambda: 1 // 0)
+    assert SOLO.gather(1) == [1]
+    with pytest.raises(ZeroDivisionError), SOLO.agreed():
+        raise ZeroDivisionError
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
@@ -55,7 +55,8 @@ def test_parts_are_even_consecutive_and_complete(size: int, count: int) -> None:
 def exchange(ranks: Ranks) -> dict[str, Any]:
     heard = [ranks.broadcast(value if ranks.main else "not this") for value in VALUES]
     gathered = ranks.gather({"rank": ranks.rank, "text": "é" * 10**ranks.rank})
-    together = ranks.together(lambda: ranks.rank * 10)
+    with ranks.agreed():  # nobody fails: nothing happens
+        together = ranks.gather_numbers(ranks.rank * 10)
     total = [torch.full((3,), 0.1 * (ranks.rank + 1), dtype=torch.float64), torch.tensor(ranks.rank)]
     ranks.sum(total)
     shared = [torch.full((2, 2), float(ranks.rank) + 7), torch.tensor([ranks.rank])]
@@ -67,7 +68,7 @@ def exchange(ranks: Ranks) -> dict[str, Any]:
         "rank": (ranks.rank, ranks.size, ranks.main),
         "heard": heard,
         "gathered": gathered,
-        "together": together,
+        "together": [list(numbers) for numbers in together],
         "total": [value.tolist() for value in total],
         "shared": [value.tolist() for value in shared],
     }
@@ -80,19 +81,17 @@ def test_what_is_said_arrives_everywhere(group: Agent, size: int) -> None:
     assert all(one == found[0] for one in found)
     assert found[0]["heard"] == VALUES
     assert found[0]["gathered"] == [{"rank": rank, "text": "é" * 10**rank} for rank in range(size)]
-    assert found[0]["together"] == [10 * rank for rank in range(size)]
+    assert found[0]["together"] == [[10 * rank] for rank in range(size)]
     expected = sum(0.1 * (rank + 1) for rank in range(size))
     assert found[0]["total"] == [pytest.approx([expected] * 3, rel=1e-15), size * (size - 1) // 2]
     assert found[0]["shared"] == [[[7.0, 7.0], [7.0, 7.0]], [0], torch.arange(24.0).view(1, 3, 2, 4).tolist()]
 
 
 def fail(ranks: Ranks, where: list[int], error: Exception) -> list[int]:
-    def work() -> int:
+    with ranks.agreed():
         if ranks.rank in where:
             raise error
-        return ranks.rank
-
-    return ranks.together(work)
+    return [int(number) for (number,) in ranks.gather_numbers(ranks.rank)]
 
 
 @pytest.mark.parametrize(
@@ -151,7 +150,7 @@ def test_after_a_kill_the_next_start_does_not_look_for_the_dead(group: Agent) ->
     for _ in range(3):
         group.run(2, die, 0)
         found = group.run(2, exchange)
-        assert [one["together"] for one in found] == [[0, 10]] * 2
+        assert [one["together"] for one in found] == [[[0], [10]]] * 2
 
 
 class Woken(BaseException):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -58,7 +59,7 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A call that takes parameters; ``index`` is its place in the record, ``expected`` how it must look in a pass."""
+    """A call that takes parameters ``names``; ``index``: its place in the record, ``layout``: where its samples lie."""
 
     index: int
     function: str
@@ -207,12 +208,5 @@ def _summable(ways: Sequence[_Use]) -> bool:
     parts = {use.part for use in ways}
     if None in parts or not all(use.outer_product for use in ways):
         return False
-    ranges = sorted((part.offset, part.offset + _size(part.shape)) for part in parts if part is not None)
+    ranges = sorted((part.offset, part.offset + math.prod(part.shape)) for part in parts if part is not None)
     return all(end <= start for (_, end), (start, _) in pairwise(ranges))
-
-
-def _size(shape: Shape) -> int:
-    size = 1
-    for side in shape:
-        size *= side
-    return size

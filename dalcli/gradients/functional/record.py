@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from dalcli.gradients.functional.calls import CallWatcher, name_of, tensors_in
@@ -79,9 +80,6 @@ class Recorder(CallWatcher):
         return self._tokens[id(value)]
 
     def _see(self, value: Tensor) -> Seen:
-        name = self._storages.get(value.untyped_storage().data_ptr()) if value.layout == _STRIDED else None
+        name = self._storages.get(value.untyped_storage().data_ptr()) if value.layout == torch.strided else None
         part = None if name is None else slice_of(value, self._parameters[name])
         return Seen(self.token_of(value), tuple(value.shape), None if part is None else name, part)
-
-
-_STRIDED = Tensor().layout

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from dalcli.gradients.functional.record import Slice, slice_of
+from dalcli.gradients.pieces import joined
 from dalcli.gradients.precision import widened
 from dalcli.gradients.rules.base import Contribution, Targets, Wanted, of_gradients
 from dalcli.gradients.rules.linear import outer_products
@@ -62,7 +63,7 @@ def total(
     found = {name: Contribution.zeros(samples, device, targets.direction is not None) for name in parameters}
     for name, parts in gathered.outer.items():
         for part, uses in parts.items():
-            inputs, gradient = (_joined([use[side] for use in uses]) for side in (0, 1))
+            inputs, gradient = (_along_positions([use[side] for use in uses]) for side in (0, 1))
             wanted = targets.of(name, parameters[name]).part(part.offset, part.shape)
             if wanted is None:
                 found[name] += _instantiated(
@@ -85,7 +86,7 @@ def total(
     return found
 
 
-def _joined(values: Sequence[Tensor]) -> Tensor:
+def _along_positions(values: Sequence[Tensor]) -> Tensor:
     """Uses of one weight are further positions of one layer."""
     return values[0] if len(values) == 1 else torch.cat(list(values), dim=1)
 
@@ -147,4 +148,4 @@ def _through_graph(
             rows += [(part, gradient[piece]) for part, gradient in gathered.plain.get(name, [])]
             whole = _whole([(part, gradient) for part, gradient in rows if part is not None], parameters[name].numel())
             pieces[name].append(of_gradients(whole, targets.of(name, parameters[name])))
-    return {name: Contribution.joined(parts) for name, parts in pieces.items()}
+    return {name: joined(parts) for name, parts in pieces.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -96,19 +96,6 @@ class Contribution:
         sketches = [each.sketch for each in (self, other) if each.sketch is not None]
         sketch = sum(sketches[1:], sketches[0]) if sketches else None
         return Contribution(self.sq_norm + other.sq_norm, inner, sketch)
-
-    @staticmethod
-    def joined(parts: Sequence[Contribution]) -> Contribution:
-        """Contributions of consecutive samples in one."""
-        if len(parts) == 1:
-            return parts[0]
-        inner = [part.inner for part in parts if part.inner is not None]
-        sketch = [part.sketch for part in parts if part.sketch is not None]
-        return Contribution(
-            torch.cat([part.sq_norm for part in parts]),
-            torch.cat(inner) if inner else None,
-            torch.cat(sketch) if sketch else None,
-        )
 
     @staticmethod
     def zeros(samples: int, device: torch.device, with_inner: bool) -> Contribution:

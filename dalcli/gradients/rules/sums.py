@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
+from dalcli.gradients.pieces import joined
 from dalcli.gradients.precision import widened
 from dalcli.gradients.projection import Projection
 from dalcli.gradients.rules.base import Contribution
@@ -26,7 +27,7 @@ def in_chunks(
     samples: int, bytes_per_sample: int, chunk_bytes: int, part: Callable[[slice], Contribution]
 ) -> Contribution:
     """``part`` over every chunk, put together along the samples."""
-    return Contribution.joined([part(piece) for piece in chunks(samples, bytes_per_sample, chunk_bytes)])
+    return joined([part(piece) for piece in chunks(samples, bytes_per_sample, chunk_bytes)])
 
 
 def row_dots(left: Tensor, right: Tensor) -> Tensor:
