@@ -27,7 +27,7 @@ from dalcli.models import zoo
 from dalcli.models.head import find_head
 from dalcli.models.spec import ModelSpec, resolve_stem
 
-OWN = ("train", "train-nhwc", "forward", "engine", "sketch")
+OWN = ("train", "train-nhwc", "forward", "predict", "engine", "sketch")
 MEMORY_LIMIT = 8 * 2**30
 
 
@@ -128,6 +128,8 @@ def enter(name: str, contest: Round) -> Work:
     if name in PEERS:
         return partial(PEERS[name](model, direction), inputs, labels)
     engine = contest.engine()
+    if name == "predict":
+        return lambda: engine.predict(inputs)
     sketch = SketchSpec(0, contest.setting.sketch) if name == "sketch" else None
     return lambda: engine.score(inputs, direction, sketch=sketch)
 

@@ -41,7 +41,7 @@ MODELS = f"cnn, vgg11, resnet18, any torchvision model, {', '.join(SMALL)}"
 def compare(options: argparse.Namespace) -> None:
     """A row of ratios to a training step, and of memory, per model and batch size."""
     sketch = ["sketch"] if options.sketch else []
-    timed = ["engine", *sketch, "forward", *options.peers]
+    timed = ["engine", *sketch, "predict", "forward", *options.peers]
     weighed = [] if options.no_memory else ["train", "engine", *options.memory]
     columns = [*(f"{key}/train" for key in timed), "engine/train-nhwc"] if not options.no_time else []
     columns += [f"{key} MiB" for key in weighed] + ["MiB ratio"] * bool(weighed)

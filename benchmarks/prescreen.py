@@ -33,13 +33,12 @@ from sklearn.datasets import load_digits
 from dalcli.cli.main import main as dalcli
 from dalcli.data.identity import digests
 from dalcli.feedback import SilentFeedback
-from dalcli.models.tensorfile import read_tensors
 from dalcli.runtime.device import reproducible, resolve_device
 from dalcli.scores.columns import Digests, Group, Screened
 from dalcli.scores.delta import delta
 from dalcli.scores.prescreen import calibration_size, decide, drawn
-from dalcli.scores.store import ScoreStore
-from dalcli.scoring.run import newest
+from dalcli.scoring.labeled_gradient import stored
+from dalcli.scoring.run import newest, open_store
 from dalcli.scoring.scorer import Scorer
 from dalcli.state import catalog
 from dalcli.workspace.images import PoolImages
@@ -116,10 +115,11 @@ def _score(session: Session, device: torch.device, truth: dict[str, str]) -> Sco
     scorer = Scorer(session, model, device)
     with session.database.read() as connection:
         images = catalog.images(connection, "training")
-        store = ScoreStore.open(connection, session.workspace, session.config, model)
-    gradient, _ = read_tensors(store.labeled_gradient_path)
+    store = open_store(session, model)
+    gradient = stored(store)
+    assert gradient is not None
     opened = PoolImages.peek(session, images, scorer.loaded.meta.spec.image_size)
-    direction = {name: value.to(device) for name, value in gradient.items()}
+    direction = gradient.to(device)
     parts: list[tuple[Floats, ...]] = []
     seconds: tuple[list[float], list[float]] = ([], [])
     for block in opened.blocks(BATCH):

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
+Float32Array = NDArray[np.float32]
 UInt8Array = NDArray[np.uint8]
 IntArray = NDArray[np.int64]
 

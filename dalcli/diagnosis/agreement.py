@@ -8,9 +8,10 @@ from dalcli.config.hashing import generator
 from dalcli.diagnosis.result import Agreement, Rank
 from dalcli.diagnosis.sample import KernelSample, RandomBatches
 from dalcli.diagnosis.sets import Sets
+from dalcli.scores.columns import Floats
 from dalcli.theory.alignment import subset_sums
 from dalcli.theory.kendall import kendall
-from dalcli.theory.kernel import Floats, Kernel, one_hot, softmax
+from dalcli.theory.kernel import Kernel, one_hot, softmax
 
 FEWEST = 8  # candidates and members of S
 NORMAL = 1.96

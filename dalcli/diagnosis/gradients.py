@@ -18,10 +18,9 @@ from dalcli.errors import DalcliError
 from dalcli.feedback import Task
 from dalcli.gradients.memory import even_pieces
 from dalcli.gradients.sketch import SketchSpec
-from dalcli.scores.columns import Group
+from dalcli.scores.columns import Floats, Group
 from dalcli.scoring.labeled_gradient import LabeledGradient
 from dalcli.state.catalog import PoolImage
-from dalcli.theory.kernel import Floats
 
 Gradient = dict[str, Tensor]
 """By parameter name, on the model's device."""

@@ -14,9 +14,10 @@ from dalcli.diagnosis.result import KernelInfo, KernelReport, LabeledSetReport
 from dalcli.diagnosis.sample import KernelSample, RandomBatches
 from dalcli.diagnosis.sets import Sets
 from dalcli.errors import DalcliError
+from dalcli.scores.columns import Floats
 from dalcli.theory import alignment, mmd, ntk
 from dalcli.theory.dynamics import convergence
-from dalcli.theory.kernel import Floats, Kernel, normalised, one_hot, softmax
+from dalcli.theory.kernel import Kernel, normalised, one_hot, softmax
 from dalcli.theory.mmd import Discrepancy
 from dalcli.theory.ntk import NtkSketch
 

@@ -13,9 +13,9 @@ from dalcli.diagnosis.images import DecodedImages
 from dalcli.feedback import Feedback
 from dalcli.gradients.memory import even_pieces
 from dalcli.gradients.passes import evaluating, logits_of
+from dalcli.scores.columns import Floats
 from dalcli.scoring.scorer import Scorer
 from dalcli.state.catalog import PoolImage
-from dalcli.theory.kernel import Floats
 from dalcli.theory.ntk import Network, Samples
 
 

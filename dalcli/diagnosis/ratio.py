@@ -15,8 +15,8 @@ from dalcli.diagnosis.sample import PoolSample, RandomBatches
 from dalcli.diagnosis.sets import ChosenBatch
 from dalcli.diagnosis.thresholds import GOOD_RATIO
 from dalcli.gradients.sketch import SketchSpec
+from dalcli.scores.columns import Floats
 from dalcli.theory import ratio
-from dalcli.theory.kernel import Floats
 from dalcli.theory.ratio import PoolMeans
 
 EXACT_PASSES = 16  # gradients per kernel sample that random batches may cost; beyond, cross terms are sketched

@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dalcli.evaluation.report import Average, ClassReport
-
-Floats = NDArray[np.float64]
+from dalcli.scores.columns import Floats
 
 
 def class_reports(names: Sequence[str], confusion: NDArray[np.int64]) -> tuple[ClassReport, ...]:

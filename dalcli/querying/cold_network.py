@@ -9,12 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from dalcli.config.hashing import derive_seed, fingerprint, generator
 from dalcli.data.identity import digests, sample_id
-from dalcli.data.pixels import IntArray
+from dalcli.data.pixels import Float32Array, IntArray
 from dalcli.gradients.passes import logits_of
 from dalcli.models import pretrained, zoo
 from dalcli.models.head import penultimate
@@ -32,10 +31,8 @@ FOLDER, FILE = "features", "pretrained.safetensors"
 AT_ONCE = 32
 FEWEST = 32  # numbers per image
 
-Floats = NDArray[np.float32]
 
-
-def network_features(session: Session, opened: PoolImages) -> tuple[IntArray, Floats]:
+def network_features(session: Session, opened: PoolImages) -> tuple[IntArray, Float32Array]:
     """The rows of the images that can be read, and their penultimate features (n, d), those kept from before included.
 
     Memory: four times n × d numbers of 4 bytes; where that is more than ``query.memory_limit``, d is reduced to what
@@ -54,7 +51,7 @@ def network_features(session: Session, opened: PoolImages) -> tuple[IntArray, Fl
     places = find_keys(as_keys(ids), as_keys(arrays["digest"])) if arrays else np.full(len(ids), -1, np.int64)
     missing = np.flatnonzero(places < 0)
     if not len(missing):
-        found: Floats = arrays["features"][places] if arrays else np.empty((0, 1), np.float32)
+        found: Float32Array = arrays["features"][places] if arrays else np.empty((0, 1), np.float32)
         return opened.rows, found
     computed, width = _computed(session, spec, opened, missing, most)
     rows = opened.rows
@@ -89,12 +86,14 @@ def _fingerprint(session: Session, spec: ModelSpec) -> str:
     return fingerprint(spec.name, spec.stem, content, session.config.seed, pixels)
 
 
-def _computed(session: Session, spec: ModelSpec, opened: PoolImages, rows: IntArray, most: int) -> tuple[Floats, int]:
+def _computed(
+    session: Session, spec: ModelSpec, opened: PoolImages, rows: IntArray, most: int
+) -> tuple[Float32Array, int]:
     """Features (n, d) of those of ``rows`` that can be read, and how many numbers the network gives."""
     device = resolve_device(session.config.device)
     model = _network(session, spec).to(device).eval()
     stats = pretrained.pixel_stats(spec) or IMAGENET
-    parts: list[Floats] = []
+    parts: list[Float32Array] = []
     width = 1
     with (
         reproducible(device, session.config.threads),
@@ -119,11 +118,11 @@ def _network(session: Session, spec: ModelSpec) -> nn.Module:
     return model
 
 
-def _projected(features: Floats, most: int, seed: int) -> Floats:
+def _projected(features: Float32Array, most: int, seed: int) -> Float32Array:
     """(n, min(d, ``most``)): as they are, or projected by random signs."""
     width = features.shape[1]
     if width <= most:
         return features
     signs = generator(derive_seed(seed, "feature projection"), width, most).integers(0, 2, (width, most))
-    scaled: Floats = features @ ((2 * signs - 1) / np.sqrt(most)).astype(np.float32)
+    scaled: Float32Array = features @ ((2 * signs - 1) / np.sqrt(most)).astype(np.float32)
     return scaled

@@ -7,8 +7,8 @@ import numpy as np
 from dalcli.config.hashing import derive_seed
 from dalcli.config.schema import QueryConfig
 from dalcli.data.identity import digests, tie_keys
-from dalcli.data.pixel_features import COMPONENTS, SAMPLE, Floats, PixelProjection, at_once, descriptions
-from dalcli.data.pixels import IntArray
+from dalcli.data.pixel_features import COMPONENTS, SAMPLE, PixelProjection, descriptions, images_at_once
+from dalcli.data.pixels import Float32Array, IntArray
 from dalcli.errors import BadInputError
 from dalcli.state import catalog
 from dalcli.strategies import registry
@@ -57,15 +57,15 @@ def features(session: Session) -> MemoryTable:
     return MemoryTable(digests([opened.images[row].sample_id for row in rows]), {COLUMN: found})
 
 
-def _by_network(session: Session, opened: PoolImages) -> tuple[IntArray, Floats]:
+def _by_network(session: Session, opened: PoolImages) -> tuple[IntArray, Float32Array]:
     from dalcli.querying.cold_network import network_features  # the only part that needs torch
 
     return network_features(session, opened)
 
 
-def _by_pixels(session: Session, opened: PoolImages) -> tuple[IntArray, Floats]:
+def _by_pixels(session: Session, opened: PoolImages) -> tuple[IntArray, Float32Array]:
     """The rows that can be read, and what their images look like."""
-    ids, step = digests([image.sample_id for image in opened.images]), at_once(opened.source.shape)
+    ids, step = digests([image.sample_id for image in opened.images]), images_at_once(opened.source.shape)
     keys = tie_keys(derive_seed(session.config.seed, "pixel features"), ids)
     sample = np.sort(np.argsort(keys, kind="stable")[:SAMPLE])
     looked_at = [descriptions(block.pixels) for block in opened.blocks(step, sample)]
@@ -74,7 +74,7 @@ def _by_pixels(session: Session, opened: PoolImages) -> tuple[IntArray, Floats]:
     most = _components(len(ids), session.config.query.memory_limit)
     projection = PixelProjection.of(np.concatenate(looked_at), most)
     rows: list[IntArray] = []
-    parts: list[Floats] = []
+    parts: list[Float32Array] = []
     with session.feedback.task("looking at images", len(ids)) as task:
         for block in opened.blocks(step):
             rows.append(block.rows)

@@ -29,7 +29,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Base:
-    """Is the start that all strategies of a seed share; ``draw`` names its pool, test set and answers."""
+    """The start that all strategies of a seed share; ``draw`` names its pool, test set and answers."""
 
     name: str
     draw: str
@@ -47,7 +47,7 @@ class Base:
 
 @dataclass(frozen=True)
 class Cell:
-    """Is one run of the loop: a base, continued with one strategy and one batch size."""
+    """One run of the loop: a base, continued with one strategy and one batch size."""
 
     name: str
     base: Base

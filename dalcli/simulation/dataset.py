@@ -34,7 +34,7 @@ _COLUMNS = ("sample_id", "path", "label", "split")
 
 @dataclass(frozen=True)
 class Sample:
-    """Is one image: its id, where its file is, its class, and what the source says it serves."""
+    """One image: its id, where its file is, its class, and what the source says it serves."""
 
     sample_id: str
     path: Path

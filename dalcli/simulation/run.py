@@ -45,7 +45,7 @@ class SimulateRequest:
 
 @dataclass(frozen=True)
 class SimulateResult:
-    """Is what ``simulate`` prints: the comparison so far, the same whenever it is printed again.
+    """What ``simulate`` prints: the comparison so far, the same whenever it is printed again.
 
     Attributes:
         cells, done: runs of the loop that were asked for, and that are finished.
@@ -66,7 +66,7 @@ class SimulateResult:
 
 @dataclass(frozen=True)
 class SimulateEstimate:
-    """Is what ``simulate --dry-run`` prints: what a run would do now.
+    """What ``simulate --dry-run`` prints: what a run would do now.
 
     Attributes:
         starts: shared starts (bases) that still have to be made.

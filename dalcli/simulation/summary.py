@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from dalcli.scores.columns import Floats
 from dalcli.simulation.cells import Cell, Setting
 from dalcli.simulation.records import CellRecord, RoundRecord, Seconds
 from dalcli.simulation.statistics.comparison import Estimate, Needed, estimate, needed
 from dalcli.simulation.statistics.curves import area
 
-Floats = NDArray[np.float64]
 Records = Mapping[str, CellRecord]
 
 

@@ -118,11 +118,6 @@ def _append(connection: Connection, vote: Vote) -> None:
     )
 
 
-def last_vote(connection: Connection) -> int:
-    """The number of the newest vote; 0 if there is none."""
-    return int(connection.execute("SELECT coalesce(max(id), 0) FROM vote").fetchone()[0])
-
-
 def labels(connection: Connection, purpose: Purpose) -> dict[int, int]:
     """Effective labels of the readable samples of one purpose: sample key → class position."""
     rows = connection.execute(

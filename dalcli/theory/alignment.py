@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dalcli.theory.kernel import Floats
+from dalcli.scores.columns import Floats
 
 
 def alignment(theta: Floats, labels: Floats) -> float:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dalcli.scores.columns import Floats
 from dalcli.theory.alignment import alignment
-from dalcli.theory.kernel import Floats
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dalcli.theory.kernel import Floats
+from dalcli.scores.columns import Floats
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dalcli.data.pixels import IntArray
-
-Floats = NDArray[np.float64]
-"""What the theory computes with, whatever its shape."""
+from dalcli.scores.columns import Floats
 
 
 @dataclass(frozen=True, eq=False)

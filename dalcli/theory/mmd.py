@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from dalcli.data.pixels import IntArray
-from dalcli.theory.kernel import Floats
+from dalcli.scores.columns import Floats
 
 BLOCK = 256  # permutations at a time
 

@@ -18,8 +18,8 @@ from dalcli.gradients import memory
 from dalcli.gradients.engine import GradientEngine
 from dalcli.gradients.passes import evaluating
 from dalcli.gradients.sketch import SketchSpec
+from dalcli.scores.columns import Floats
 from dalcli.theory.jacobians import ClassGradients
-from dalcli.theory.kernel import Floats
 from dalcli.theory.probes import ClassProbe, class_groups, undo
 
 Advance = Callable[[int], object]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from dalcli.gradients.passes import logits_of
-from dalcli.theory.kernel import Floats
+from dalcli.scores.columns import Floats
 
 
 class ClassProbe(nn.Module):

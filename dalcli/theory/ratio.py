@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from dalcli.theory.kernel import Floats
+from dalcli.scores.columns import Floats
 
 Numbers = TypeVar("Numbers", float, Floats)
 LEVEL = 0.95

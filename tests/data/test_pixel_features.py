@@ -9,7 +9,7 @@ import pytest
 from sklearn.decomposition import PCA
 
 from dalcli.data import pixel_features as module
-from dalcli.data.pixel_features import COMPONENTS, PixelProjection, at_once, descriptions, reduced
+from dalcli.data.pixel_features import COMPONENTS, PixelProjection, descriptions, images_at_once, reduced
 
 
 def images(count: int, height: int = 20, width: int = 33, seed: int = 0) -> np.ndarray:
@@ -22,7 +22,7 @@ def features(pixels: np.ndarray, sample: int | None = None, most: int = COMPONEN
 
 
 def blocks(pixels: np.ndarray) -> Iterator[np.ndarray]:
-    size = at_once(pixels.shape[1:])
+    size = images_at_once(pixels.shape[1:])
     return (pixels[start : start + size] for start in range(0, len(pixels), size))
 
 

@@ -10,7 +10,6 @@ from typing import Any
 from unittest import mock
 
 import pytest
-import torch
 
 import dalcli
 from dalcli.data.file_pixels import FilePixels
@@ -26,11 +25,6 @@ from tests.rank_groups import Agent, agent
 from tests.score_tables import assert_same_table
 from tests.small_pools import SmallPool, copied
 from tests.torchruns import make_trained_pool, settings
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module")

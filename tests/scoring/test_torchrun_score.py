@@ -5,17 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import torch
 
 from dalcli.cli.main import main
 from tests.score_tables import assert_same_table
 from tests.small_pools import SmallPool, copied
 from tests.torchruns import kill, make_trained_pool, run
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from dalcli.simulation.schema import SourceConfig
 
 @dataclass(frozen=True)
 class LabeledImage:
-    """Is a file, its class, and whether the source itself says what it serves (``training``: the pool)."""
+    """A file, its class, and whether the source itself says what it serves (``training``: the pool)."""
 
     path: Path
     label: str
@@ -26,7 +26,7 @@ class LabeledImage:
 
 @dataclass(frozen=True)
 class LabeledPixels:
-    """Is an image that is no file yet: (H, W) or (H, W, 3) uint8, with a name that is the same every time."""
+    """An image that is no file yet: (H, W) or (H, W, 3) uint8, with a name that is the same every time."""
 
     name: str
     pixels: UInt8Array

@@ -12,12 +12,10 @@ from itertools import combinations_with_replacement
 from math import factorial, prod
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dalcli.config.hashing import generator
+from dalcli.scores.columns import Floats
 from dalcli.simulation.statistics.student import normal_cdf, t_quantile
-
-Floats = NDArray[np.float64]
 
 FEWEST = 3  # values that give an interval
 EXACT_UPTO = 6  # values of which all resamples are enumerated: 462 different ones

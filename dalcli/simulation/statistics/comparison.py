@@ -10,12 +10,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from dalcli.scores.columns import Floats
 from dalcli.simulation.statistics import bootstrap
 from dalcli.simulation.statistics.curves import labels_needed
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
