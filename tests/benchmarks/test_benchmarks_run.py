@@ -47,7 +47,7 @@ def test_engine_times_every_contestant_and_weighs_two(capsys):
     tiny = ["--models", "cnn", "--batches", "8", "--size", "16", "--repeats", "1", "--threads", "1"]
     out = printed(capsys, "engine", *tiny, "--peers", "vmap", "naive", "--sketch", "8", "--memory-repeats", "1")
     found = numbers(out, "cnn")
-    assert len(found) == 11  # batch, ms, five ratios to a step, one to a channels-last one, two MiB and their ratio
+    assert len(found) == 12  # batch, ms, six ratios to a step, one to a channels-last one, two MiB and their ratio
     assert all(value > 0 for value in found)
 
 
