@@ -123,7 +123,7 @@ def _engine(session: Session, device: torch.device) -> Measured:
     with session.database.read() as connection:
         images = catalog.images(connection, "training")
     opened = PoolImages.peek(session, images, scorer.loaded.meta.spec.image_size)
-    batches = [scorer.inputs(block.pixels) for block in opened.blocks(scorer.micro_batch())]
+    batches = [scorer.inputs(block.inputs) for block in opened.blocks(scorer.micro_batch())]
     direction = gradient.to(device)
     synchronise()
     started = time.perf_counter()

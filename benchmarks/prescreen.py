@@ -123,7 +123,7 @@ def _score(session: Session, device: torch.device, truth: dict[str, str]) -> Sco
     parts: list[tuple[Floats, ...]] = []
     seconds: tuple[list[float], list[float]] = ([], [])
     for block in opened.blocks(BATCH):
-        inputs = scorer.inputs(block.pixels)
+        inputs = scorer.inputs(block.inputs)
         started = time.perf_counter()
         prediction = scorer.engine.predict(inputs)
         between = time.perf_counter()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 
 import numpy as np
 from pydantic import BaseModel
@@ -33,7 +34,7 @@ def short_hash(text: str) -> str:
     return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:SHORT]
 
 
-def fingerprint(*parts: BaseModel | str | int | float | tuple[object, ...] | None) -> str:
+def fingerprint(*parts: BaseModel | Mapping[str, object] | str | int | float | tuple[object, ...] | None) -> str:
     """A short name for "the same settings", so that results are never mixed up across a changed config."""
     plain = [part.model_dump(mode="json") if isinstance(part, BaseModel) else part for part in parts]
     return short_hash(json.dumps(plain, sort_keys=True, ensure_ascii=False, separators=(",", ":")))

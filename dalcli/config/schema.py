@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from dalcli.config.class_names import problem_with_classes
-from dalcli.config.values import Section, as_batch_size, as_bytes, as_gamma, as_pair
+from dalcli.config.values import Section, as_batch_size, as_bytes, as_gamma, as_pair, as_penalty
 
 ImageSize = tuple[int, int]
 """Height and width, in pixels."""
@@ -39,6 +39,10 @@ class DataConfig(Section):
         description="keep decoded pixels in `.dalcli/cache`, so that later rounds read no image file again; "
         "the folder may be deleted at any time",
     )
+    features: Literal["float32", "float16"] = Field(
+        "float32",
+        description="how a frozen network's features are kept in `.dalcli/cache`: float16 takes half the disk",
+    )
 
 
 class ModelConfig(Section):
@@ -48,7 +52,12 @@ class ModelConfig(Section):
         "auto",
         min_length=1,
         description="cnn, resnet18, vgg11, any torchvision classification model, module:function of your own, "
-        "or auto: chosen by `init` from the image sizes",
+        "with train: head also timm:NAME; or auto: chosen by `init` from the image sizes",
+    )
+    train: Literal["all", "head"] = Field(
+        "all",
+        description="all: the whole network; head: only a softmax regression on the features of a frozen, pretrained "
+        "network (`weights`), which takes seconds",
     )
     stem: Literal["auto", "small", "large"] = Field(
         "auto",
@@ -57,8 +66,8 @@ class ModelConfig(Section):
     )
     weights: str | None = Field(
         None,
-        description="start from pretrained weights: a .safetensors file (relative to the workspace), or a torchvision "
-        "weights name such as DEFAULT or IMAGENET1K_V1, which torchvision downloads",
+        description="start from pretrained weights: a .safetensors file (relative to the workspace; with train: head "
+        "also .pth), or a torchvision weights name such as DEFAULT or IMAGENET1K_V1, which is downloaded",
     )
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout before the last linear layer (cnn, resnet18, vgg11)")
 
@@ -90,6 +99,13 @@ class TrainingConfig(Section):
         "none", description="random horizontal flips, or flips and shifts by up to 1/8 of the size; never when scoring"
     )
     mixed_precision: Literal["auto", "on", "off"] = Field("auto", description="auto: bfloat16/float16 on GPUs only")
+    penalty: Annotated[Annotated[float, Field(gt=0, le=1e6)] | Literal["auto"], BeforeValidator(as_penalty)] = Field(
+        "auto",
+        description="train: head only: weight of the L2 penalty; auto: by cross-validation on the labels",
+    )
+    class_weights: Literal["none", "balanced"] = Field(
+        "none", description="train: head only: balanced lets every class count alike, however many labels it has"
+    )
 
     @model_validator(mode="after")
     def _epochs_in_order(self) -> TrainingConfig:

@@ -50,6 +50,13 @@ def as_batch_size(value: object) -> object:
     raise ValueError("should be auto, or a number of images from 1 on")
 
 
+def as_penalty(value: object) -> object:
+    """One message for everything that is neither ``auto`` nor a positive number."""
+    if value == "auto" or (isinstance(value, int | float) and value > 0):
+        return value
+    raise ValueError("should be auto, or a number larger than 0")
+
+
 def as_bytes(value: object) -> object:
     """``2GiB`` is a number of bytes."""
     return parse_bytes(value) if isinstance(value, str) else value

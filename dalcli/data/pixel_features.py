@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from dalcli.config.hashing import derive_seed, generator
 from dalcli.data.pixels import Float32Array, UInt8Array
 
 SIDE = 16
@@ -49,7 +50,17 @@ class PixelProjection:
         return found
 
 
-def images_at_once(shape: tuple[int, int, int]) -> int:
+def projected(features: Float32Array, most: int, seed: int) -> Float32Array:
+    """(n, d) in (n, min(d, ``most``)): as they are, or by random signs, which keep distances but for a few per cent."""
+    width = features.shape[1]
+    if width <= most:
+        return features
+    signs = generator(derive_seed(seed, "feature projection"), width, most).integers(0, 2, (width, most))
+    scaled: Float32Array = features @ ((2 * signs - 1) / np.sqrt(most)).astype(np.float32)
+    return scaled
+
+
+def images_at_once(shape: tuple[int, ...]) -> int:
     """How many images of (H, W, 3) to describe at a time, in 32 MiB; a description takes 3 KiB."""
     height, width, _ = shape
     return max(1, BLOCK_BYTES // (12 * height * width))

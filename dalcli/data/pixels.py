@@ -1,10 +1,13 @@
-"""The one way pixels reach training, scoring and evaluation: rows in, uint8 arrays out."""
+"""The one way inputs reach training, scoring and evaluation: rows in, arrays out.
+
+What is trained sees pixels of an image, or, on a frozen network, the features that the network gives for it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +16,8 @@ from pydantic import TypeAdapter
 Float32Array = NDArray[np.float32]
 UInt8Array = NDArray[np.uint8]
 IntArray = NDArray[np.int64]
+Inputs = NDArray[Any]
+"""Pixels (n, H, W, 3) uint8, or features (n, d) float32 or float16."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +45,30 @@ class UnreadableImagesError(Exception):
         self.failures = tuple(failures)
 
 
-class PixelSource(Protocol):
-    """A fixed, ordered list of images, all decoded to one size."""
+class InputSource(Protocol):
+    """A fixed, ordered list of images, and what is seen of each: an array of one shape."""
 
     @property
-    def shape(self) -> tuple[int, int, int]:
+    def shape(self) -> tuple[int, ...]:
+        """Of one image: (H, W, 3), or (d,)."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def read(self, rows: IntArray) -> Inputs:
+        """What is seen of ``rows`` as ``(len(rows), *shape)``, in that order.
+
+        Raises:
+            UnreadableImagesError: naming every row that could not be read.
+        """
+        ...
+
+
+class PixelSource(Protocol):
+    """An :class:`InputSource` of pixels: images decoded to one size."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
         """Height, width, 3."""
         ...
 

@@ -76,7 +76,7 @@ class Gradients:
         with self.model.feedback.task("gradients of single samples", len(missing)) as task:
             for piece in even_pieces(len(missing), self._at_once):
                 rows = missing[piece]
-                pixels = self.model.decoded.pixels([images[row] for row in rows])
+                pixels = self.model.decoded.inputs([images[row] for row in rows])
                 inputs = self.model.scorer.inputs(pixels)
                 scores = self.model.scorer.engine.score(inputs, self.of_labeled)
                 assert scores.inner is not None

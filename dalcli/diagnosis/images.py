@@ -1,4 +1,4 @@
-"""Pixels of the images of a diagnosis, read once where they fit memory; what cannot be read is left out.
+"""What is seen of the images of a diagnosis, read once where they fit memory; what cannot be read is left out.
 
 Reading records nothing: no quarantine, no cache.
 """
@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from dalcli.config.schema import ImageSize
 from dalcli.config.words import counted
-from dalcli.data.pixels import PixelSource, UInt8Array
+from dalcli.data.cache_segment import RowFormat
+from dalcli.data.pixels import Inputs, InputSource
 from dalcli.state.catalog import PoolImage
-from dalcli.workspace.images import PoolImages
+from dalcli.workspace.images import PoolImages, Seen
 from dalcli.workspace.session import Session
 
 KEPT_BYTES = 1 << 30
@@ -21,30 +21,31 @@ AT_ONCE = 256
 
 
 class DecodedImages:
-    """Gives the pixels of the same images again and again: every quantity of a diagnosis looks at some of them.
+    """Gives what is seen of the same images again and again: every quantity of a diagnosis looks at some of them.
 
-    ``row``: where in ``source``, and in ``kept`` if all its pixels fit memory, an image is, by sample key; images that
+    ``row``: where in ``source``, and in ``kept`` if all of it fits memory, an image is, by sample key; images that
     could not be read have none.
     """
 
-    def __init__(self, source: PixelSource, row: Mapping[int, int], kept: UInt8Array | None) -> None:
+    def __init__(self, source: InputSource, row: Mapping[int, int], kept: Inputs | None) -> None:
         self._source, self._row, self._kept = source, row, kept
 
     @classmethod
-    def read(cls, session: Session, images: Sequence[PoolImage], size: ImageSize) -> DecodedImages:
+    def read(cls, session: Session, images: Sequence[PoolImage], seen: Seen) -> DecodedImages:
         """Read every one of ``images`` once; a warning says how many could not be."""
         wanted = list({image.key: image for image in images}.values())
         with (
-            PoolImages.peek(session, wanted, size) as opened,
+            PoolImages.peek(session, wanted, seen) as opened,
             session.feedback.task("reading images", len(opened)) as task,
         ):
             source, count = opened.source, len(opened)
-            fits = count * int(np.prod(source.shape)) <= KEPT_BYTES
-            kept = np.empty((count, *source.shape), np.uint8) if fits else None
+            dtype = "uint8" if isinstance(seen, tuple) else session.config.data.features
+            fits = count * RowFormat(tuple(source.shape), dtype).row_bytes <= KEPT_BYTES
+            kept = np.empty((count, *source.shape), dtype) if fits else None
             row: dict[int, int] = {}
             for block in opened.blocks(AT_ONCE):
                 if kept is not None:
-                    kept[block.rows] = block.pixels
+                    kept[block.rows] = block.inputs
                 row |= {opened.images[number].key: int(number) for number in block.rows}
                 task.advance(len(block))
         lost = len(wanted) - len(row)
@@ -56,7 +57,7 @@ class DecodedImages:
         """Those that could be read, in the same order."""
         return [image for image in images if image.key in self._row]
 
-    def pixels(self, images: Sequence[PoolImage]) -> UInt8Array:
-        """Pixels (n, H, W, 3) of readable images."""
+    def inputs(self, images: Sequence[PoolImage]) -> Inputs:
+        """Pixels (n, H, W, 3), or features (n, d), of readable images."""
         rows = np.array([self._row[image.key] for image in images], dtype=np.int64)
         return self._source.read(rows) if self._kept is None else self._kept[rows]

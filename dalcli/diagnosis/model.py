@@ -29,7 +29,7 @@ class DiagnosedModel:
 
     def inputs(self, images: Sequence[PoolImage]) -> Tensor:
         """What the model sees of ``images``, on its device."""
-        return self.scorer.inputs(self.decoded.pixels(images))
+        return self.scorer.inputs(self.decoded.inputs(images))
 
     def logits(self, images: Sequence[PoolImage]) -> Floats:
         """f(X), (n, K)."""

@@ -66,7 +66,7 @@ def _diagnose(session: Session, scorer: Scorer, sets: Sets, request: DiagnoseReq
     wanted = [*sample.images, *pool.images, *([] if sets.batch is None else sets.batch.images)]
     if of_labeled is None:
         wanted = [*sets.labeled, *wanted]
-    decoded = DecodedImages.read(session, wanted, scorer.loaded.meta.spec.image_size)
+    decoded = DecodedImages.read(session, wanted, scorer.loaded.meta.spec.seen)
     sample, pool = sample.readable(decoded), pool.readable(decoded)
     chosen = None if sets.batch is None else replace(sets.batch, images=decoded.readable(sets.batch.images))
     if not len(sample.labeled):

@@ -66,7 +66,7 @@ def _measure(
     session: Session, model: ModelVersion, labels: Mapping[int, int], names: Sequence[str]
 ) -> tuple[dict[int, int], dict[str, Any]]:
     """The report, and the labels of those images that could be read."""
-    from dalcli.models.predict import logits_of_pixels
+    from dalcli.models.predict import logits_of_inputs
     from dalcli.runtime.device import reproducible, resolve_device
     from dalcli.runtime.modes import eval_mode
     from dalcli.workspace.loading import load_version
@@ -83,12 +83,12 @@ def _measure(
     with (
         reproducible(device, config.threads),
         eval_mode(loaded.model),
-        PoolImages.open(session, images, loaded.meta.spec.image_size) as opened,
+        PoolImages.open(session, images, loaded.meta.spec.seen) as opened,
         session.feedback.task("evaluating", len(opened)) as task,
     ):
         for block in opened.blocks(batch_size):
             keys = [opened.images[row].key for row in block.rows]
-            logits = logits_of_pixels(loaded.model, block.pixels, loaded.meta.pixel_stats, device).numpy()
+            logits = logits_of_inputs(loaded.model, block.inputs, loaded.meta.pixel_stats, device).numpy()
             accumulator.update(np.array([labels[key] for key in keys], dtype=np.int64), _padded(logits, len(names)))
             measured |= {key: labels[key] for key in keys}
             task.advance(len(block))

@@ -17,7 +17,7 @@ from dalcli.state.atomic import write_bytes
 
 FORMAT = 1
 
-StopReason = Literal["converged", "max_epochs", "patience"]
+StopReason = Literal["converged", "max_epochs", "patience", "max_iterations"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,22 @@ class EpochRecord:
 
 
 @dataclass(frozen=True)
+class HeadMeta:
+    """How the head of a frozen network was found.
+
+    Attributes:
+        penalty: weight of the L2 penalty; ``reason`` why this one.
+        compared: penalty, mean log loss and its standard error of each that was tried by cross-validation.
+        gradient_norm: of the objective, at the answer.
+    """
+
+    penalty: float
+    reason: str
+    compared: tuple[tuple[float, float, float], ...]
+    gradient_norm: float
+
+
+@dataclass(frozen=True)
 class ModelMeta:
     """One immutable model version.
 
@@ -55,6 +71,7 @@ class ModelMeta:
         labels_digest: of the effective labels it was trained on; ``labels`` their number.
         epochs, converged, stopped, train_accuracy, train_loss, history: how training went.
         ranks: processes it was trained by, each with ``threads``.
+        head: of a frozen network; ``epochs`` are the solver's iterations, then.
     """
 
     version: str
@@ -76,6 +93,7 @@ class ModelMeta:
     train_loss: float
     history: tuple[EpochRecord, ...]
     ranks: int = 1
+    head: HeadMeta | None = None
 
 
 def to_json(meta: ModelMeta) -> str:

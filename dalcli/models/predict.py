@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dalcli.data.pixels import PixelSource, UInt8Array
+from dalcli.data.pixels import Inputs, InputSource
 from dalcli.errors import BadInputError
 from dalcli.models.preprocess import PixelStats, to_input
 from dalcli.runtime.modes import eval_mode
@@ -17,7 +17,7 @@ from dalcli.runtime.prefetch import prefetch
 
 def logit_blocks(
     model: nn.Module,
-    pixels: PixelSource,
+    source: InputSource,
     stats: PixelStats,
     device: torch.device,
     batch_size: int,
@@ -29,20 +29,20 @@ def logit_blocks(
     meanwhile; nothing depends on the batch size but rounding.
 
     Raises:
-        UnreadableImagesError: from ``pixels``.
+        UnreadableImagesError: from ``source``.
     """
-    part = range(len(pixels)) if part is None else part
+    part = range(len(source)) if part is None else part
     rows = np.arange(part.start, part.stop, dtype=np.int64)
     blocks = (rows[start : start + batch_size] for start in range(0, len(rows), batch_size))
-    with eval_mode(model), prefetch(pixels.read(block) for block in blocks) as batches:
+    with eval_mode(model), prefetch(source.read(block) for block in blocks) as batches:
         for batch in batches:
-            yield logits_of_pixels(model, batch, stats, device)
+            yield logits_of_inputs(model, batch, stats, device)
 
 
-def logits_of_pixels(model: nn.Module, pixels: UInt8Array, stats: PixelStats, device: torch.device) -> Tensor:
-    """Logits ``(n, K)`` float32, on the processor, of ``(n, H, W, 3)`` uint8; in the mode that the model is in."""
+def logits_of_inputs(model: nn.Module, seen: Inputs, stats: PixelStats, device: torch.device) -> Tensor:
+    """Logits ``(n, K)`` float32, on the processor, of pixels or features; in the mode that the model is in."""
     with torch.no_grad():
-        return call_model(model, to_input(pixels, stats, device)).float().cpu()
+        return call_model(model, to_input(seen, stats, device)).float().cpu()
 
 
 def call_model(model: nn.Module, inputs: Tensor) -> Tensor:

@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from dalcli.models.network import NetworkRecord
+
 Stem = Literal["small", "large"]
 StemChoice = Literal["auto", "small", "large"]
 
@@ -24,6 +26,7 @@ class ModelSpec:
         stem: first layers of ``resnet18``; other models ignore it.
         dropout: probability before the last linear layer (``cnn``, ``resnet18``, ``vgg11`` only).
         weights: pretrained start: a ``.safetensors`` path or a torchvision weights name; None for fresh weights.
+        frozen: the network whose features a head alone is trained on; None: the whole of ``name`` is trained.
     """
 
     name: str
@@ -32,6 +35,17 @@ class ModelSpec:
     stem: Stem = "small"
     dropout: float = 0.0
     weights: str | None = None
+    frozen: NetworkRecord | None = None
+
+    @property
+    def seen(self) -> tuple[int, int] | NetworkRecord:
+        """What is seen of an image: its pixels at a size, or the features that a frozen network gives."""
+        return self.image_size if self.frozen is None else self.frozen
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Of what goes into the model that is trained, for one image."""
+        return (3, *self.image_size) if self.frozen is None else (self.frozen.dimension,)
 
     def with_classes(self, num_classes: int) -> ModelSpec:
         """The same model for another number of classes."""

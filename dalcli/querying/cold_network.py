@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from dalcli.config.hashing import derive_seed, fingerprint, generator
+from dalcli.config.hashing import fingerprint
 from dalcli.data.identity import digests, sample_id
+from dalcli.data.pixel_features import projected
 from dalcli.data.pixels import Float32Array, IntArray
 from dalcli.gradients.passes import logits_of
 from dalcli.models import pretrained, zoo
@@ -102,9 +103,9 @@ def _computed(
         session.feedback.task("looking at images", len(rows)) as task,
     ):
         for block in opened.blocks(AT_ONCE, rows):
-            features = head.take(logits_of(model(to_input(block.pixels, stats, device)))).cpu().numpy()
+            features = head.take(logits_of(model(to_input(block.inputs, stats, device)))).cpu().numpy()
             width = features.shape[1]
-            parts.append(_projected(features, most, session.config.seed))
+            parts.append(projected(features, most, session.config.seed))
             task.advance(len(block))
     return np.concatenate(parts) if parts else np.empty((0, min(width, most)), np.float32), width
 
@@ -116,13 +117,3 @@ def _network(session: Session, spec: ModelSpec) -> nn.Module:
     model = zoo.build(spec, session.config.seed, root)
     pretrained.load(model, spec, root, downloads=session.workspace.state / "downloads")
     return model
-
-
-def _projected(features: Float32Array, most: int, seed: int) -> Float32Array:
-    """(n, min(d, ``most``)): as they are, or projected by random signs."""
-    width = features.shape[1]
-    if width <= most:
-        return features
-    signs = generator(derive_seed(seed, "feature projection"), width, most).integers(0, 2, (width, most))
-    scaled: Float32Array = features @ ((2 * signs - 1) / np.sqrt(most)).astype(np.float32)
-    return scaled

@@ -7,7 +7,7 @@ import numpy as np
 from dalcli.config.hashing import derive_seed
 from dalcli.config.schema import QueryConfig
 from dalcli.data.identity import digests, tie_keys
-from dalcli.data.pixel_features import COMPONENTS, SAMPLE, PixelProjection, descriptions, images_at_once
+from dalcli.data.pixel_features import COMPONENTS, SAMPLE, PixelProjection, descriptions, images_at_once, projected
 from dalcli.data.pixels import Float32Array, IntArray
 from dalcli.errors import BadInputError
 from dalcli.state import catalog
@@ -15,10 +15,13 @@ from dalcli.strategies import registry
 from dalcli.strategies.base import Strategy
 from dalcli.strategies.memory_table import MemoryTable
 from dalcli.workspace.images import PoolImages
+from dalcli.workspace.network import frozen_network
 from dalcli.workspace.session import Session, model_choice
 
 COLUMN = "features"
 FEWEST = 8  # components
+FEWEST_OF_NETWORK = 32  # numbers of a projection
+FEATURES_AT_ONCE = 512  # images: a network needs a while for them
 
 
 def strategy(name: str, query: QueryConfig, key: str = "query.cold_start") -> Strategy:
@@ -41,20 +44,42 @@ def strategy(name: str, query: QueryConfig, key: str = "query.cold_start") -> St
 def features(session: Session) -> MemoryTable:
     """Features of every readable training image; images found unreadable are set aside.
 
-    They come from the network that ``model.weights`` names, else from pixels. Memory: the table and a copy, at most
-    ``query.memory_limit`` down to a few numbers per image.
+    They come from the frozen network, from the one that ``model.weights`` names, or else from pixels. Memory: the table
+    and a copy, at most ``query.memory_limit`` down to a few numbers per image.
 
     Raises:
         DalcliError: most of the images are missing.
-        BadInputError: ``model.weights`` is wrong.
+        BadInputError: the network or ``model.weights`` is wrong.
     """
+    frozen = frozen_network(session)
     with session.database.read() as connection:
         images = catalog.images(connection, "training")
         size = model_choice(connection, session.config).image_size
-
-    with PoolImages.open(session, images, size) as opened:
-        rows, found = _by_network(session, opened) if session.config.model.weights else _by_pixels(session, opened)
+    with PoolImages.open(session, images, size if frozen is None else frozen) as opened:
+        if frozen is not None:
+            rows, found = _by_frozen_network(session, opened)
+        elif session.config.model.weights:
+            rows, found = _by_network(session, opened)
+        else:
+            rows, found = _by_pixels(session, opened)
     return MemoryTable(digests([opened.images[row].sample_id for row in rows]), {COLUMN: found})
+
+
+def _by_frozen_network(session: Session, opened: PoolImages) -> tuple[IntArray, Float32Array]:
+    """The rows that can be read and their features, which later rounds read again; centred, as a head sees them."""
+    most = max(FEWEST_OF_NETWORK, session.config.query.memory_limit // (2 * 4 * max(len(opened), 1)))
+    rows: list[IntArray] = []
+    parts: list[Float32Array] = []
+    with session.feedback.task("looking at images", len(opened)) as task:
+        for block in opened.blocks(FEATURES_AT_ONCE):
+            rows.append(block.rows)
+            parts.append(projected(block.inputs.astype(np.float32), most, session.config.seed))
+            task.advance(len(block))
+    if not parts:  # nothing can be read, or nothing is there
+        return opened.rows, np.empty((0, 1), np.float32)
+    found: Float32Array = np.concatenate(parts)
+    found -= found.mean(axis=0, dtype=np.float64).astype(np.float32)
+    return np.concatenate(rows), found
 
 
 def _by_network(session: Session, opened: PoolImages) -> tuple[IntArray, Float32Array]:
@@ -68,7 +93,7 @@ def _by_pixels(session: Session, opened: PoolImages) -> tuple[IntArray, Float32A
     ids, step = digests([image.sample_id for image in opened.images]), images_at_once(opened.source.shape)
     keys = tie_keys(derive_seed(session.config.seed, "pixel features"), ids)
     sample = np.sort(np.argsort(keys, kind="stable")[:SAMPLE])
-    looked_at = [descriptions(block.pixels) for block in opened.blocks(step, sample)]
+    looked_at = [descriptions(block.inputs) for block in opened.blocks(step, sample)]
     if not looked_at:  # nothing can be read, or nothing is there
         return opened.rows, np.empty((len(opened.rows), 1), np.float32)
     most = _components(len(ids), session.config.query.memory_limit)
@@ -78,7 +103,7 @@ def _by_pixels(session: Session, opened: PoolImages) -> tuple[IntArray, Float32A
     with session.feedback.task("looking at images", len(ids)) as task:
         for block in opened.blocks(step):
             rows.append(block.rows)
-            parts.append(projection.features(descriptions(block.pixels)))
+            parts.append(projection.features(descriptions(block.inputs)))
             task.advance(len(block))
     return np.concatenate(rows), np.concatenate(parts)
 

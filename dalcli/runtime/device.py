@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from dalcli.errors import BadInputError
+from dalcli.runtime.launch import launched, local_rank
 
 
 def resolve_device(name: str) -> torch.device:
@@ -30,6 +31,18 @@ def resolve_device(name: str) -> torch.device:
     if device.type == "mps" and not _has_mps():
         raise _absent(name, "torch sees no Apple GPU")
     return device
+
+
+def own_device(name: str) -> torch.device:
+    """The device ``name`` means in this process: where torchrun started several on a machine, its own GPU.
+
+    Raises:
+        BadInputError: see :func:`resolve_device`.
+    """
+    device = resolve_device(name)
+    if device.type != "cuda" or device.index is not None or launched()[1] == 1:
+        return device
+    return torch.device("cuda", local_rank() % torch.cuda.device_count())
 
 
 def set_threads(threads: int | None) -> int:

@@ -152,19 +152,15 @@ class Ranks:
         Raises:
             BadInputError: key ``device``: it is not there, or names one GPU for all ranks.
         """
-        from dalcli.runtime.device import resolve_device
+        from dalcli.runtime.device import own_device, resolve_device
 
         device = resolve_device(name)
-        if self.size == 1 or device.type != "cuda":
-            return device
-        if device.index is not None:
+        if self.size > 1 and device.type == "cuda" and device.index is not None:
             raise BadInputError(
                 f"device: {name} is one GPU for all {self.size} processes of this torchrun",
                 "Set device: cuda (each process takes its own), or CUDA_VISIBLE_DEVICES.",
             )
-        import torch
-
-        return torch.device("cuda", local_rank() % torch.cuda.device_count())
+        return own_device(name) if self.size > 1 else device
 
     @contextmanager
     def _peers(self) -> Iterator[None]:

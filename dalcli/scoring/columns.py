@@ -1,4 +1,4 @@
-"""From pixels to the columns of a shard: those of the groups that are wanted, and no more work than they take."""
+"""From inputs to the columns of a shard: those of the groups that are wanted, and no more work than they take."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dalcli.data.pixels import UInt8Array
+from dalcli.data.pixels import Inputs
 from dalcli.gradients.dropout import DropoutSpec
 from dalcli.gradients.engine import GradientScores
 from dalcli.gradients.forward import Prediction
@@ -43,8 +43,8 @@ class Scoring:
     micro_batch: int
     extras: Extras = PLAIN
 
-    def columns(self, digests: Digests, blocks: Iterable[UInt8Array], groups: Collection[Group]) -> Columns:
-        """Columns of ``groups`` of the samples (n, 16), whose pixels come in ``blocks`` of at most ``micro_batch``.
+    def columns(self, digests: Digests, blocks: Iterable[Inputs], groups: Collection[Group]) -> Columns:
+        """Columns of ``groups`` of the samples (n, 16), whose inputs come in ``blocks`` of at most ``micro_batch``.
 
         A backward pass only for gradients, a forward pass only for predictions.
         """
@@ -62,9 +62,9 @@ class Scoring:
             columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         return {DIGEST: digests} | {name: value for name, value in columns.items() if COLUMNS[name].group in groups}
 
-    def exact(self, pixels: UInt8Array) -> Columns:
-        """All that a backward pass tells of (n, H, W, 3) pixels, with sketches where the table has them."""
-        inputs = self.scorer.inputs(pixels)
+    def exact(self, seen: Inputs) -> Columns:
+        """All that a backward pass tells of pixels or features, with sketches where the table has them."""
+        inputs = self.scorer.inputs(seen)
         return columns_of(self.scorer.engine.score(inputs, self.direction, self.extras.sketch))
 
     def dropped(self, inputs: Tensor) -> Columns:
@@ -85,9 +85,9 @@ class _Screening:
         self._seen = 0
         self._predicted: list[Columns] = []
         self._exact: Columns = {}
-        self._waiting: list[tuple[NDArray[np.int64], UInt8Array]] = []
+        self._waiting: list[tuple[NDArray[np.int64], Inputs]] = []
 
-    def run(self, blocks: Iterable[UInt8Array]) -> Columns:
+    def run(self, blocks: Iterable[Inputs]) -> Columns:
         self._empty_columns()
         for block in blocks:
             self._take(block)
@@ -108,7 +108,7 @@ class _Screening:
         for name, array in self._prescreen.known.items():
             self._exact[name][known] = array[places[known]]
 
-    def _take(self, block: UInt8Array) -> None:
+    def _take(self, block: Inputs) -> None:
         rows = np.arange(self._seen, self._seen + len(block))
         self._seen += len(block)
         inputs = self._scoring.scorer.inputs(block)

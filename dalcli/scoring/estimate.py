@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from dalcli.data.identity import digests
-from dalcli.data.pixel_cache import SEGMENT_BYTES
-from dalcli.data.pixels import IntArray, UInt8Array
+from dalcli.data.pixels import Inputs, IntArray
+from dalcli.data.row_cache import SEGMENT_BYTES
 from dalcli.runtime.device import reproducible, resolve_device
 from dalcli.runtime.memory import peak_bytes
 from dalcli.scores.columns import Group
@@ -81,7 +81,7 @@ def estimate(session: Session, request: ScoreRequest | None = None) -> ScoreEsti
     found = cut(session, prepared)
     with (
         reproducible(device, session.config.threads),
-        PoolImages.peek(session, found.images, scorer.loaded.meta.spec.image_size) as images,
+        PoolImages.peek(session, found.images, scorer.loaded.meta.spec.seen) as images,
     ):
         if not len(images):
             session.feedback.note(f"up to date: the pool is scored with {model.version}")
@@ -182,7 +182,7 @@ class _Stream:
         self.ids = digests([images.images[row].sample_id for row in self._rows])
         self.seconds, self.done = 0.0, 0
 
-    def __iter__(self) -> Iterator[UInt8Array]:
+    def __iter__(self) -> Iterator[Inputs]:
         started: float | None = None
         blocks = self._images.blocks(self._size, self._rows)
         for number, block in enumerate(blocks):
@@ -191,7 +191,7 @@ class _Stream:
             self.seconds = now - started
             if number >= self._most or (number and self.seconds > MOST_SECONDS):
                 return
-            yield block.pixels
+            yield block.inputs
             self.done += len(block)
         if started is not None:
             self.seconds = time.monotonic() - started
@@ -235,5 +235,5 @@ def _seconds_of_labeled(scorer: Scorer, images: PoolImages, size: int) -> float:
         return 0.0
     labels = torch.zeros(len(block), dtype=torch.int64, device=scorer.device)
     before = time.monotonic()
-    scorer.engine.labeled_gradient([(scorer.inputs(block.pixels), labels)])
+    scorer.engine.labeled_gradient([(scorer.inputs(block.inputs), labels)])
     return (time.monotonic() - before) / len(block)

@@ -19,7 +19,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from dalcli.data.identity import digests
-from dalcli.data.pixels import Failure, IntArray, UInt8Array, UnreadableImagesError
+from dalcli.data.pixels import Failure, Inputs, IntArray, UnreadableImagesError
 from dalcli.feedback import SilentFeedback, SilentTask, Task
 from dalcli.runtime.ranks import Ranks
 from dalcli.runtime.sharing import share
@@ -103,8 +103,8 @@ class ScoringProcess:
     def following(cls, job: ScoringJob, surroundings: Surroundings, ranks: Ranks) -> Self:
         """For any process but rank 0: nothing is looked for, everything is where rank 0 says."""
         scorer = Scorer(surroundings, job.model, ranks.device(job.config.device))
-        size = scorer.loaded.meta.spec.image_size
-        images = PoolImages.reopen(surroundings, job.images, size, look_only=not job.cached)
+        seen = scorer.loaded.meta.spec.seen
+        images = PoolImages.reopen(surroundings, job.images, seen, look_only=not job.cached)
         return cls(scorer, surroundings.workspace.score_folder(job.model.version), images)
 
     def name(self, rank: int) -> str:
@@ -224,10 +224,10 @@ class _Progress:
     def __init__(self, task: Task) -> None:
         self._task, self._done = task, 0
 
-    def counted(self, images: PoolImages, rows: IntArray, size: int) -> Iterator[UInt8Array]:
-        """Pixels are read ahead while the previous ones are scored."""
+    def counted(self, images: PoolImages, rows: IntArray, size: int) -> Iterator[Inputs]:
+        """Inputs are read ahead while the previous ones are scored."""
         for block in images.blocks(size, rows, complete=True):
-            yield block.pixels
+            yield block.inputs
             self._done += len(block)
             self._task.advance(len(block))
 

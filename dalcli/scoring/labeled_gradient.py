@@ -85,7 +85,7 @@ class LabeledImages:
         for block in self.images.blocks(size, rows):
             taken += block.rows.tolist()
             truth = torch.tensor([label[row] for row in block.rows.tolist()], dtype=torch.int64)
-            yield scorer.inputs(block.pixels), truth.to(scorer.device)
+            yield scorer.inputs(block.inputs), truth.to(scorer.device)
 
 
 def summed(scorer: Scorer, labeled: LabeledImages, micro_batch: int, ranks: Ranks) -> LabeledGradient | None:

@@ -188,7 +188,7 @@ def _process(
     if Group.GRADIENTS in prepared.groups and prepared.gradient is None:
         seen, labels = labeled_images(session, store.model)
     wanted = {image.key: image for image in (*found.images, *seen)}  # the shards' first: rows stay theirs
-    with PoolImages.open(session, list(wanted.values()), scorer.loaded.meta.spec.image_size) as images:
+    with PoolImages.open(session, list(wanted.values()), scorer.loaded.meta.spec.seen) as images:
         there = {image.key for image in images.images}
         if any(image.key not in there for image in found.images):  # the shards are others, then
             yield None

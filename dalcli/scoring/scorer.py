@@ -7,7 +7,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from dalcli.data.pixels import UInt8Array
+from dalcli.data.pixels import Inputs
 from dalcli.errors import BadInputError
 from dalcli.feedback import Feedback
 from dalcli.gradients.dropout import DropoutSampler, DropoutSpec, NoDropoutError
@@ -22,6 +22,7 @@ PROCESSOR_LIMIT_BYTES = 2 << 30
 GPU_SHARE = 0.8  # of the memory that is free
 # Larger batches are not faster (cnn, resnet18, vgg11 at 32×32 on two cores); a GPU needs more to be busy.
 PROCESSOR_BATCH, GPU_BATCH = 128, 1024
+HEAD_BATCH = 2048  # features are small, and so is what is done with them
 
 
 class Scorer:
@@ -74,10 +75,10 @@ class Scorer:
         configured = self._session.config.scoring.batch_size
         if configured != "auto":
             return configured
-        height, width = self.loaded.meta.spec.image_size
-        sample = torch.zeros(1, 3, height, width, device=self._device)
-        fitting = self.engine.samples_at_once(sample)
+        spec = self.loaded.meta.spec
+        fitting = self.engine.samples_at_once(torch.zeros(1, *spec.input_shape, device=self._device))
         most = PROCESSOR_BATCH if self._device.type == "cpu" else GPU_BATCH
+        most = most if spec.frozen is None else HEAD_BATCH
         return 1 << (min(fitting, most).bit_length() - 1)
 
     @property
@@ -104,6 +105,6 @@ class Scorer:
             self._samplers[spec] = found
         return self._samplers[spec]
 
-    def inputs(self, pixels: UInt8Array) -> Tensor:
+    def inputs(self, seen: Inputs) -> Tensor:
         """What the model sees: normalised, on the device."""
-        return to_input(pixels, self.loaded.meta.pixel_stats, self._device)
+        return to_input(seen, self.loaded.meta.pixel_stats, self._device)

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 
 from dalcli.config.hashing import derive_seed
-from dalcli.config.schema import ImageSize
 from dalcli.data.identity import digests
 from dalcli.errors import DalcliError
 from dalcli.gradients.dropout import DropoutSpec
@@ -27,7 +26,7 @@ from dalcli.scores.settings import TableSettings
 from dalcli.scoring.columns import Columns, Extras, Scoring, seen_by_proxy
 from dalcli.state import catalog
 from dalcli.state.versions import ModelVersion
-from dalcli.workspace.images import PoolImages
+from dalcli.workspace.images import PoolImages, Seen
 from dalcli.workspace.session import Session
 
 PRESCREEN_NAME = "prescreen.safetensors"
@@ -106,8 +105,8 @@ def settle(session: Session, model: ModelVersion, settings: TableSettings, scori
 
 def _sketch(session: Session, scoring: Scoring, spec: SketchSpec) -> LabeledSketch:
     """G_S's sketch, and the error on a sample of the pool."""
-    with _sample(session, _size_of(scoring), compared(_pool_size(session)), "sketch error") as images:
-        blocks = [block.pixels for block in images.blocks(scoring.micro_batch)]
+    with _sample(session, _seen_by(scoring), compared(_pool_size(session)), "sketch error") as images:
+        blocks = [block.inputs for block in images.blocks(scoring.micro_batch)]
     vector = sketch_of(scoring.direction, spec).numpy()
     count, expected = sum(map(len, blocks)), math.sqrt(2 / spec.dimension)
     if count < 2:
@@ -137,7 +136,7 @@ def _decide(session: Session, model: ModelVersion, scoring: Scoring, settings: T
     size = prescreen.calibration_size(pool)
     if size == 0:
         session.feedback.note(f"scoring.prescreen: {pool} samples are too few to prescreen; all are scored")
-    with _sample(session, _size_of(scoring), size, "prescreen calibration") as images:
+    with _sample(session, _seen_by(scoring), size, "prescreen calibration") as images:
         ids, known, seen = _calibrated(session, scoring, images)
     found = prescreen.decide(
         settings.gradients.prescreen,
@@ -162,9 +161,9 @@ def _calibrated(
     engine = scoring.scorer.engine
     with session.feedback.task("prescreening", len(images)) as task:
         for block in images.blocks(scoring.micro_batch):
-            columns = scoring.exact(block.pixels)
+            columns = scoring.exact(block.inputs)
             known.append({name: columns[name] for name in columns.keys() - {"probabilities", "features"}})
-            seen.append(seen_by_proxy(engine.predict(scoring.scorer.inputs(block.pixels))))
+            seen.append(seen_by_proxy(engine.predict(scoring.scorer.inputs(block.inputs))))
             rows += block.rows.tolist()
             task.advance(len(block))
     ids = digests([images.images[row].sample_id for row in rows])
@@ -176,8 +175,8 @@ def _calibrated(
     return ids, columns, (np.concatenate(residuals), np.concatenate(features))
 
 
-def _size_of(scoring: Scoring) -> ImageSize:
-    return scoring.scorer.loaded.meta.spec.image_size
+def _seen_by(scoring: Scoring) -> Seen:
+    return scoring.scorer.loaded.meta.spec.seen
 
 
 def _pool_size(session: Session) -> int:
@@ -185,10 +184,10 @@ def _pool_size(session: Session) -> int:
         return len(catalog.readable_ids(connection, "training"))
 
 
-def _sample(session: Session, size: ImageSize, count: int, purpose: str) -> PoolImages:
+def _sample(session: Session, seen: Seen, count: int, purpose: str) -> PoolImages:
     """``count`` images of the pool, drawn by their content."""
     with session.database.read() as connection:
         images = catalog.images(connection, "training")
     ids = digests([image.sample_id for image in images])
     rows = prescreen.drawn(derive_seed(session.config.seed, purpose), ids, count)
-    return PoolImages.open(session, [images[row] for row in rows], size)
+    return PoolImages.open(session, [images[row] for row in rows], seen)

@@ -29,6 +29,7 @@ class ModelVersion:
     stopped: str | None
     train_accuracy: float | None
     train_loss: float | None
+    penalty: float | None = None
 
     @property
     def diverged(self) -> bool:
@@ -121,12 +122,13 @@ def finish(
     stopped: str,
     train_accuracy: float,
     train_loss: float,
+    penalty: float | None = None,
 ) -> None:
-    """Make a version the newest one; its files must already be complete."""
+    """Make a version the newest one; its files must already be complete. ``penalty``: of a frozen network's head."""
     connection.execute(
         "UPDATE model_version SET finished_at = ?, epochs = ?, converged = ?, stopped = ?, train_accuracy = ?,"
-        " train_loss = ? WHERE id = ? AND finished_at IS NULL",
-        (now(), epochs, converged, stopped, train_accuracy, train_loss, version.key),
+        " train_loss = ?, penalty = ? WHERE id = ? AND finished_at IS NULL",
+        (now(), epochs, converged, stopped, train_accuracy, train_loss, penalty, version.key),
     )
 
 
@@ -180,4 +182,5 @@ def _version(row: Row) -> ModelVersion:
         stopped=row["stopped"],
         train_accuracy=row["train_accuracy"],
         train_loss=row["train_loss"],
+        penalty=row["penalty"],
     )

@@ -39,6 +39,11 @@ class Workspace:
     def log_path(self) -> Path:
         return self.state / "errors.log"
 
+    @property
+    def networks(self) -> Path:
+        """Where the tensors of frozen networks are kept, each in a file named by its fingerprint."""
+        return self.state / "networks"
+
     def model_folder(self, version: str) -> Path:
         return self.state / "models" / version
 

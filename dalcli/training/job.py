@@ -61,7 +61,7 @@ class TrainingProcess:
     def following(cls, job: TrainingJob, directory: Path | None, ranks: Ranks) -> Self:
         """For any process but rank 0."""
         surroundings = Surroundings(find(directory), job.config, SilentFeedback())
-        images = PoolImages.reopen(surroundings, job.images, job.spec.image_size, look_only=True, keep=True)
+        images = PoolImages.reopen(surroundings, job.images, job.spec.seen, look_only=True, keep=True)
         model = zoo.build(job.spec, job.config.seed, surroundings.workspace.root)
         return cls(images, model, ranks.device(job.config.device))
 

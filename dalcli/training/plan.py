@@ -10,10 +10,12 @@ from dalcli.config.hashing import fingerprint
 from dalcli.config.schema import Config
 from dalcli.errors import NotReadyError
 from dalcli.feedback import Feedback
+from dalcli.models.network import NetworkRecord
 from dalcli.models.spec import ModelSpec, resolve_stem
 from dalcli.state import catalog, classes, ledger, versions
 from dalcli.state.database import Connection
 from dalcli.state.versions import ModelVersion
+from dalcli.workspace.network import frozen_network
 from dalcli.workspace.session import ModelChoice, Session, model_choice
 from dalcli.workspace.versions import are_there
 
@@ -60,12 +62,17 @@ class TrainPlan:
 
 
 def make_plan(session: Session) -> TrainPlan:
-    """Read everything in one snapshot.
+    """Read everything in one snapshot; a frozen network that is needed for the first time is adopted before.
 
     Raises:
         NotReadyError: there are no labels.
+        BadInputError: the frozen network cannot be had.
     """
     config = session.config
+    with session.database.read() as connection:
+        if not ledger.labels(connection, "training"):
+            raise _no_labels(connection)
+    frozen = frozen_network(session)
     with session.database.read() as connection:
         names = classes.names(connection)
         labels = ledger.labels(connection, "training")
@@ -76,16 +83,8 @@ def make_plan(session: Session) -> TrainPlan:
         return TrainPlan(
             names=names,
             labels=labels,
-            spec=model_spec(config, choice, len(names)),
-            fingerprint=fingerprint(
-                config.model,
-                config.training,
-                config.data.resize,
-                config.data.alpha_background,
-                choice.name,
-                choice.image_size,
-                config.seed,
-            ),
+            spec=model_spec(config, choice, len(names), frozen),
+            fingerprint=_fingerprint(config, choice, frozen),
             newest=newest,
             parent=_with_files(session, connection, newest),
             unfinished=versions.unfinished(connection),
@@ -93,8 +92,35 @@ def make_plan(session: Session) -> TrainPlan:
         )
 
 
-def model_spec(config: Config, choice: ModelChoice, num_classes: int) -> ModelSpec:
-    """The architecture to be trained; ``choice`` is what ``auto`` stands for."""
+def _fingerprint(config: Config, choice: ModelChoice, frozen: NetworkRecord | None) -> str:
+    """Changes with every setting that shapes training."""
+    data, training = config.data, config.training
+    if frozen is not None:
+        return fingerprint(
+            "head",
+            frozen.fingerprint,
+            training.penalty,
+            training.class_weights,
+            data.alpha_background,
+            data.features,
+            config.seed,
+        )
+    return fingerprint(
+        config.model.model_dump(mode="json", exclude={"train"}),  # of heads, and younger than the first versions
+        training.model_dump(mode="json", exclude={"penalty", "class_weights"}),
+        data.resize,
+        data.alpha_background,
+        choice.name,
+        choice.image_size,
+        config.seed,
+    )
+
+
+def model_spec(config: Config, choice: ModelChoice, num_classes: int, frozen: NetworkRecord | None = None) -> ModelSpec:
+    """The architecture to be trained; ``choice`` is what ``auto`` stands for, ``frozen`` what a head is trained on."""
+    if frozen is not None:
+        size = frozen.recipe.image_size
+        return ModelSpec(choice.name, num_classes, size, "large", weights=frozen.weights, frozen=frozen)
     return ModelSpec(
         name=choice.name,
         num_classes=num_classes,

@@ -24,9 +24,11 @@ from dalcli.models.meta import ModelMeta, read_meta, write_meta
 from dalcli.models.preprocess import PixelStats, measure
 from dalcli.models.spec import ModelSpec
 from dalcli.models.tensorfile import read_tensors
+from dalcli.runtime.device import reproducible
 from dalcli.runtime.ranks import Ranks
 from dalcli.state import catalog, ledger, versions
 from dalcli.state.versions import ModelVersion
+from dalcli.training.head import train_head
 from dalcli.training.job import TrainingJob, TrainingProcess, train
 from dalcli.training.loop import DivergedError, FitResult
 from dalcli.training.plan import TrainPlan
@@ -48,8 +50,9 @@ def check(session: Session, plan: TrainPlan, ranks: Ranks) -> torch.device:
     Raises:
         BadInputError: naming the key of the configuration.
     """
-    zoo.check(plan.spec, session.workspace.root)
-    pretrained.check(plan.spec, session.workspace.root)
+    if plan.spec.frozen is None:  # else it was adopted: it is there, and it fits
+        zoo.check(plan.spec, session.workspace.root)
+        pretrained.check(plan.spec, session.workspace.root)
     return ranks.device(session.config.device)
 
 
@@ -66,6 +69,8 @@ def train_version(session: Session, plan: TrainPlan, device: torch.device, ranks
         folder = session.workspace.model_folder(version.version)
         folder.mkdir(parents=True, exist_ok=True)
         remove_leftovers(folder)
+        if plan.spec.frozen is not None:
+            return _head_version(session, plan, version, images, ranks)
         model, stats = _start(session, plan, version, images)
         checkpoint = folder / CHECKPOINT_NAME
         job = TrainingJob(
@@ -96,6 +101,28 @@ def train_version(session: Session, plan: TrainPlan, device: torch.device, ranks
     return finished
 
 
+def _head_version(
+    session: Session, plan: TrainPlan, version: ModelVersion, images: PoolImages, ranks: Ranks
+) -> ModelVersion:
+    """On the processor of rank 0 alone: it takes seconds."""
+    assert plan.spec.frozen is not None
+    cpu, recipe = torch.device("cpu"), plan.spec.frozen.recipe
+    with reproducible(cpu, version.threads):
+        found = train_head(session, plan.spec, _parent_meta(session, version), images, plan.labels)
+    result = FitResult(
+        epochs=found.iterations,
+        converged=found.converged,
+        stopped="converged" if found.converged else "max_iterations",
+        train_accuracy=found.accuracy,
+        train_loss=found.loss,
+        history=(),
+        threads=version.threads,
+        resumed_from_epoch=0,
+    )
+    meta = _meta(plan, version, PixelStats(recipe.mean, recipe.std), cpu, result, ranks)
+    return _finish(session, version, found.head, dataclasses.replace(meta, head=found.found))
+
+
 @contextmanager
 def _losses_change_the_set(images: PoolImages) -> Iterator[None]:
     """What turns out to be unreadable meanwhile is set aside, and the plan was for others."""
@@ -110,7 +137,7 @@ def _labeled_images(session: Session, plan: TrainPlan) -> PoolImages:
     """The labeled images, every one of which can be decoded: they are read again and again."""
     with session.database.read() as connection:
         images = [image for image in catalog.images(connection, "training") if image.key in plan.labels]
-    opened = PoolImages.open(session, images, plan.spec.image_size, keep=True)
+    opened = PoolImages.open(session, images, plan.spec.seen, keep=True)
     with opened, session.feedback.task("reading images", len(opened)) as task:
         for block in opened.blocks(VERIFY_ROWS):
             task.advance(len(block))
@@ -248,6 +275,7 @@ def _finish(session: Session, version: ModelVersion, model: nn.Module, meta: Mod
             stopped=meta.stopped,
             train_accuracy=meta.train_accuracy,
             train_loss=meta.train_loss,
+            penalty=None if meta.head is None else meta.head.penalty,
         )
         finished = versions.newest(connection)
     (folder / CHECKPOINT_NAME).unlink(missing_ok=True)

@@ -1,4 +1,6 @@
-"""The one way from samples to pixels: find each sample's file, read and decode it, and live with those that fail.
+"""The one way from samples to what is seen of them: find each sample's file, read it, and live with those that fail.
+
+A model that is trained as a whole sees pixels; the head of a frozen network sees the features that it gives.
 
 A file that was damaged or edited is set aside (quarantined) with a warning and the command goes on with the others.
 Many missing files at once mean an unmounted disk, not many lost images: then nothing is set aside, and it stops.
@@ -9,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 
 import numpy as np
@@ -16,14 +19,16 @@ import numpy as np
 from dalcli.config.schema import ImageSize
 from dalcli.config.words import counted
 from dalcli.data.file_pixels import FilePixels
-from dalcli.data.pixel_cache import CachedPixels
-from dalcli.data.pixels import Failure, IntArray, PixelSource, UInt8Array, UnreadableImagesError
+from dalcli.data.pixels import Failure, Inputs, InputSource, IntArray, UnreadableImagesError
+from dalcli.data.row_cache import CachedRows
 from dalcli.errors import DalcliError
+from dalcli.models.network import NetworkRecord
 from dalcli.runtime.prefetch import prefetch
 from dalcli.state import catalog
 from dalcli.state.catalog import PoolImage
 from dalcli.workspace import image_cache
 from dalcli.workspace.image_files import FoundFile, find_file, find_files
+from dalcli.workspace.network_features import NetworkFeatures
 from dalcli.workspace.session import Session, Surroundings
 
 MISSING_TOLERATED = 10
@@ -31,30 +36,36 @@ MISSING_FRACTION = 0.05
 LOOKED_AT = 50  # other samples, where most of a few are missing
 KEPT_BYTES = 1 << 30
 
+Seen = ImageSize | NetworkRecord
+"""What is seen of an image: its pixels at a size, or the features that a frozen network gives."""
+
 Listing = list[tuple[int, str, str]]
 """What another process needs to open the same images: key, sample id and stored path of each."""
 
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """Some of the images: ``rows`` (n,) of them, in order, and their ``pixels`` (n, H, W, 3) uint8."""
+    """Some of the images: ``rows`` (n,) of them, in order, and what is seen of them.
+
+    ``inputs``: pixels (n, H, W, 3) uint8, or features (n, d).
+    """
 
     rows: IntArray
-    pixels: UInt8Array
+    inputs: Inputs
 
     def __len__(self) -> int:
         return len(self.rows)
 
 
 class PoolImages:
-    """Samples in a fixed order whose pixels can be iterated over, block by block; what cannot be read is left out.
+    """Samples in a fixed order that can be iterated over, block by block; what cannot be read is left out.
 
     Row i belongs to ``images[i]``, whose file is at ``paths[i]`` (as stored in the workspace). A context manager: what
-    was decoded is in the pixel cache afterwards, also if the work was interrupted.
+    was made is in the cache afterwards, also if the work was interrupted.
 
     Attributes:
         lost: what could not be read so far, one failure a row.
-        source: the pixels by row, raising UnreadableImagesError; for code that reads again and again.
+        source: what is seen, by row, raising UnreadableImagesError; for code that reads again and again.
     """
 
     def __init__(
@@ -62,8 +73,8 @@ class PoolImages:
         surroundings: Surroundings,
         images: Sequence[PoolImage],
         paths: Sequence[str],
-        source: PixelSource,
-        cache: CachedPixels | None,
+        source: InputSource,
+        cache: CachedRows | None,
         recorder: Session | None,
     ) -> None:
         self.images, self.paths, self.source = tuple(images), tuple(paths), source
@@ -72,7 +83,7 @@ class PoolImages:
         self._streams: list[Generator[Block, None, None]] = []
 
     @classmethod
-    def open(cls, session: Session, images: Sequence[PoolImage], size: ImageSize, *, keep: bool = False) -> PoolImages:
+    def open(cls, session: Session, images: Sequence[PoolImage], seen: Seen, *, keep: bool = False) -> PoolImages:
         """Find every sample's file; those without one are set aside and left out, as are unreadable ones later.
 
         ``keep`` decoded pixels (up to 1 GiB of them) where they are read again and again.
@@ -83,24 +94,24 @@ class PoolImages:
         places = find_files(session, images)
         gone = {i.key: p.problem for i, p in zip(images, places, strict=True) if p.problem is not None}
         set_aside(session, images, gone, missing=len(gone))
-        return cls._made(session, *_found(images, places), size, keep=keep, recorder=session)
+        return cls._made(session, *_found(images, places), seen, keep=keep, recorder=session)
 
     @classmethod
-    def peek(cls, session: Session, images: Sequence[PoolImage], size: ImageSize) -> PoolImages:
+    def peek(cls, session: Session, images: Sequence[PoolImage], seen: Seen) -> PoolImages:
         """Like :meth:`open`, but whatever is found out about files and pixels is recorded nowhere."""
         places = [find_file(session.workspace, image) for image in images]
-        return cls._made(session, *_found(images, places), size, look_only=True)
+        return cls._made(session, *_found(images, places), seen, look_only=True)
 
     @classmethod
     def reopen(
-        cls, surroundings: Surroundings, listing: Listing, size: ImageSize, *, look_only: bool, keep: bool = False
+        cls, surroundings: Surroundings, listing: Listing, seen: Seen, *, look_only: bool, keep: bool = False
     ) -> PoolImages:
         """The images that another process :meth:`listed`, row by row; nothing is looked for or recorded.
 
-        ``look_only``: what is decoded is not cached. ``keep``: as for :meth:`open`.
+        ``look_only``: what is made is not cached. ``keep``: as for :meth:`open`.
         """
         images = [PoolImage(key, sample_id, ()) for key, sample_id, _ in listing]
-        return cls._made(surroundings, images, [path for *_, path in listing], size, keep=keep, look_only=look_only)
+        return cls._made(surroundings, images, [path for *_, path in listing], seen, keep=keep, look_only=look_only)
 
     @classmethod
     def _made(
@@ -108,25 +119,20 @@ class PoolImages:
         surroundings: Surroundings,
         images: Sequence[PoolImage],
         paths: Sequence[str],
-        size: ImageSize,
+        seen: Seen,
         *,
         keep: bool = False,
         look_only: bool = False,
         recorder: Session | None = None,
     ) -> PoolImages:
         """``images`` whose bytes are at ``paths``, behind the cache."""
-        data = surroundings.config.data
         files = [surroundings.workspace.absolute_path(path) for path in paths]
-        pixels = FilePixels(
-            files,
-            size,
-            data.resize,
-            data.alpha_background,
-            workers=data.workers,
-            memory_limit_bytes=KEPT_BYTES if keep else 0,
-        )
-        cache = image_cache.behind_cache(surroundings, images, pixels, size, look_only=look_only)
-        return cls(surroundings, images, paths, pixels if cache is None else cache, cache, recorder)
+        if isinstance(seen, NetworkRecord):
+            source: InputSource = NetworkFeatures(surroundings, seen, files)
+        else:
+            source = _pixels(surroundings, files, seen, keep)
+        cache = image_cache.behind_cache(surroundings, images, source, seen, look_only=look_only)
+        return cls(surroundings, images, paths, source if cache is None else cache, cache, recorder)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -148,7 +154,7 @@ class PoolImages:
 
     @property
     def caching(self) -> bool:
-        """Whether what is decoded is kept on disk."""
+        """Whether what is made is kept on disk."""
         return self._cache is not None and self._cache.writable
 
     @property
@@ -162,7 +168,7 @@ class PoolImages:
         return np.array([row for row in range(len(self.images)) if row not in self.lost], dtype=np.int64)
 
     def blocks(self, size: int, rows: IntArray | None = None, *, complete: bool = False) -> Iterator[Block]:
-        """Pixels of ``rows`` (default: all that are not lost), ``size`` at a time, read ahead.
+        """What is seen of ``rows`` (default: all that are not lost), ``size`` at a time, read ahead.
 
         What turns out to be unreadable is left out of its block and goes into ``lost``; where images were opened to
         record it, it is set aside. Blocks without any image are not handed out. ``complete``: all of them or nothing.
@@ -186,8 +192,8 @@ class PoolImages:
                 if len(block):
                     yield block
 
-    def read(self, rows: IntArray) -> UInt8Array:
-        """Pixels of ``rows`` as (n, H, W, 3) uint8.
+    def read(self, rows: IntArray) -> Inputs:
+        """What is seen of ``rows``, (n, H, W, 3) uint8 or (n, d).
 
         Raises:
             UnreadableImagesError: naming every one of them that cannot be read.
@@ -241,6 +247,18 @@ class PoolImages:
             except UnreadableImagesError as error:
                 failures += error.failures
                 rows = rows[~np.isin(rows, [failure.row for failure in error.failures])]
+
+
+def _pixels(surroundings: Surroundings, files: Sequence[Path], size: ImageSize, keep: bool) -> FilePixels:
+    data = surroundings.config.data
+    return FilePixels(
+        files,
+        size,
+        data.resize,
+        data.alpha_background,
+        workers=data.workers,
+        memory_limit_bytes=KEPT_BYTES if keep else 0,
+    )
 
 
 def _found(images: Sequence[PoolImage], places: Sequence[FoundFile]) -> tuple[list[PoolImage], list[str]]:

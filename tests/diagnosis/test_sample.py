@@ -91,4 +91,4 @@ def test_the_pool_sample_grows_with_the_batches_in_question(budget: int, expecte
 def test_pixels_are_those_of_the_images_asked_for() -> None:
     found = decoded(5, 7, 9)
     assert keys(found.readable(images(9, 6, 5))) == [9, 5]
-    assert found.pixels(images(9, 5, 9))[:, 0, 0, 0].tolist() == [9, 5, 9]
+    assert found.inputs(images(9, 5, 9))[:, 0, 0, 0].tolist() == [9, 5, 9]

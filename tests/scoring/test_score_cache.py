@@ -133,7 +133,7 @@ def test_a_cache_that_cannot_be_written_does_not_stop_anything(
 ) -> None:
     shutil.rmtree(cache_of(trained))
     error = OSError(number, os.strerror(number))
-    outcome = processes.run(trained, ["score", "--full"], FailAtCall("dalcli.data.pixel_cache:write_segment", error))
+    outcome = processes.run(trained, ["score", "--full"], FailAtCall("dalcli.data.row_cache:write_segment", error))
     assert outcome.code == 0
     said = f"pixels are not cached: {os.strerror(number)}" in outcome.err
     assert said == (number != errno.ENOENT), "a folder that was just deleted is no problem"

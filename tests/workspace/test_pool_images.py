@@ -126,7 +126,7 @@ def test_every_image_comes_once_in_order_as_pillow_decodes_it(session: Session, 
             np.testing.assert_array_equal(opened.read(np.array([7, 0, 7])), expected[[7, 0, 7]])
         assert rows_of(blocks) == list(range(COUNT))
         assert [len(block) for block in blocks[:-1]] == [size] * (len(blocks) - 1)
-        np.testing.assert_array_equal(np.concatenate([block.pixels for block in blocks]), expected)
+        np.testing.assert_array_equal(np.concatenate([block.inputs for block in blocks]), expected)
     assert quarantined(session) == {}
     assert said(session) == []
 
@@ -138,7 +138,7 @@ def test_only_the_rows_asked_for_come_in_their_order(session: Session) -> None:
         for complete in (False, True):
             blocks = list(opened.blocks(2, np.array(rows), complete=complete))
             assert [block.rows.tolist() for block in blocks] == [[9, 0], [4, 11], [1]]
-            pixels = np.concatenate([block.pixels for block in blocks])
+            pixels = np.concatenate([block.inputs for block in blocks])
             np.testing.assert_array_equal(pixels, [decoded(file_of(session, images[row])) for row in rows])
         assert list(opened.blocks(2, np.array([], np.int64))) == []
 
@@ -161,7 +161,7 @@ def test_another_process_opens_the_same_rows(session: Session) -> None:
             assert not again.caching
     assert rows_of(blocks) == [row for row in range(COUNT) if row != 3]
     for block in blocks:
-        for row, pixels in zip(block.rows, block.pixels, strict=True):
+        for row, pixels in zip(block.rows, block.inputs, strict=True):
             np.testing.assert_array_equal(pixels, decoded(file_of(session, images[row])))
     assert dump(session.workspace.root) == before, "only who has a database records what is lost"
     assert not (session.workspace.state / "cache").exists()
@@ -182,7 +182,7 @@ def test_unreadable_images_are_left_out_and_set_aside_once(session: Session, siz
         blocks = list(opened.blocks(size))
         assert rows_of(blocks) == good
         assert min(len(block) for block in blocks) > 0
-        pixels = np.concatenate([block.pixels for block in blocks])
+        pixels = np.concatenate([block.inputs for block in blocks])
         np.testing.assert_array_equal(pixels, [decoded(file_of(session, images[row])) for row in good])
         assert sorted(opened.lost) == broken
         assert opened.rows.tolist() == good
@@ -227,7 +227,7 @@ def test_what_is_missing_on_opening_is_no_row(session: Session, gone: list[int])
     kept = [image for row, image in enumerate(images) if row not in gone]
     with PoolImages.open(session, images, SIZE) as opened:
         assert opened.images == tuple(kept)
-        pixels = np.concatenate([block.pixels for block in opened.blocks(5)])
+        pixels = np.concatenate([block.inputs for block in opened.blocks(5)])
     np.testing.assert_array_equal(pixels, [decoded(file_of(session, image)) for image in kept])
     assert quarantined(session) == {images[row].sample_id: "the file is missing" for row in gone}
     assert len(said(session)) == 1
@@ -306,7 +306,7 @@ def test_where_one_name_is_gone_another_is_tried(session: Session) -> None:
     Image.new("RGB", (3, 3)).save(file_of(session, images[4]))
     with PoolImages.open(session, images, SIZE) as opened:
         assert (opened.paths[2], opened.paths[4]) == (images[2].files[1].path, images[4].files[1].path)
-        np.testing.assert_array_equal(np.concatenate([block.pixels for block in opened.blocks(5)]), expected)
+        np.testing.assert_array_equal(np.concatenate([block.inputs for block in opened.blocks(5)]), expected)
     assert quarantined(session) == {}
 
 
@@ -338,7 +338,7 @@ def test_who_peeks_records_nothing(session: Session) -> None:
     assert rows_of(blocks) == [row for row in range(COUNT - 1) if row != 4]
     assert sorted(opened.lost) == [4]
     for block in blocks:
-        for row, pixels in zip(block.rows, block.pixels, strict=True):
+        for row, pixels in zip(block.rows, block.inputs, strict=True):
             np.testing.assert_array_equal(pixels, decoded(file_of(session, opened.images[row])))
     assert dump(session.workspace.root) == before
     assert not (session.workspace.state / "cache").exists()

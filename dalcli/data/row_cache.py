@@ -1,8 +1,8 @@
-"""Decoded, resized pixels on disk, memory-mapped: every later round reads them instead of decoding again.
+"""What is seen of images on disk, memory-mapped: later rounds read pixels, or features, instead of making them again.
 
-The cache of one pixel format is a folder of segments (see ``cache_segment``). Rows are found by digest, so growing,
-shrinking and reordered pools share a cache; a damaged row is decoded again. Deleting the folder, also while it is in
-use, loses nothing but time.
+The cache of one pixel format, or of one frozen network, is a folder of segments (see ``cache_segment``). Rows are found
+by digest, so growing, shrinking and reordered pools share a cache; a damaged row is made again. Deleting the folder,
+also while it is in use, loses nothing but time.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dalcli.config.hashing import fingerprint
-from dalcli.data.cache_segment import ROW_OVERHEAD, DamagedSegmentError, Segment, write_segment
+from dalcli.data.cache_segment import ROW_OVERHEAD, DamagedSegmentError, RowFormat, Segment, write_segment
 from dalcli.data.colour import Colour
-from dalcli.data.pixels import IntArray, PixelSource, UInt8Array
+from dalcli.data.pixels import Inputs, InputSource, IntArray, UInt8Array
 
 PIXEL_VERSION = 1  # to be raised whenever decoding or resizing would give other pixels, or segments change
 SEGMENT_BYTES = 32 << 20
@@ -34,21 +34,20 @@ def cache_name(image_size: tuple[int, int], resize: str, alpha_background: Colou
     return fingerprint(PIXEL_VERSION, image_size, resize, alpha_background)
 
 
-def cache_bytes(count: int, shape: tuple[int, int, int]) -> int:
+def cache_bytes(count: int, kind: RowFormat) -> int:
     """Disk space of ``count`` cached images."""
-    height, width, channels = shape
-    return count * (height * width * channels + ROW_OVERHEAD)
+    return count * (kind.row_bytes + ROW_OVERHEAD)
 
 
-class CachedPixels:
-    """A :class:`~dalcli.data.pixels.PixelSource` that remembers what another one decoded.
+class CachedRows:
+    """An :class:`~dalcli.data.pixels.InputSource` that remembers what another one made.
 
     Args:
-        source: what decodes images that are not in the cache.
+        source: what makes the rows that are not in the cache, of ``dtype``.
         digests: (n, 16) uint8, the content of row i of ``source``.
-        folder: where segments are kept; made when the first one is written. It must belong to one pixel format:
-            see :func:`cache_name`.
-        writable: whether to add what was decoded.
+        folder: where segments are kept; made when the first one is written. It must belong to one pixel format
+            (:func:`cache_name`) or network.
+        writable: whether to add what was made.
 
     New rows are written once a segment is full, and by :meth:`flush`. What cannot be written (a full disk) is
     forgotten, nothing more is added, and ``problem`` says why. Threads may share one object; any number of
@@ -57,11 +56,12 @@ class CachedPixels:
 
     def __init__(
         self,
-        source: PixelSource,
+        source: InputSource,
         digests: UInt8Array,
         folder: Path,
         segment_bytes: int = SEGMENT_BYTES,
         *,
+        dtype: str = "uint8",
         writable: bool = True,
     ) -> None:
         if digests.shape != (len(source), 16):
@@ -71,50 +71,50 @@ class CachedPixels:
         self._source = source
         self._digests = np.ascontiguousarray(digests)
         self.folder = folder
-        height, width, channels = source.shape
-        self._segment_rows = max(1, segment_bytes // (height * width * channels))
+        self.format = RowFormat(tuple(source.shape), dtype)
+        self._segment_rows = max(1, segment_bytes // self.format.row_bytes)
         self._segments: list[Segment] = []
         self._where = np.full((len(source), 2), _ABSENT, np.int64)  # segment, row in it
-        self._pending: UInt8Array | None = None  # made when the first image comes
+        self._pending: Inputs | None = None  # made when the first image comes
         self._pending_rows: list[int] = []
         self._lock = threading.Lock()
         self._open_segments()
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        return self._source.shape
+    def shape(self) -> tuple[int, ...]:
+        return self.format.shape
 
     def __len__(self) -> int:
         return len(self._source)
 
     @property
     def missing(self) -> int:
-        """How many images have to be decoded."""
+        """How many rows have to be made."""
         return int(np.count_nonzero(self._where[:, 0] == _ABSENT))
 
-    def read(self, rows: IntArray) -> UInt8Array:
-        """Pixels of ``rows`` as ``(len(rows), H, W, 3)`` uint8, in that order.
+    def read(self, rows: IntArray) -> Inputs:
+        """What is seen of ``rows`` as ``(len(rows), *shape)``, in that order.
 
         Raises:
             UnreadableImagesError: from the source, for images that are not cached.
         """
         rows = np.asarray(rows, dtype=np.int64)
-        pixels = np.empty((len(rows), *self.shape), np.uint8)
+        found = np.empty((len(rows), *self.shape), self.format.dtype)
         with self._lock:
-            known = self._read_cached(rows, pixels)
+            known = self._read_cached(rows, found)
         wanted = np.flatnonzero(~known)
         if len(wanted):
-            pixels[wanted] = self._source.read(rows[wanted])
+            found[wanted] = self._source.read(rows[wanted])
             with self._lock:
-                self._remember(rows, pixels, wanted)
-        return pixels
+                self._remember(rows, found, wanted)
+        return found
 
     def flush(self) -> None:
-        """Write what was decoded since the last segment."""
+        """Write what was made since the last segment."""
         with self._lock:
             self._flush()
 
-    def _read_cached(self, rows: IntArray, pixels: UInt8Array) -> NDArray[np.bool_]:
+    def _read_cached(self, rows: IntArray, target: Inputs) -> NDArray[np.bool_]:
         """Fill in what is cached and intact; which rows that was."""
         known = np.zeros(len(rows), bool)
         places = self._where[rows]
@@ -122,32 +122,32 @@ class CachedPixels:
             inside = np.flatnonzero(places[:, 0] == number)
             if number == _PENDING:
                 assert self._pending is not None
-                pixels[inside] = self._pending[places[inside, 1]]
+                target[inside] = self._pending[places[inside, 1]]
                 known[inside] = True
             elif number != _ABSENT:
-                known[inside] = self._read_segment(number, rows[inside], places[inside, 1], pixels, inside)
+                known[inside] = self._read_segment(number, rows[inside], places[inside, 1], target, inside)
         return known
 
     def _read_segment(
-        self, number: int, rows: IntArray, places: IntArray, pixels: UInt8Array, targets: IntArray
+        self, number: int, rows: IntArray, places: IntArray, target: Inputs, into: IntArray
     ) -> NDArray[np.bool_]:
-        """Copy ``places`` of one segment to ``pixels[targets]``; which of them were there and intact."""
+        """Copy ``places`` of one segment to ``target[into]``; which of them were there and intact."""
         try:
-            intact = self._segments[number].read_into(places, self._digests[rows], pixels, targets)
+            intact = self._segments[number].read_into(places, self._digests[rows], target, into)
         except (OSError, ValueError):  # the file has gone
             self._where[self._where[:, 0] == number] = _ABSENT
             return np.zeros(len(rows), bool)
         self._where[rows[~intact]] = _ABSENT
         return intact
 
-    def _remember(self, rows: IntArray, pixels: UInt8Array, wanted: IntArray) -> None:
+    def _remember(self, rows: IntArray, found: Inputs, wanted: IntArray) -> None:
         for place in wanted.tolist():
             row = int(rows[place])
             if not self.writable or self._where[row, 0] != _ABSENT:
                 continue
             if self._pending is None:
-                self._pending = np.empty((self._segment_rows, *self.shape), np.uint8)
-            self._pending[len(self._pending_rows)] = pixels[place]
+                self._pending = np.empty((self._segment_rows, *self.shape), self.format.dtype)
+            self._pending[len(self._pending_rows)] = found[place]
             self._where[row] = _PENDING, len(self._pending_rows)
             self._pending_rows.append(row)
             if len(self._pending_rows) == self._segment_rows:
@@ -157,14 +157,14 @@ class CachedPixels:
         if self._pending is None:
             return
         rows = np.array(self._pending_rows, np.int64)
-        pixels = self._pending[: len(rows)]
+        made = self._pending[: len(rows)]
         self._pending, self._pending_rows = None, []
         self._where[rows] = _ABSENT
         path = self.folder / f"segment-{time.time_ns():020d}-{uuid4().hex[:8]}{SUFFIX}"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            write_segment(path, pixels, self._digests[rows])
-            segment = Segment(path, self.shape)
+            write_segment(path, made, self._digests[rows])
+            segment = Segment(path, self.format)
         except (FileNotFoundError, DamagedSegmentError):  # somebody is deleting the cache: as if it had been written
             return
         except OSError as error:
@@ -178,7 +178,7 @@ class CachedPixels:
         order = np.argsort(wanted)
         for path in sorted(self.folder.glob(f"segment-*{SUFFIX}")):  # of two copies the later one counts
             try:
-                segment = Segment(path, self.shape)
+                segment = Segment(path, self.format)
                 keys = _keys(segment.digests())
             except (OSError, DamagedSegmentError):  # as if it were not there
                 continue

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dalcli.data import pixel_cache
-from dalcli.data.pixel_cache import CachedPixels, cache_bytes, cache_name
+from dalcli.data import row_cache
+from dalcli.data.cache_segment import RowFormat
 from dalcli.data.pixels import Failure, IntArray, UInt8Array, UnreadableImagesError
+from dalcli.data.row_cache import CachedRows, cache_bytes, cache_name
 
 SHAPE = (5, 4, 3)
 
@@ -45,11 +46,11 @@ def digests(numbers: list[int]) -> UInt8Array:
     return np.stack([np.random.default_rng((7, n)).integers(0, 256, 16, dtype=np.uint8) for n in numbers])
 
 
-def cached(source: CountingSource, folder: Path, rows_per_segment: int = 4) -> CachedPixels:
-    return CachedPixels(source, digests(source.numbers), folder, rows_per_segment * int(np.prod(SHAPE)))
+def cached(source: CountingSource, folder: Path, rows_per_segment: int = 4) -> CachedRows:
+    return CachedRows(source, digests(source.numbers), folder, rows_per_segment * int(np.prod(SHAPE)))
 
 
-def read_all(pixels: CachedPixels) -> None:
+def read_all(pixels: CachedRows) -> None:
     numbers = pixels._source.numbers  # type: ignore[attr-defined]
     rows = np.random.default_rng(1).permutation(len(numbers))
     for part in np.array_split(rows, min(5, len(rows))):
@@ -142,7 +143,7 @@ def test_segments_of_another_size_are_ignored(tmp_path: Path) -> None:
             return np.zeros((len(rows), *self.shape), np.uint8)
 
     source = Larger([1, 2])
-    CachedPixels(source, digests([1, 2]), tmp_path / "c").read(np.array([0, 1]))
+    CachedRows(source, digests([1, 2]), tmp_path / "c").read(np.array([0, 1]))
     assert sorted(source.decoded) == [1, 2]
 
 
@@ -158,7 +159,7 @@ def test_the_stated_size_is_the_size_on_disk(tmp_path: Path) -> None:
     read_all(pixels)
     pixels.flush()
     actual = sum(path.stat().st_size for path in (tmp_path / "c").iterdir())
-    assert actual == pytest.approx(cache_bytes(40, SHAPE), abs=500)
+    assert actual == pytest.approx(cache_bytes(40, RowFormat(SHAPE)), abs=500)
 
 
 def test_an_image_that_was_damaged_is_added_once(tmp_path: Path) -> None:
@@ -197,7 +198,7 @@ def test_what_cannot_be_written_is_read_all_the_same(tmp_path: Path, monkeypatch
     def full(*args: object) -> None:
         raise OSError(errno.ENOSPC, "full")
 
-    monkeypatch.setattr(pixel_cache, "write_segment", full)
+    monkeypatch.setattr(row_cache, "write_segment", full)
     source = CountingSource(list(range(9)))
     pixels = cached(source, tmp_path / "c")
     for _ in range(2):
@@ -209,7 +210,7 @@ def test_what_cannot_be_written_is_read_all_the_same(tmp_path: Path, monkeypatch
 
 def test_a_reader_that_must_not_write_adds_nothing(tmp_path: Path) -> None:
     source = CountingSource(list(range(9)))
-    pixels = CachedPixels(source, digests(source.numbers), tmp_path / "c", 180, writable=False)
+    pixels = CachedRows(source, digests(source.numbers), tmp_path / "c", 180, writable=False)
     read_all(pixels)
     pixels.flush()
     assert not (tmp_path / "c").exists()

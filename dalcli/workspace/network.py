@@ -1,0 +1,84 @@
+"""The frozen network of a workspace: adopted once, and from then on part of it.
+
+To adopt it means to read its weights, wherever they are, and to keep its tensors in ``.dalcli/networks``: no later
+command needs the file or the download, and all of them get the same features. Imports torch only to adopt.
+"""
+
+from __future__ import annotations
+
+import json
+
+from dalcli.config.schema import Config
+from dalcli.models import network
+from dalcli.models.network import NetworkRecord
+from dalcli.state import meta
+from dalcli.state.database import Connection
+from dalcli.workspace.session import ModelChoice, Session, Surroundings, model_choice
+
+KEY = "network"
+DEFAULT_WEIGHTS = "DEFAULT"
+
+
+def recorded(connection: Connection, config: Config) -> NetworkRecord | None:
+    """The network that the configuration asks for, if it was adopted; None also where all of the model is trained."""
+    text = meta.get(connection, KEY)
+    if config.model.train != "head" or text is None:
+        return None
+    known = json.loads(text)
+    return network.from_json(known["record"]) if known["asked"] == _asked(connection, config) else None
+
+
+def frozen_network(session: Session) -> NetworkRecord | None:
+    """The network that the configuration asks for, adopted if it was not; None where all of the model is trained.
+
+    Raises:
+        BadInputError: there is no such network, or its weights do not fit.
+        DalcliError: the weights cannot be downloaded.
+    """
+    if session.config.model.train != "head":
+        return None
+    with session.database.read() as connection:
+        known = recorded(connection, session.config)
+        choice, asked = model_choice(connection, session.config), _asked(connection, session.config)
+    if known is not None:
+        return known
+    record = adopt(session, session.config, choice)
+    with session.database.write() as connection:
+        remember(connection, record, asked)
+    return record
+
+
+def adopt(surroundings: Surroundings, config: Config, choice: ModelChoice) -> NetworkRecord:
+    """Read the network, and keep it in the workspace; :func:`remember` makes it count.
+
+    Raises:
+        BadInputError: there is no such network, or its weights do not fit.
+        DalcliError: the weights cannot be downloaded.
+    """
+    from dalcli.models import networks
+
+    workspace, feedback = surroundings.workspace, surroundings.feedback
+    size = config.data.image_size
+    found = networks.load(
+        choice.name,
+        config.model.weights or DEFAULT_WEIGHTS,
+        workspace.root,
+        downloads=workspace.state / "downloads",
+        image_size=None if size == "auto" else size,
+        feedback=feedback,
+    )
+    networks.store(workspace.networks, found)
+    for note in found.notes:
+        feedback.note(note)
+    return found.record
+
+
+def remember(connection: Connection, record: NetworkRecord, asked: list[object]) -> None:
+    """From now on the network that was ``asked`` for is ``record``."""
+    meta.put(connection, KEY, json.dumps({"asked": asked, "record": network.to_json(record)}))
+
+
+def _asked(connection: Connection, config: Config) -> list[object]:
+    """What decides which network it is, as JSON has it."""
+    size = config.data.image_size
+    return [model_choice(connection, config).name, config.model.weights, None if size == "auto" else list(size)]

@@ -1,0 +1,114 @@
+"""Features of images by a frozen network, made when they are asked for. Imports torch only then."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dalcli.data.file_pixels import FilePixels
+from dalcli.data.pixels import Failure, Inputs, IntArray, UInt8Array, UnreadableImagesError
+from dalcli.models.network import NetworkRecord
+from dalcli.runtime.prefetch import prefetch
+from dalcli.workspace.session import Surroundings
+
+if TYPE_CHECKING:
+    from dalcli.models.networks import FrozenNetwork
+
+PROCESSOR_BATCH, GPU_BATCH = 32, 256
+
+
+class NetworkFeatures:
+    """An :class:`~dalcli.data.pixels.InputSource`: (d,) numbers an image, of ``data.features``' type.
+
+    Images are decoded ahead while the network looks at the batch before. Batches all have one size (the last is filled
+    up), so that an image's features do not depend on those that it is asked for with.
+    """
+
+    def __init__(self, surroundings: Surroundings, record: NetworkRecord, files: Sequence[Path]) -> None:
+        data, recipe = surroundings.config.data, record.recipe
+        self._surroundings, self._record = surroundings, record
+        self._pixels = FilePixels(
+            files,
+            recipe.image_size,
+            recipe.resize,
+            data.alpha_background,
+            crop_fraction=recipe.crop_fraction,
+            interpolation=recipe.interpolation,
+            workers=data.workers,
+            memory_limit_bytes=0,
+        )
+        self._made: dict[int, Inputs] = {}  # beside an unreadable image: asked for again without it
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self._record.dimension,)
+
+    @property
+    def dtype(self) -> str:
+        """Name of the numbers' type."""
+        return self._surroundings.config.data.features
+
+    def __len__(self) -> int:
+        return len(self._pixels)
+
+    def read(self, rows: IntArray) -> Inputs:
+        """Features (n, d) of ``rows``.
+
+        Raises:
+            UnreadableImagesError: naming every row that could not be read.
+            DalcliError: the network's file is missing or damaged.
+        """
+        known, self._made = self._made, {}
+        wanted = [row for row in dict.fromkeys(rows.tolist()) if row not in known]
+        failures = self._make(np.array(wanted, np.int64), known)
+        if failures:
+            self._made = known
+            raise UnreadableImagesError(failures)
+        return np.stack([known[row] for row in rows.tolist()]) if len(rows) else np.empty((0, *self.shape), self.dtype)
+
+    def _make(self, rows: IntArray, known: dict[int, Inputs]) -> list[Failure]:
+        """Put features of ``rows`` into ``known``; what could not be read."""
+        failures: list[Failure] = []
+        size = self._batch
+        pieces = (rows[start : start + size] for start in range(0, len(rows), size))
+        with prefetch(self._decoded(piece, failures) for piece in pieces) as batches:
+            for piece, pixels in batches:
+                if len(piece):
+                    found = self._features(pixels)
+                    known |= dict(zip(piece.tolist(), found, strict=True))
+        return failures
+
+    def _decoded(self, rows: IntArray, failures: list[Failure]) -> tuple[IntArray, UInt8Array]:
+        """Those of ``rows`` that can be read, with their pixels."""
+        while True:
+            try:
+                return rows, self._pixels.read(rows)
+            except UnreadableImagesError as error:
+                failures += error.failures
+                rows = rows[~np.isin(rows, [failure.row for failure in error.failures])]
+
+    def _features(self, pixels: UInt8Array) -> Inputs:
+        from dalcli.models.preprocess import PixelStats, to_input
+
+        recipe, count = self._record.recipe, len(pixels)
+        if count < self._batch:
+            pixels = np.concatenate([pixels, np.zeros((self._batch - count, *pixels.shape[1:]), np.uint8)])
+        inputs = to_input(pixels, PixelStats(recipe.mean, recipe.std), self._network.device)
+        found: Inputs = self._network.features(inputs)[:count].cpu().numpy().astype(self.dtype)
+        return found
+
+    @cached_property
+    def _network(self) -> FrozenNetwork:
+        from dalcli.models import networks
+        from dalcli.runtime.device import own_device
+
+        workspace, config = self._surroundings.workspace, self._surroundings.config
+        return networks.read(workspace.networks, self._record, workspace.root).to(own_device(config.device))
+
+    @property
+    def _batch(self) -> int:
+        return PROCESSOR_BATCH if self._network.device.type == "cpu" else GPU_BATCH
