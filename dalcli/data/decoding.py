@@ -7,6 +7,7 @@ recognises, or hands to another program (EPS goes to Ghostscript), are not read.
 from __future__ import annotations
 
 import io
+import math
 import os
 import stat
 import warnings
@@ -20,7 +21,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from dalcli.data.colour import Colour, to_rgb
 from dalcli.data.pixels import UInt8Array
-from dalcli.data.resizing import Region, Resize, fit, swaps_sides, upright
+from dalcli.data.resizing import Interpolation, Region, Resize, fit, swaps_sides, upright
 
 # Pillow's own limit for "this may be a decompression bomb", where it only warns.
 MAX_PIXELS = 89_478_485
@@ -83,13 +84,15 @@ def decode(
     image_size: tuple[int, int] | None = None,
     resize: Resize = "stretch",
     alpha_background: Colour = WHITE,
+    crop_fraction: float = 1.0,
+    interpolation: Interpolation = "bilinear",
 ) -> UInt8Array:
     """Pixels of an image as ``(H, W, 3)`` uint8 RGB.
 
     Args:
         source: a file or its bytes.
         image_size: height and width of the result; None keeps the image's own size.
-        resize: how it is made to fit, see :func:`~dalcli.data.resizing.fit`.
+        resize, crop_fraction, interpolation: how it is made to fit, see :func:`~dalcli.data.resizing.fit`.
         alpha_background: what transparent pixels are composited on.
 
     Raises:
@@ -98,11 +101,13 @@ def decode(
     data = read_image_file(source)[0] if isinstance(source, Path) else source
     try:
         with _open(data) as file:
-            drafted = None if image_size is None else _draft(file, image_size)
+            drafted = None if image_size is None else _draft(file, image_size, crop_fraction)
             file.load()  # some formats know their size only now
             image = to_rgb(file, alpha_background)
             image, region = upright(image, drafted or (0, 0, *image.size), _orientation(file))
-            return np.array(image if image_size is None else fit(image, region, image_size, resize))
+            if image_size is None:
+                return np.array(image)
+            return np.array(fit(image, region, image_size, resize, crop_fraction, interpolation))
     except (DecodeError, MemoryError):
         raise
     except Exception as error:  # Pillow's plugins raise almost anything on damaged files
@@ -150,13 +155,18 @@ def _open(data: bytes) -> Image.Image:
     return file
 
 
-def _draft(file: Image.Image, image_size: tuple[int, int]) -> Region | None:
+def _draft(file: Image.Image, image_size: tuple[int, int], crop_fraction: float) -> Region | None:
     """Let a JPEG decode at a fraction of its size where that is enough; returns the region that is image then."""
     if not isinstance(file, JpegImageFile):
         return None
     height, width = reversed(image_size) if swaps_sides(_orientation(file)) else image_size
-    drafted = file.draft(None, (width * _DRAFT_MARGIN, height * _DRAFT_MARGIN))
+    # The part that is kept must stay that large, so the whole image larger still.
+    drafted = file.draft(None, (_whole_side(width, crop_fraction), _whole_side(height, crop_fraction)))
     return None if drafted is None else drafted[1]
+
+
+def _whole_side(side: int, crop_fraction: float) -> int:
+    return math.ceil(side * _DRAFT_MARGIN / crop_fraction)
 
 
 def _orientation(file: Image.Image) -> int:

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from dalcli.data.colour import Colour
 from dalcli.data.decoding import WHITE, DecodeError, decode
 from dalcli.data.pixels import Failure, IntArray, UInt8Array, UnreadableImagesError
-from dalcli.data.resizing import Resize
+from dalcli.data.resizing import Interpolation, Resize
 from dalcli.runtime.parallel import ordered_map
 
 
 class FilePixels:
-    """A :class:`~dalcli.data.pixels.PixelSource` over image files.
+    """A :class:`~dalcli.data.pixels.PixelSource` over image files, decoded by :func:`~dalcli.data.decoding.decode`.
 
     If all images together fit ``memory_limit_bytes``, each is decoded once and kept; else at every read. One
     thread may read while another prefetches: at worst both decode the same image.
@@ -30,13 +30,22 @@ class FilePixels:
         image_size: tuple[int, int],
         resize: Resize = "stretch",
         alpha_background: Colour = WHITE,
+        crop_fraction: float = 1.0,
+        interpolation: Interpolation = "bilinear",
         *,
         workers: int | None = None,
         memory_limit_bytes: int = 2**30,
     ) -> None:
         self._paths = [Path(path) for path in paths]
         self._shape = (*image_size, 3)
-        self._decode = partial(decode, image_size=image_size, resize=resize, alpha_background=alpha_background)
+        self._decode = partial(
+            decode,
+            image_size=image_size,
+            resize=resize,
+            alpha_background=alpha_background,
+            crop_fraction=crop_fraction,
+            interpolation=interpolation,
+        )
         self._workers = workers
         fits = len(self._paths) * image_size[0] * image_size[1] * 3 <= memory_limit_bytes
         # The system hands out the memory of an empty array page by page, as images are decoded into it.

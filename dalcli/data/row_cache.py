@@ -29,9 +29,17 @@ LEFTOVER_SECONDS = 3600.0  # a temporary file that nobody has touched for so lon
 _ABSENT, _PENDING = -1, -2  # in place of a segment's number
 
 
-def cache_name(image_size: tuple[int, int], resize: str, alpha_background: Colour) -> str:
+def cache_name(
+    image_size: tuple[int, int],
+    resize: str,
+    alpha_background: Colour,
+    crop_fraction: float = 1.0,
+    interpolation: str = "bilinear",
+) -> str:
     """Folder name of a pixel format: changes exactly when pixels do."""
-    return fingerprint(PIXEL_VERSION, image_size, resize, alpha_background)
+    # Caches made before there was a choice keep their names.
+    chosen = () if (crop_fraction, interpolation) == (1.0, "bilinear") else (crop_fraction, interpolation)
+    return fingerprint(PIXEL_VERSION, image_size, resize, alpha_background, *chosen)
 
 
 def cache_bytes(count: int, kind: RowFormat) -> int:

@@ -19,7 +19,7 @@ class PatientPixels:
         self._failures: list[Failure] = []
 
     @property
-    def shape(self) -> tuple[int, int, int]:
+    def shape(self) -> tuple[int, ...]:
         return self._source.shape
 
     def __len__(self) -> int:

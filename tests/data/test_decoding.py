@@ -244,6 +244,22 @@ def test_large_jpegs_decode_at_reduced_size_without_a_visible_difference(monkeyp
             assert np.quantile(difference, 0.99) <= 1
 
 
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_a_crop_of_a_large_jpeg_is_drafted_as_little(interpolation: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kept part has its four-fold margin: half the image to 48 pixels is drafted like the whole to 96."""
+    data = file_bytes(photo_like(1203, 1607), "JPEG", quality=92)
+    fast = decode(data, (48, 40), "crop", crop_fraction=0.5, interpolation=interpolation).astype(int)  # type: ignore[arg-type]
+    drafts = []
+    with monkeypatch.context() as patch:
+        patch.setattr(decoding.JpegImageFile, "draft", lambda _, __, size: drafts.append(size))
+        full = decode(data, (48, 40), "crop", crop_fraction=0.5, interpolation=interpolation)  # type: ignore[arg-type]
+    assert drafts == [(320, 384)]
+    difference = abs(fast - full)
+    assert difference.max() > 0, "the reduced decode was not used"
+    assert difference.mean() < 0.3
+    assert np.quantile(difference, 0.99) <= 1
+
+
 def test_pillows_warnings_do_not_reach_the_screen(tmp_path: Path) -> None:
     (tmp_path / "bomb.png").write_bytes(png_claiming(9460, 9460))
     (tmp_path / "exif.jpg").write_bytes(

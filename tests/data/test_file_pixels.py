@@ -54,6 +54,11 @@ def test_options_reach_the_decoder(tmp_path: Path) -> None:
     (pixels,) = FilePixels([path], (8, 8), "pad", (10, 20, 30)).read(np.array([0]))
     assert pixels[4].tolist() == [[10, 20, 30]] * 8
     assert pixels[0].tolist() == [[0, 0, 0]] * 8
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8)).save(path)
+    (pixels,) = FilePixels([path], (8, 8), "crop", (0, 0, 0), 0.5, "bicubic").read(np.array([0]))
+    assert np.array_equal(pixels, decode(path, (8, 8), "crop", crop_fraction=0.5, interpolation="bicubic"))
+    assert not np.array_equal(pixels, decode(path, (8, 8), "crop", interpolation="bicubic"))
+    assert not np.array_equal(pixels, decode(path, (8, 8), "crop", crop_fraction=0.5))
 
 
 def test_what_fits_is_decoded_once(paths: list[Path], decoded: list[Path]) -> None:

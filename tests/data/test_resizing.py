@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 from PIL import Image
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms import functional as published
 
 from dalcli.data.resizing import fit, upright
 
@@ -29,6 +31,13 @@ def resampled(pixels: np.ndarray, height: int, width: int, region: tuple[float, 
 
 def noise(height: int, width: int) -> np.ndarray:
     return np.random.default_rng(height * width).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def smooth(height: int, width: int) -> Image.Image:
+    """Colours that change over about a sixth of the image."""
+    rows, columns = np.mgrid[:height, :width] / min(height, width)
+    waves = [np.sin(7 * rows + 3 * columns + phase) * np.cos(6 * columns) for phase in (0, 1, 2)]
+    return Image.fromarray((127.5 + 120 * np.stack(waves, axis=-1)).astype(np.uint8))
 
 
 def fitted(pixels: np.ndarray, size: tuple[int, int], resize: str) -> np.ndarray:
@@ -80,6 +89,44 @@ def test_every_shape_fits_every_size(resize: str, shape: tuple[int, int], size: 
     result = fitted(pixels, size, resize)
     assert result.shape == (*size, 3)
     assert set(np.unique(result)) <= ({0, 200} if resize == "pad" else {200})
+
+
+@pytest.mark.parametrize("shape", [(1, 500), (1, 1), (333, 777)])
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_every_shape_fits_a_cropped_square(shape: tuple[int, int], interpolation: str) -> None:
+    image = Image.fromarray(np.full((*shape, 3), 200, np.uint8))
+    result = np.asarray(fit(image, (0, 0, *image.size), (32, 32), "crop", 0.875, interpolation))  # type: ignore[arg-type]
+    assert set(np.unique(result)) == {200}
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("shape", [(512, 512), (512, 768), (256, 256), (33, 47), (301, 500), (640, 427)])
+def test_one_resize_is_the_published_resize_and_crop(shape: tuple[int, int], interpolation: str) -> None:
+    """Within one grey level where their crop falls on whole pixels; else theirs lies up to half a pixel beside."""
+    image = smooth(*shape)
+    theirs = published.resize(image, 256, InterpolationMode(interpolation))
+    expected = np.asarray(published.center_crop(theirs, [224, 224])).astype(int)
+    ours = np.asarray(fit(image, (0, 0, *image.size), (224, 224), "crop", 224 / 256, interpolation)).astype(int)  # type: ignore[arg-type]
+    exact = theirs.width % 2 == 0 and theirs.height % 2 == 0 and min(shape) * max(theirs.size) == max(shape) * 256
+    wider = np.asarray(fit(image, (0, 0, *image.size), (224, 224), "crop", 1.0, interpolation)).astype(int)  # type: ignore[arg-type]
+    assert abs(wider - expected).mean() > 8, "the image does not tell crops apart"
+    assert abs(ours - expected).max() <= (1 if exact else 4)
+    assert abs(ours - expected).mean() <= (0.1 if exact else 1)
+
+
+def test_the_fraction_counts_for_both_sides_in_every_mode() -> None:
+    pixels = noise(40, 80)
+    inner = pixels[10:30, 20:60]
+    image = Image.fromarray(pixels)
+    for resize in ("stretch", "crop", "pad"):
+        whole = fit(image, (0, 0, 80, 40), (20, 40), resize, 0.5)  # type: ignore[arg-type]
+        assert np.array_equal(np.asarray(whole), inner)
+
+
+def test_a_fraction_outside_its_range_is_a_bug() -> None:
+    for fraction in (0.0, -0.5, 1.01):
+        with pytest.raises(ValueError, match="crop_fraction"):
+            fit(Image.fromarray(noise(4, 4)), (0, 0, 4, 4), (2, 2), "crop", fraction)
 
 
 def test_an_unknown_mode_is_a_bug() -> None:

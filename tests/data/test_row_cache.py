@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dalcli.config.hashing import fingerprint
 from dalcli.data import row_cache
 from dalcli.data.cache_segment import RowFormat
 from dalcli.data.pixels import Failure, IntArray, UInt8Array, UnreadableImagesError
@@ -242,5 +243,9 @@ def test_the_folder_is_named_after_everything_that_changes_pixels() -> None:
         ((6, 8), "pad", (0, 0, 0)),
         ((8, 6), "crop", (0, 0, 0)),
         ((8, 6), "pad", (0, 0, 1)),
+        ((8, 6), "pad", (0, 0, 0), 0.875),
+        ((8, 6), "pad", (0, 0, 0), 0.875, "bicubic"),
+        ((8, 6), "pad", (0, 0, 0), 1.0, "bicubic"),
     ]
+    assert cache_name((8, 6), "pad", (0, 0, 0)) == fingerprint(1, (8, 6), "pad", (0, 0, 0)), "old caches are lost"
     assert len({cache_name(*one) for one in formats}) == len(formats)
