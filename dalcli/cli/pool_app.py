@@ -28,6 +28,14 @@ def init(
         bool, typer.Option("--labels-from-folders", help="The folder of an image is its label.")
     ] = False,
     config: Annotated[Path | None, typer.Option(help="Start with this configuration.", metavar="FILE")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="What looks at images: a torchvision model, timm:NAME, module:function.", metavar="NAME"),
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(help="Its pretrained weights: a file, or a name such as DEFAULT.", metavar="FILE|NAME"),
+    ] = None,
     directory: Directory = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -39,7 +47,7 @@ def init(
     from dalcli.cli import render, render_pool
     from dalcli.commands import init as command
 
-    request = command.InitRequest(sources or [], class_list(classes), test, labels_from_folders, config)
+    request = command.InitRequest(sources or [], class_list(classes), test, labels_from_folders, config, model, weights)
     result = command.run(directory_of(directory) or Path.cwd(), request, feedback_of(quiet))
     render.show(result, render_pool.init, json)
 

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from dalcli.commands.pool import PoolCounts, PoolListing, Quarantine, Relocation
 
 
+def _model(result: InitResult) -> str:
+    return f"{result.model}, frozen, with weights {result.weights}," if result.train == "head" else result.model
+
+
 def init(result: InitResult) -> str:
     height, width = result.image_size
     reserve = f"{100 * result.evaluation_reserve:g}% of the pool" if result.evaluation_reserve else "none"
@@ -24,7 +28,7 @@ def init(result: InitResult) -> str:
                 ("training samples", counts(result.states["training"])),
                 ("evaluation samples", counts(result.states["evaluation"])),
                 ("evaluation reserve", reserve),
-                ("model", f"{result.model} at {height}×{width} pixels"),
+                ("model", f"{_model(result)} at {height}×{width} pixels"),
             ]
         )
     )

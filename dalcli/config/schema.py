@@ -270,6 +270,10 @@ class EvaluationConfig(Section):
     calibration_bins: int = Field(15, ge=1, le=1000, description="bins of the expected calibration error")
 
 
+FROZEN_QUERY = {"cold_start": "maxherding"}
+"""Defaults of `query` with `train: head`."""
+
+
 class Config(Section):
     """All of ``dalcli.yaml``."""
 
@@ -287,6 +291,17 @@ class Config(Section):
     scoring: ScoringConfig = ScoringConfig()
     query: QueryConfig = QueryConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _what_suits_a_frozen_network(cls, values: object) -> object:
+        """Defaults of `query` differ by what is trained: docs/strategies.md."""
+        if not isinstance(values, dict) or not isinstance(values.get("model"), dict):
+            return values
+        query = values.get("query") or {}
+        if values["model"].get("train") != "head" or not isinstance(query, dict):
+            return values
+        return values | {"query": FROZEN_QUERY | query}
 
     @field_validator("data", "model", "training", "scoring", "query", "evaluation", mode="before")
     @classmethod

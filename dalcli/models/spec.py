@@ -52,6 +52,11 @@ class ModelSpec:
         return dataclasses.replace(self, num_classes=num_classes)
 
 
+def is_user_model(name: str) -> bool:
+    """Whether ``model.name`` is ``module:function`` of the user's own."""
+    return ":" in name and not name.startswith("timm:")
+
+
 def is_weights_file(weights: str) -> bool:
     """Whether ``model.weights`` names a file rather than weights of torchvision."""
     return bool(re.search(r"[/\\]|\.(safetensors|pth?|bin|ckpt)$", weights))

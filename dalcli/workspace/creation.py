@@ -18,13 +18,22 @@ from dalcli.config.class_names import problem_with_classes
 from dalcli.config.schema import Config
 from dalcli.config.template import render
 from dalcli.config.words import counted
-from dalcli.errors import BadInputError, LockedError, UsageError
+from dalcli.errors import BadInputError, DalcliError, LockedError, UsageError
 from dalcli.feedback import Feedback
+from dalcli.models.network import NetworkRecord
 from dalcli.state import atomic, catalog, classes, meta
 from dalcli.state.database import Database, now
 from dalcli.state.lock import file_lock
 from dalcli.state.workspace import STATE_NAME, Workspace, printable
-from dalcli.workspace.model_choice import check_model, choose, configured
+from dalcli.workspace import network
+from dalcli.workspace.model_choice import (
+    asked_for,
+    check_model,
+    choose,
+    configured,
+    photograph_config,
+    wants_photograph_network,
+)
 from dalcli.workspace.registration import Findings, add_images, check_labels, collect, register, tell
 from dalcli.workspace.session import (
     ModelChoice,
@@ -48,6 +57,8 @@ class InitRequest:
     test: Path | None = None
     labels_from_folders: bool = False
     config: Path | None = None
+    model: str | None = None
+    weights: str | None = None
 
 
 @dataclass(frozen=True)
@@ -60,6 +71,8 @@ class InitResult:
     model: str
     image_size: tuple[int, int]
     evaluation_reserve: float
+    train: str
+    weights: str | None
 
 
 @dataclass(frozen=True)
@@ -86,7 +99,9 @@ class _Design:
         asked = self.request
         sources = [printable(os.path.abspath(source)) for source in asked.sources]
         test = None if asked.test is None else printable(os.path.abspath(asked.test))
-        return json.dumps([self.config.seed, self.reserve, self.classes, sources, test, asked.labels_from_folders])
+        facts = [self.config.seed, self.reserve, self.classes, sources, test, asked.labels_from_folders]
+        model = [] if asked.model is None and asked.weights is None else [asked.model, asked.weights]
+        return json.dumps([*facts, *model])
 
 
 def create(workspace: Workspace, request: InitRequest, feedback: Feedback) -> InitResult:
@@ -114,7 +129,7 @@ def create(workspace: Workspace, request: InitRequest, feedback: Feedback) -> In
             shutil.rmtree(partial, ignore_errors=True)
             raise
     (workspace.state / LOCK_NAME).unlink(missing_ok=True)
-    return _result(workspace, config)
+    return _result(workspace, load_config(workspace.config_path))
 
 
 def bring_up_to_date(workspace: Workspace, request: InitRequest, feedback: Feedback) -> InitResult:
@@ -144,8 +159,13 @@ def bring_up_to_date(workspace: Workspace, request: InitRequest, feedback: Feedb
 
 def _configuration(workspace: Workspace, request: InitRequest) -> Config:
     existing = workspace.config_path
+    if request.model is not None or request.weights is not None:
+        given = request.config or (existing if existing.is_file() else None)
+        if given is not None:
+            raise UsageError(f"--model and --weights: {given} says which model", "set model.name and weights there")
     if request.config is None:
-        return load_config(existing) if existing.is_file() else Config()
+        config = load_config(existing) if existing.is_file() else Config()
+        return asked_for(config, request.model, request.weights)
     config = load_config(request.config)
     same = existing.is_file() and existing.read_bytes() == request.config.read_bytes()
     if existing.is_file() and not same:
@@ -194,10 +214,14 @@ def _build(partial: Path, design: _Design, feedback: Feedback) -> None:
             meta.put(connection, "evaluation_reserve", repr(design.reserve))
             classes.append(connection, design.classes)
         result = register(database, workspace, design.findings, data=config.data, feedback=feedback)
-        with database.write() as connection:
+        with database.read() as connection:
             choice = choose(catalog.sizes(connection), config)
-            check_model(choice, config, workspace.root)
+        model = _model(partial, design, choice, feedback)
+        config, choice = model.config, model.choice
+        with database.write() as connection:
             meta.put(connection, "model_choice", json.dumps({"name": choice.name, "image_size": choice.image_size}))
+            if model.network is not None:
+                network.remember(connection, model.network, network.asked(connection, config))
             meta.put(connection, "created_at", now())
     if not workspace.config_path.is_file():
         given = design.request.config
@@ -206,7 +230,46 @@ def _build(partial: Path, design: _Design, feedback: Feedback) -> None:
     partial.rename(workspace.root / STATE_NAME)
     atomic.sync_directory(workspace.root)
     tell(result, feedback)
-    _advise(choice, design.findings, feedback)
+    _advise(choice, config, design.findings, feedback)
+
+
+@dataclass(frozen=True)
+class _Model:
+    """What was decided; ``config`` says it, where the configuration left it open."""
+
+    config: Config
+    choice: ModelChoice
+    network: NetworkRecord | None = None
+
+
+def _model(partial: Path, design: _Design, choice: ModelChoice, feedback: Feedback) -> _Model:
+    """The model, and the frozen network if it is to be one: that is adopted now, or it cannot be had.
+
+    Raises:
+        BadInputError: what was asked for does not exist, or does not fit.
+        DalcliError: what was asked for cannot be downloaded.
+    """
+    config, root = design.config, design.workspace
+    open_choice = not root.config_path.is_file() and design.request.config is None
+    if open_choice and wants_photograph_network(choice, config):
+        wanted = photograph_config(config)
+        frozen = ModelChoice(wanted.model.name, choice.image_size)
+        try:
+            return _with_network(partial, design, wanted, frozen, feedback)
+        except DalcliError as error:
+            feedback.warn(
+                f"no pretrained network: {error}; {choice.name} is trained from nothing instead, which takes three "
+                f"times the labels. To have one: dalcli init --weights FILE ({frozen.name})"
+            )
+    check_model(choice, config, root.root)
+    if config.model.train == "head":
+        return _with_network(partial, design, config, choice, feedback)
+    return _Model(config, choice)
+
+
+def _with_network(partial: Path, design: _Design, config: Config, choice: ModelChoice, feedback: Feedback) -> _Model:
+    record = network.adopt(design.workspace, partial, config, choice, feedback)
+    return _Model(config, ModelChoice(choice.name, record.recipe.image_size), record)
 
 
 def _begin(partial: Path, facts: str) -> Database:
@@ -222,12 +285,12 @@ def _begin(partial: Path, facts: str) -> Database:
     return Database(partial / "state.db")
 
 
-def _advise(choice: ModelChoice, findings: Findings, feedback: Feedback) -> None:
+def _advise(choice: ModelChoice, config: Config, findings: Findings, feedback: Feedback) -> None:
     height, width = choice.image_size
-    feedback.note(
-        f"chose model {choice.name} at {height}×{width} pixels (model.name and data.image_size in dalcli.yaml)"
-    )
-    if choice.name == "resnet18":
+    frozen = config.model.train == "head"
+    model = f"the frozen network {choice.name}" if frozen else f"model {choice.name}"
+    feedback.note(f"chose {model} at {height}×{width} pixels (model.name and data.image_size in dalcli.yaml)")
+    if choice.name == "resnet18" and not frozen:
         feedback.note(
             "pretrained weights usually save many labels: try `weights: DEFAULT` under `model:` in dalcli.yaml"
         )
@@ -248,4 +311,6 @@ def _result(workspace: Workspace, config: Config) -> InitResult:
             model=choice.name,
             image_size=choice.image_size,
             evaluation_reserve=evaluation_reserve(connection),
+            train=config.model.train,
+            weights=config.model.weights,
         )

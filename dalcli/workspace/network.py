@@ -7,13 +7,16 @@ command needs the file or the download, and all of them get the same features. I
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from dalcli.config.schema import Config
+from dalcli.feedback import Feedback
 from dalcli.models import network
 from dalcli.models.network import NetworkRecord
 from dalcli.state import meta
 from dalcli.state.database import Connection
-from dalcli.workspace.session import ModelChoice, Session, Surroundings, model_choice
+from dalcli.state.workspace import Workspace
+from dalcli.workspace.session import ModelChoice, Session, model_choice
 
 KEY = "network"
 DEFAULT_WEIGHTS = "DEFAULT"
@@ -25,7 +28,7 @@ def recorded(connection: Connection, config: Config) -> NetworkRecord | None:
     if config.model.train != "head" or text is None:
         return None
     known = json.loads(text)
-    return network.from_json(known["record"]) if known["asked"] == _asked(connection, config) else None
+    return network.from_json(known["record"]) if known["asked"] == asked(connection, config) else None
 
 
 def frozen_network(session: Session) -> NetworkRecord | None:
@@ -39,17 +42,17 @@ def frozen_network(session: Session) -> NetworkRecord | None:
         return None
     with session.database.read() as connection:
         known = recorded(connection, session.config)
-        choice, asked = model_choice(connection, session.config), _asked(connection, session.config)
+        choice, wanted = model_choice(connection, session.config), asked(connection, session.config)
     if known is not None:
         return known
-    record = adopt(session, session.config, choice)
+    record = adopt(session.workspace, session.workspace.state, session.config, choice, session.feedback)
     with session.database.write() as connection:
-        remember(connection, record, asked)
+        remember(connection, record, wanted)
     return record
 
 
-def adopt(surroundings: Surroundings, config: Config, choice: ModelChoice) -> NetworkRecord:
-    """Read the network, and keep it in the workspace; :func:`remember` makes it count.
+def adopt(workspace: Workspace, state: Path, config: Config, choice: ModelChoice, feedback: Feedback) -> NetworkRecord:
+    """Read the network, and keep it below ``state``, which becomes the workspace's; :func:`remember` makes it count.
 
     Raises:
         BadInputError: there is no such network, or its weights do not fit.
@@ -57,17 +60,16 @@ def adopt(surroundings: Surroundings, config: Config, choice: ModelChoice) -> Ne
     """
     from dalcli.models import networks
 
-    workspace, feedback = surroundings.workspace, surroundings.feedback
     size = config.data.image_size
     found = networks.load(
         choice.name,
         config.model.weights or DEFAULT_WEIGHTS,
         workspace.root,
-        downloads=workspace.state / "downloads",
+        downloads=state / "downloads",
         image_size=None if size == "auto" else size,
         feedback=feedback,
     )
-    networks.store(workspace.networks, found)
+    networks.store(state / workspace.networks.name, found)
     for note in found.notes:
         feedback.note(note)
     return found.record
@@ -78,7 +80,7 @@ def remember(connection: Connection, record: NetworkRecord, asked: list[object])
     meta.put(connection, KEY, json.dumps({"asked": asked, "record": network.to_json(record)}))
 
 
-def _asked(connection: Connection, config: Config) -> list[object]:
+def asked(connection: Connection, config: Config) -> list[object]:
     """What decides which network it is, as JSON has it."""
     size = config.data.image_size
     return [model_choice(connection, config).name, config.model.weights, None if size == "auto" else list(size)]
