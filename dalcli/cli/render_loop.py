@@ -70,11 +70,12 @@ def _per_class(labels: dict[str, int]) -> str:
 
 def status(result: StatusResult) -> str:
     height, width = result.image_size
+    frozen = "frozen " if result.train == "head" else ""
     lines: list[tuple[str, object]] = [
         ("workspace", result.root),
         ("training samples", counts(result.states["training"])),
         ("evaluation samples", counts(result.states["evaluation"])),
-        ("architecture", f"{result.model_name} at {height}×{width} pixels"),
+        ("architecture", f"{frozen}{result.model_name} at {height}×{width} pixels"),
         ("labels per class", _per_class(result.labels_per_class)),
     ]
     m = result.model
@@ -83,7 +84,8 @@ def status(result: StatusResult) -> str:
     else:
         converged = "converged" if m.converged else "not converged"
         newer = f"; {counted(result.newer_labels, 'label is', 'labels are')} newer" if result.newer_labels else ""
-        trained = f"{counted(m.labels, 'label')}, {counted(m.epochs or 0, 'epoch')}, {converged}"
+        how = counted(m.epochs or 0, "epoch") if m.penalty is None else f"penalty {m.penalty:g}"
+        trained = f"{counted(m.labels, 'label')}, {how}, {converged}"
         lines.append(("model", f"{m.version}: {trained}{newer}"))
         lines.append(
             ("scores", "complete" if not result.unscored else f"{counted(result.unscored, 'sample')} to score")

@@ -27,7 +27,7 @@ def train(result: TrainResult) -> str:
                 ("model", f"{m.version} ({result.architecture}, {counted(m.classes, 'class', 'classes')})"),
                 ("parent", m.parent or "none"),
                 ("labels", m.labels),
-                ("epochs", m.epochs),
+                *([("epochs", m.epochs)] if m.penalty is None else [("penalty", f"{m.penalty:g}")]),
                 ("train accuracy", percent(m.train_accuracy)),
                 ("train loss", m.train_loss),
                 ("converged", "yes" if m.converged else f"no (stopped by {m.stopped})"),

@@ -9,6 +9,7 @@ from dalcli.scores.store import ScoreStore
 from dalcli.state import batches, catalog, classes, evaluations, ledger, versions
 from dalcli.state.batches import Batch
 from dalcli.state.versions import ModelVersion
+from dalcli.workspace.network import recorded
 from dalcli.workspace.session import Session, model_choice, strategy_columns
 
 
@@ -33,6 +34,7 @@ class StatusResult:
     labels_per_class: dict[str, int]
     states: dict[str, dict[str, int]]
     model_name: str
+    train: str
     image_size: tuple[int, int]
     model: ModelVersion | None
     training_unfinished: bool
@@ -59,6 +61,7 @@ def run(session: Session) -> StatusResult:
         unfinished = versions.unfinished(connection)
         open_batches = tuple(batches.open_batches(connection))
         choice = model_choice(connection, session.config)
+        frozen = recorded(connection, session.config)
         curve = tuple(_point(*entry) for entry in evaluations.latest_by_version(connection))
         return StatusResult(
             root=str(session.workspace.root),
@@ -66,7 +69,8 @@ def run(session: Session) -> StatusResult:
             labels_per_class={name: counts[position] for position, name in enumerate(names)},
             states={purpose: dict(found) for purpose, found in states.items()},
             model_name=choice.name,
-            image_size=choice.image_size,
+            train=session.config.model.train,
+            image_size=choice.image_size if frozen is None else frozen.recipe.image_size,
             model=model,
             training_unfinished=unfinished is not None,
             training_diverged=unfinished is not None and unfinished.diverged,

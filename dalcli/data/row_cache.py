@@ -42,6 +42,11 @@ def cache_name(
     return fingerprint(PIXEL_VERSION, image_size, resize, alpha_background, *chosen)
 
 
+def features_name(network: str, alpha_background: Colour, dtype: str) -> str:
+    """Folder name of the features that the ``network`` with this fingerprint gives: changes exactly when they do."""
+    return f"features-{fingerprint(PIXEL_VERSION, network, alpha_background, dtype)}"
+
+
 def cache_bytes(count: int, kind: RowFormat) -> int:
     """Disk space of ``count`` cached images."""
     return count * (kind.row_bytes + ROW_OVERHEAD)
@@ -182,12 +187,12 @@ class CachedRows:
         self._where[rows] = np.stack([np.full(len(rows), len(self._segments) - 1), np.arange(len(rows))], axis=1)
 
     def _open_segments(self) -> None:
-        wanted = _keys(self._digests)
+        wanted = as_keys(self._digests)
         order = np.argsort(wanted)
-        for path in sorted(self.folder.glob(f"segment-*{SUFFIX}")):  # of two copies the later one counts
+        for path in segment_paths(self.folder):  # of two copies the later one counts
             try:
                 segment = Segment(path, self.format)
-                keys = _keys(segment.digests())
+                keys = as_keys(segment.digests())
             except (OSError, DamagedSegmentError):  # as if it were not there
                 continue
             first = np.searchsorted(wanted, keys, side="left", sorter=order)
@@ -207,5 +212,11 @@ def remove_leftovers(folder: Path) -> None:
                 path.unlink()
 
 
-def _keys(digests: NDArray[np.uint8]) -> NDArray[np.bytes_]:
+def segment_paths(folder: Path) -> list[Path]:
+    """The files of a cache, oldest first."""
+    return sorted(folder.glob(f"segment-*{SUFFIX}"))
+
+
+def as_keys(digests: NDArray[np.uint8]) -> NDArray[np.bytes_]:
+    """One sortable key per row of ``digests`` (n, 16) uint8."""
     return np.ascontiguousarray(digests).view("S16").reshape(-1)

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from dalcli.models.network import NetworkRecord
+from dalcli.data.network import NetworkRecord
 
 Stem = Literal["small", "large"]
 StemChoice = Literal["auto", "small", "large"]

@@ -48,7 +48,7 @@ DIGEST = "digest"
 COLUMNS: Mapping[str, Column] = {
     DIGEST: Column(2, ("uint8",), None),
     "probabilities": Column(2, ("float32",), Group.PREDICTIONS),
-    "features": Column(2, ("float32",), Group.PREDICTIONS),
+    "features": Column(2, ("float32",), Group.PREDICTIONS, optional=True),  # of frozen networks: cached_features
     "grad_sq_norm": Column(1, ("float64",), Group.GRADIENTS),
     "grad_inner": Column(1, ("float64",), Group.GRADIENTS),
     "sketch": Column(2, ("float16", "float32"), Group.GRADIENTS, optional=True),

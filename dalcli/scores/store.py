@@ -18,6 +18,7 @@ import numpy as np
 from dalcli.config.schema import Config
 from dalcli.data.identity import digests
 from dalcli.errors import DalcliError
+from dalcli.scores.cached_features import CachedFeatures
 from dalcli.scores.columns import COLUMNS, DIGEST, Digests, Group, groups_of
 from dalcli.scores.samples import SampleSet
 from dalcli.scores.settings import TableSettings, pixels_fingerprint, wanted_settings
@@ -57,6 +58,7 @@ class ScoreStore:
         recorded: what the table was made with; None: there is none yet, or none for this model and these pixels.
         micro_batch: how many images were scored at once; None like ``recorded``.
         shards: its complete shards, by ordinal.
+        features: where they are, of a version that is the head of a frozen network; else they are in the shards.
     """
 
     workspace: Workspace
@@ -65,16 +67,17 @@ class ScoreStore:
     recorded: TableSettings | None
     micro_batch: int | None
     shards: tuple[StoredShard, ...] = ()
+    features: CachedFeatures | None = None
 
     @classmethod
     def open(cls, connection: Connection, workspace: Workspace, config: Config, model: ModelVersion) -> ScoreStore:
         """Read the rows; a table that was made for other pixels is as good as none."""
-        row = scores.table(connection, model.key)
+        row, features = scores.table(connection, model.key), CachedFeatures.of(workspace, config, model)
         recorded = None if row is None else TableSettings.parse(row.settings)
         if row is None or recorded is None or recorded.pixels != pixels_fingerprint(config, model):
-            return cls(workspace, config, model, None, None)
+            return cls(workspace, config, model, None, None, features=features)
         shards = _shards(scores.files(connection, model.key))
-        return cls(workspace, config, model, recorded, row.micro_batch, shards)
+        return cls(workspace, config, model, recorded, row.micro_batch, shards, features)
 
     # What there is ----------------------------------------------------------------------------------------------------
 
@@ -144,7 +147,8 @@ class ScoreStore:
     def shard(self, stored: StoredShard, groups: Collection[Group]) -> Shard:
         """One shard, for reading ``groups``."""
         kept = [(file, {Group(name) for name in file.contents} & set(groups)) for file in stored.files]
-        return Shard([Part(self.path(file), counted) for file, counted in kept if counted])
+        features = self.features if Group.PREDICTIONS in groups else None
+        return Shard([Part(self.path(file), counted) for file, counted in kept if counted], features)
 
     # What is missing --------------------------------------------------------------------------------------------------
 
@@ -165,7 +169,10 @@ class ScoreStore:
         if self.valid(groups) != frozenset(groups):
             return SampleSet.EMPTY
         found = [content for shard in self.shards if (content := self._content(shard, groups)) is not None]
-        return SampleSet(np.concatenate(found)) if found else SampleSet.EMPTY
+        if not found:
+            return SampleSet.EMPTY
+        joined = np.concatenate(found)
+        return SampleSet(joined if self.features is None else joined[self.features.holds(joined)])
 
     def _content(self, stored: StoredShard, groups: Collection[Group]) -> Digests | None:
         """Whose columns a shard holds; None if one of ``groups`` is not there, or a file cannot be opened."""
@@ -190,8 +197,9 @@ class ScoreStore:
     def _is_intact(self, file: ScoreFile) -> bool:
         try:
             stored = ShardFile(self.path(file))
-            for _ in stored.blocks(list(stored.header.layout)):
-                pass
+            for block in stored.blocks(list(stored.header.layout)):
+                if self.features is not None and Group.PREDICTIONS in file.contents:
+                    self.features.read(block.digests)
             holds = groups_of(stored.header.layout)
             expected = (file.samples, self.model.version)
             return (stored.header.rows, stored.header.metadata.model_version) == expected and holds >= file.contents

@@ -17,8 +17,11 @@ from numpy.typing import NDArray
 
 from dalcli.data.identity import id_from_digest
 from dalcli.errors import NotReadyError
+from dalcli.scores.cached_features import CachedFeatures, FeatureFile
 from dalcli.scores.columns import COLUMNS, DIGEST, Array, Digests, Group, Layout, as_keys, find_keys
 from dalcli.scores.shard_file import BLOCK_BYTES, ScoreBlock, ShardFile, ShardMetadata, unusable, write_shard
+
+_File = ShardFile | FeatureFile
 
 __all__ = ["Part", "ScoreBlock", "ScoreTable", "Shard", "ShardFile", "ShardMetadata", "write_shard"]
 
@@ -39,13 +42,16 @@ class Part:
 class Shard:
     """A list of samples with its columns, whichever file each of them lies in; at least one file.
 
+    ``features``: of a frozen network; where given, that column is read from there.
+
     Every method raises :class:`DalcliError` if a file is missing, damaged, or of other samples than the first.
     """
 
-    def __init__(self, parts: Sequence[Part]) -> None:
+    def __init__(self, parts: Sequence[Part], features: CachedFeatures | None = None) -> None:
         if not parts:
             raise ValueError("a shard has at least one file")
         self._parts = tuple((part, ShardFile(part.path)) for part in parts)
+        self._features = None if features is None else FeatureFile(features, self._parts[0][1])
 
     @property
     def path(self) -> Path:
@@ -66,7 +72,7 @@ class Shard:
         found: dict[str, tuple[str, tuple[int, ...]]] = {}
         for part, file in self._parts:
             found |= {name: kind for name, kind in file.header.layout.items() if part.counts(name)}
-        return found
+        return found if self._features is None else found | self._features.columns
 
     def column(self, name: str) -> tuple[str, tuple[int, ...]]:
         """Dtype name and row shape of one column; :class:`DalcliError` if the model was scored without it."""
@@ -98,21 +104,24 @@ class Shard:
                 found = {name: block[name] for block in blocks for name in block.columns}
                 yield ScoreBlock(first.digests, {name: found[name] for name in columns})
 
-    def _require_same(self, first: ScoreBlock, other: ScoreBlock, file: ShardFile) -> None:
+    def _require_same(self, first: ScoreBlock, other: ScoreBlock, file: _File) -> None:
         if not np.array_equal(first.digests, other.digests):
             raise unusable(file.path, f"it holds other samples than {self.path.name}")
 
-    def _by_file(self, columns: Sequence[str]) -> list[tuple[ShardFile, list[str]]]:
+    def _by_file(self, columns: Sequence[str]) -> list[tuple[_File, list[str]]]:
         """Which columns are read from which file; their digests, which every file has, from the first one needed."""
-        wanted: dict[ShardFile, list[str]] = {}
+        wanted: dict[_File, list[str]] = {}
         for name in dict.fromkeys(columns):
             wanted.setdefault(self._file_of(name), []).append(name)
-        return [(file, wanted[file]) for _, file in self._parts if file in wanted]
+        files: list[_File] = [file for _, file in self._parts]
+        return [(file, wanted[file]) for file in (*files, self._features) if file in wanted and file is not None]
 
-    def _file_of(self, name: str) -> ShardFile:
+    def _file_of(self, name: str) -> _File:
         """Where a column is; of several files that have it, the last one counts."""
         if name not in COLUMNS:
             raise ValueError(f"no such score column: {name!r}; there are {', '.join(COLUMNS)}")
+        if self._features is not None and name in self._features.columns:
+            return self._features
         holders = [file for part, file in self._parts if part.counts(name) and name in file.header.layout]
         if not holders:
             raise unusable(self.path, f"it has no column {name!r}")

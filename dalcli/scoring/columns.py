@@ -60,6 +60,8 @@ class Scoring:
                     found = predicted_columns(self.scorer.engine.predict(inputs))
                 parts.append(found | (self.dropped(inputs) if Group.DROPOUT in groups else {}))
             columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        if self.scorer.loaded.meta.spec.frozen is not None:
+            columns.pop("features", None)  # they are in the cache, for all versions
         return {DIGEST: digests} | {name: value for name, value in columns.items() if COLUMNS[name].group in groups}
 
     def exact(self, seen: Inputs) -> Columns:

@@ -103,7 +103,9 @@ def score(session: Session, request: ScoreRequest | None = None, ranks: Ranks = 
         if not worked:
             session.feedback.note(f"up to date: the pool is scored with {model.version}")
         no_more(ranks)
-        result = _result(session, open_store(session, model), prepared.gradient)
+        store = open_store(session, model)
+        _require_features(session, store)
+        result = _result(session, store, prepared.gradient)
     tell(session.feedback, result.sketch, result.prescreen)
     return result
 
@@ -139,6 +141,19 @@ def open_store(session: Session, model: ModelVersion) -> ScoreStore:
     """The score store of ``model`` as it is now."""
     with session.database.read() as connection:
         return ScoreStore.open(connection, session.workspace, session.config, model)
+
+
+def _require_features(session: Session, store: ScoreStore) -> None:
+    """Those of a frozen network are not in the shards: a cache that could not be written has lost them."""
+    if store.features is None:
+        return
+    with session.database.read() as connection:
+        missing = len(store.missing(connection, [Group.PREDICTIONS]))
+    if missing:
+        raise DalcliError(
+            f"the features of {counted(missing, 'sample')} could not be kept in {store.features.folder}",
+            "make room on that disk, and run: dalcli score",
+        )
 
 
 def _unsettled(prepared: Prepared) -> bool:

@@ -30,6 +30,7 @@ class ModelVersion:
     train_accuracy: float | None
     train_loss: float | None
     penalty: float | None = None
+    network: str | None = field(default=None, metadata=INTERNAL)
 
     @property
     def diverged(self) -> bool:
@@ -75,13 +76,17 @@ def begin(
     seed: int,
     threads: int,
     device: str,
+    network: str | None = None,
 ) -> ModelVersion:
-    """Start a version: from now on a killed ``train`` finds it and continues."""
+    """Start a version: from now on a killed ``train`` finds it and continues.
+
+    ``network``: what its head stands on, as JSON; None where all of it is trained.
+    """
     number = connection.execute("SELECT coalesce(max(id), 0) + 1 FROM model_version").fetchone()[0]
     connection.execute(
         "INSERT INTO model_version (id, version, parent, classes, labels_digest, fingerprint, seed, threads, device,"
-        " started_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (number, f"m-{number:04d}", parent, classes, labels_digest, fingerprint, seed, threads, device, now()),
+        " started_at, network) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (number, f"m-{number:04d}", parent, classes, labels_digest, fingerprint, seed, threads, device, now(), network),
     )
     connection.executemany(
         "INSERT INTO model_label (model, sample, class) VALUES (?, ?, ?)",
@@ -183,4 +188,5 @@ def _version(row: Row) -> ModelVersion:
         train_accuracy=row["train_accuracy"],
         train_loss=row["train_loss"],
         penalty=row["penalty"],
+        network=row["network"],
     )

@@ -10,17 +10,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from dalcli.config.hashing import derive_seed
 from dalcli.data.identity import digests, tie_keys
-from dalcli.data.pixels import Inputs, IntArray
+from dalcli.data.pixels import Inputs
 from dalcli.models.frozen_head import FrozenHead
 from dalcli.models.meta import HeadMeta, ModelMeta
 from dalcli.models.spec import ModelSpec
 from dalcli.models.tensorfile import read_tensors
 from dalcli.state import catalog
 from dalcli.training import softmax
-from dalcli.training.softmax import Standardisation
+from dalcli.training.penalty import PenaltyChoice, choose_penalty
+from dalcli.training.standardisation import Standardisation
 from dalcli.workspace.images import PoolImages
 from dalcli.workspace.session import Session
 from dalcli.workspace.versions import WEIGHTS_NAME
@@ -53,37 +56,41 @@ def train_head(
         UnreadableImagesError: some of the images.
     """
     assert spec.frozen is not None
-    settings = session.config.training
     standardisation = _standardisation(session, spec, parent)
-    rows = np.arange(len(images), dtype=np.int64)
-    features = standardisation(_features(images, rows))
-    truth = np.array([labels[image.key] for image in images.images], dtype=np.int64)
-    weights = softmax.class_weights(truth, spec.num_classes, settings.class_weights)
-    if settings.penalty == "auto":
-        ids = digests([image.sample_id for image in images.images])
-        keys = tie_keys(derive_seed(session.config.seed, "penalty"), ids)
-        choice = softmax.choose_penalty(features, truth, spec.num_classes, keys=keys, class_weights=weights)
-        penalty, reason, table = choice.penalty, choice.reason, choice.table
-    else:
-        penalty, reason, table = float(settings.penalty), "training.penalty", ()
-    solution = softmax.solve(features, truth, spec.num_classes, penalty, class_weights=weights)
+    features = standardisation(torch.from_numpy(_features(images)).float())
+    truth = torch.tensor([labels[image.key] for image in images.images])
+    weights = softmax.class_weights(truth, spec.num_classes, session.config.training.class_weights)[truth]
+    choice = _penalty(session, images, features, truth, spec.num_classes, weights)
+    solution = softmax.solve(features, truth, spec.num_classes, choice.penalty, weights=weights)
     head = FrozenHead(spec.frozen.dimension, spec.num_classes)
     head.standardise(standardisation.centre, standardisation.factor)
     head.answer(solution.weights, solution.bias)
-    logits = features @ solution.weights.T + solution.bias
-    found = HeadMeta(penalty, reason, tuple(map(tuple, table)), solution.gradient_norm)
+    logits = features.double() @ solution.weights.T + solution.bias
+    tried = tuple((each.penalty, each.log_loss, each.standard_error) for each in choice.tried)
     return TrainedHead(
         head=head,
-        found=found,
+        found=HeadMeta(choice.penalty, choice.reason, tried, solution.gradient_norm),
         iterations=solution.iterations,
         converged=solution.converged,
-        accuracy=float((logits.argmax(axis=1) == truth).mean()),
-        loss=solution.cross_entropy,
+        accuracy=float((logits.argmax(dim=1) == truth).double().mean()),
+        loss=float(torch.nn.functional.cross_entropy(logits, truth)),
     )
 
 
-def _features(images: PoolImages, rows: IntArray) -> Inputs:
-    return np.concatenate([block.inputs for block in images.blocks(AT_ONCE, rows, complete=True)])
+def _penalty(
+    session: Session, images: PoolImages, features: Tensor, truth: Tensor, num_classes: int, weights: Tensor
+) -> PenaltyChoice:
+    """As configured, or what the labels say."""
+    configured = session.config.training.penalty
+    if configured != "auto":
+        return PenaltyChoice(configured, (), "training.penalty")
+    ids = digests([image.sample_id for image in images.images])
+    keys = tie_keys(derive_seed(session.config.seed, "penalty"), ids)
+    return choose_penalty(features, truth, num_classes, keys, weights=weights)
+
+
+def _features(images: PoolImages) -> Inputs:
+    return np.concatenate([block.inputs for block in images.blocks(AT_ONCE, complete=True)])
 
 
 def _standardisation(session: Session, spec: ModelSpec, parent: ModelMeta | None) -> Standardisation:
@@ -91,7 +98,7 @@ def _standardisation(session: Session, spec: ModelSpec, parent: ModelMeta | None
     assert spec.frozen is not None
     if parent is not None and parent.spec.frozen == spec.frozen:
         tensors, _ = read_tensors(session.workspace.model_folder(parent.version) / WEIGHTS_NAME)
-        return Standardisation(tensors["centre"].numpy(), float(tensors["factor"]))
+        return Standardisation(tensors["centre"], float(tensors["factor"]))
     with session.database.read() as connection:
         pool = catalog.images(connection, "training")
     keys = tie_keys(derive_seed(session.config.seed, "standardisation"), digests([i.sample_id for i in pool]))
@@ -104,4 +111,4 @@ def _standardisation(session: Session, spec: ModelSpec, parent: ModelMeta | None
         for block in opened.blocks(AT_ONCE):
             blocks.append(block.inputs)
             task.advance(len(block))
-    return Standardisation.of(np.concatenate(blocks))
+    return Standardisation.of(torch.from_numpy(np.concatenate(blocks)).float())

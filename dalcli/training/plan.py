@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from dalcli.config.hashing import fingerprint
 from dalcli.config.schema import Config
+from dalcli.data.network import NetworkRecord
 from dalcli.errors import NotReadyError
 from dalcli.feedback import Feedback
-from dalcli.models.network import NetworkRecord
 from dalcli.models.spec import ModelSpec, resolve_stem
 from dalcli.state import catalog, classes, ledger, versions
 from dalcli.state.database import Connection

@@ -66,4 +66,5 @@ def _up_to_date(session: Session, plan: TrainPlan, version: ModelVersion) -> Tra
 
 def _result(version: ModelVersion, spec: ModelSpec) -> TrainResult:
     height, width = spec.image_size
-    return TrainResult(version, f"{spec.name} at {height}×{width}")
+    head = "" if spec.frozen is None else "the head of "
+    return TrainResult(version, f"{head}{spec.name} at {height}×{width}")

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from dalcli.config.hashing import fingerprint
+from dalcli.data.network import to_json
 from dalcli.data.pixels import UnreadableImagesError
 from dalcli.models import pretrained, zoo
 from dalcli.models.checkpoint import save_model
@@ -174,6 +175,7 @@ def _begin(session: Session, plan: TrainPlan, device: torch.device) -> ModelVers
             seed=session.config.seed,
             threads=session.config.threads or torch.get_num_threads(),
             device=str(device),
+            network=None if plan.spec.frozen is None else to_json(plan.spec.frozen),
         )
     shutil.rmtree(session.workspace.model_folder(begun.version), ignore_errors=True)
     if plan.newest is not None:  # left by a process that was killed just before it would have removed it

@@ -18,9 +18,9 @@ from dalcli.config.class_names import problem_with_classes
 from dalcli.config.schema import Config
 from dalcli.config.template import render
 from dalcli.config.words import counted
+from dalcli.data.network import NetworkRecord
 from dalcli.errors import BadInputError, DalcliError, LockedError, UsageError
 from dalcli.feedback import Feedback
-from dalcli.models.network import NetworkRecord
 from dalcli.state import atomic, catalog, classes, meta
 from dalcli.state.database import Database, now
 from dalcli.state.lock import file_lock

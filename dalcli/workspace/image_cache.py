@@ -8,13 +8,12 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 
-from dalcli.config.hashing import fingerprint
 from dalcli.config.schema import ImageSize
 from dalcli.config.words import bytes_text
 from dalcli.data.identity import digests
+from dalcli.data.network import NetworkRecord
 from dalcli.data.pixels import InputSource
-from dalcli.data.row_cache import SEGMENT_BYTES, CachedRows, cache_bytes, cache_name, remove_leftovers
-from dalcli.models.network import NetworkRecord
+from dalcli.data.row_cache import SEGMENT_BYTES, CachedRows, cache_bytes, cache_name, features_name, remove_leftovers
 from dalcli.state.catalog import PoolImage
 from dalcli.workspace.session import Surroundings
 
@@ -57,7 +56,7 @@ def _name(session: Surroundings, seen: ImageSize | NetworkRecord) -> str:
     """The folder's: changes exactly when what is seen does."""
     data = session.config.data
     if isinstance(seen, NetworkRecord):
-        return f"features-{fingerprint(seen.fingerprint, data.alpha_background, data.features)}"
+        return features_name(seen.fingerprint, data.alpha_background, data.features)
     return cache_name(seen, data.resize, data.alpha_background)
 
 

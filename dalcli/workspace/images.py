@@ -19,10 +19,10 @@ import numpy as np
 from dalcli.config.schema import ImageSize
 from dalcli.config.words import counted
 from dalcli.data.file_pixels import FilePixels
+from dalcli.data.network import NetworkRecord
 from dalcli.data.pixels import Failure, Inputs, InputSource, IntArray, UnreadableImagesError
 from dalcli.data.row_cache import CachedRows
 from dalcli.errors import DalcliError
-from dalcli.models.network import NetworkRecord
 from dalcli.runtime.prefetch import prefetch
 from dalcli.state import catalog
 from dalcli.state.catalog import PoolImage

@@ -10,9 +10,9 @@ import json
 from pathlib import Path
 
 from dalcli.config.schema import Config
+from dalcli.data import network
+from dalcli.data.network import NetworkRecord
 from dalcli.feedback import Feedback
-from dalcli.models import network
-from dalcli.models.network import NetworkRecord
 from dalcli.state import meta
 from dalcli.state.database import Connection
 from dalcli.state.workspace import Workspace

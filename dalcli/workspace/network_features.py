@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dalcli.data.file_pixels import FilePixels
+from dalcli.data.network import NetworkRecord
 from dalcli.data.pixels import Failure, Inputs, IntArray, UInt8Array, UnreadableImagesError
-from dalcli.models.network import NetworkRecord
 from dalcli.runtime.prefetch import prefetch
 from dalcli.workspace.session import Surroundings
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from pydantic import TypeAdapter
 
-from dalcli.models.recipe import Recipe
+from dalcli.data.recipe import Recipe
 
 
 @dataclass(frozen=True)
