@@ -21,7 +21,7 @@ from dalcli.workspace.session import Session, model_choice
 COLUMN = "features"
 FEWEST = 8  # components
 FEWEST_OF_NETWORK = 32  # numbers of a projection
-FEATURES_AT_ONCE = 512  # images: a network needs a while for them
+FEATURES_AT_ONCE = 128  # images: a network needs a while for them
 
 
 def strategy(name: str, query: QueryConfig, key: str = "query.cold_start") -> Strategy:

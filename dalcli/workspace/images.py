@@ -73,11 +73,13 @@ class PoolImages:
         surroundings: Surroundings,
         images: Sequence[PoolImage],
         paths: Sequence[str],
-        source: InputSource,
+        made: NetworkFeatures | FilePixels,
         cache: CachedRows | None,
         recorder: Session | None,
     ) -> None:
-        self.images, self.paths, self.source = tuple(images), tuple(paths), source
+        self.images, self.paths = tuple(images), tuple(paths)
+        self.source: InputSource = made if cache is None else cache
+        self._made = made
         self.lost: dict[int, Failure] = {}
         self._surroundings, self._cache, self._recorder = surroundings, cache, recorder
         self._streams: list[Generator[Block, None, None]] = []
@@ -94,13 +96,13 @@ class PoolImages:
         places = find_files(session, images)
         gone = {i.key: p.problem for i, p in zip(images, places, strict=True) if p.problem is not None}
         set_aside(session, images, gone, missing=len(gone))
-        return cls._made(session, *_found(images, places), seen, keep=keep, recorder=session)
+        return cls._of(session, *_found(images, places), seen, keep=keep, recorder=session)
 
     @classmethod
     def peek(cls, session: Session, images: Sequence[PoolImage], seen: Seen) -> PoolImages:
         """Like :meth:`open`, but whatever is found out about files and pixels is recorded nowhere."""
         places = [find_file(session.workspace, image) for image in images]
-        return cls._made(session, *_found(images, places), seen, look_only=True)
+        return cls._of(session, *_found(images, places), seen, look_only=True)
 
     @classmethod
     def reopen(
@@ -111,10 +113,10 @@ class PoolImages:
         ``look_only``: what is made is not cached. ``keep``: as for :meth:`open`.
         """
         images = [PoolImage(key, sample_id, ()) for key, sample_id, _ in listing]
-        return cls._made(surroundings, images, [path for *_, path in listing], seen, keep=keep, look_only=look_only)
+        return cls._of(surroundings, images, [path for *_, path in listing], seen, keep=keep, look_only=look_only)
 
     @classmethod
-    def _made(
+    def _of(
         cls,
         surroundings: Surroundings,
         images: Sequence[PoolImage],
@@ -127,12 +129,13 @@ class PoolImages:
     ) -> PoolImages:
         """``images`` whose bytes are at ``paths``, behind the cache."""
         files = [surroundings.workspace.absolute_path(path) for path in paths]
+        made: NetworkFeatures | FilePixels
         if isinstance(seen, NetworkRecord):
-            source: InputSource = NetworkFeatures(surroundings, seen, files)
+            made = NetworkFeatures(surroundings, seen, files)
         else:
-            source = _pixels(surroundings, files, seen, keep)
-        cache = image_cache.behind_cache(surroundings, images, source, seen, look_only=look_only)
-        return cls(surroundings, images, paths, source if cache is None else cache, cache, recorder)
+            made = _pixels(surroundings, files, seen, keep)
+        cache = image_cache.behind_cache(surroundings, images, made, seen, look_only=look_only)
+        return cls(surroundings, images, paths, made, cache, recorder)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -184,13 +187,18 @@ class PoolImages:
     def _stream(self, size: int, rows: IntArray, complete: bool) -> Generator[Block, None, None]:
         pieces = (rows[start : start + size] for start in range(0, len(rows), size))
         with prefetch(self._read_some(piece) for piece in pieces) as found:
-            for block, failures in found:
-                if failures and complete:
-                    raise UnreadableImagesError(failures)
-                if failures:
-                    self.lose(failures)
-                if len(block):
-                    yield block
+            try:
+                for block, failures in found:
+                    if failures and complete:
+                        raise UnreadableImagesError(failures)
+                    if failures:
+                        self.lose(failures)
+                    if len(block):
+                        yield block
+            except BaseException:  # prefetch waits for what is being read, and a network takes a while for a block
+                if isinstance(self._made, NetworkFeatures):
+                    self._made.interrupt()
+                raise
 
     def read(self, rows: IntArray) -> Inputs:
         """What is seen of ``rows``, (n, H, W, 3) uint8 or (n, d).

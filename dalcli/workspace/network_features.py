@@ -41,6 +41,7 @@ class NetworkFeatures:
             workers=data.workers,
             memory_limit_bytes=0,
         )
+        self._interrupted = False
         self._made: dict[int, Inputs] = {}  # beside an unreadable image: asked for again without it
 
     @property
@@ -62,13 +63,17 @@ class NetworkFeatures:
             UnreadableImagesError: naming every row that could not be read.
             DalcliError: the network's file is missing or damaged.
         """
-        known, self._made = self._made, {}
+        known, self._made, self._interrupted = self._made, {}, False
         wanted = [row for row in dict.fromkeys(rows.tolist()) if row not in known]
         failures = self._make(np.array(wanted, np.int64), known)
         if failures:
             self._made = known
             raise UnreadableImagesError(failures)
         return np.stack([known[row] for row in rows.tolist()]) if len(rows) else np.empty((0, *self.shape), self.dtype)
+
+    def interrupt(self) -> None:
+        """Nobody waits any more for what another thread is reading: it ends with an exception, soon."""
+        self._interrupted = True
 
     def _make(self, rows: IntArray, known: dict[int, Inputs]) -> list[Failure]:
         """Put features of ``rows`` into ``known``; what could not be read."""
@@ -77,6 +82,8 @@ class NetworkFeatures:
         pieces = (rows[start : start + size] for start in range(0, len(rows), size))
         with prefetch(self._decoded(piece, failures) for piece in pieces) as batches:
             for piece, pixels in batches:
+                if self._interrupted:
+                    raise InterruptedError
                 if len(piece):
                     found = self._features(pixels)
                     known |= dict(zip(piece.tolist(), found, strict=True))

@@ -248,7 +248,7 @@ def test_evaluation_and_diagnosis_see_features(scored: SmallPool) -> None:
     names = ["red", "green", "blue"]
     truth = torch.tensor([names.index(Path(row["path"]).name.split("-")[0]) for row in rows])
     assert report["accuracy"] == pytest.approx(float((predicted == truth).double().mean()))
-    scored.ok("diagnose")
+    scored.ok("diagnose", "--budget", "5")
 
 
 def test_the_cache_is_one_for_all_versions(scored: SmallPool) -> None:
