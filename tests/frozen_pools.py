@@ -12,7 +12,7 @@ from torch import nn
 
 from tests.small_pools import CLASSES, SETTINGS, SmallPool, draw
 
-MODULE = '''
+MODULE = """
 from torch import nn
 
 
@@ -23,7 +23,7 @@ def network(num_classes, image_size):
 
 
 network.recipe = {"crop_fraction": 1.0}
-'''
+"""
 DIMENSION = 24
 
 

@@ -12,6 +12,7 @@ from dalcli.data.network import NetworkRecord
 Stem = Literal["small", "large"]
 StemChoice = Literal["auto", "small", "large"]
 
+TIMM = "timm:"  # before the name of a model of the timm package
 LARGE_STEM_FROM = 96  # pixels: below it ImageNet's stem leaves the last stage fewer than 3×3 positions
 
 
@@ -67,3 +68,8 @@ def resolve_stem(image_size: tuple[int, int], choice: StemChoice = "auto") -> St
     if choice != "auto":
         return choice
     return "large" if min(image_size) >= LARGE_STEM_FROM else "small"
+
+
+def is_timm(name: str) -> bool:
+    """Whether a model's name means one of the timm package."""
+    return name.startswith(TIMM)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import importlib
 import sys
@@ -11,15 +12,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
+from pydantic import TypeAdapter
 from torch import nn
 
+from dalcli.data.recipe import Recipe
 from dalcli.errors import BadInputError
-from dalcli.models.spec import ModelSpec
+from dalcli.models.spec import ModelSpec, is_timm
+
+_RECIPE: TypeAdapter[Recipe] = TypeAdapter(Recipe)
 
 
 def is_user_model(name: str) -> bool:
     """Whether ``name`` has the form ``module:function``."""
-    return ":" in name
+    return ":" in name and not is_timm(name)
 
 
 def build(spec: ModelSpec, folder: Path | None = None) -> nn.Module:
@@ -56,6 +61,29 @@ def find_function(name: str, folder: Path | None = None) -> Callable[..., object
         f"model.name: module {module_name} has no function {function_name!r}",
         f"Did you mean {module_name}:{close[0]}?" if close else f"It must define {function_name}(num_classes, ...).",
     )
+
+
+def recipe(name: str, folder: Path | None = None) -> Recipe:
+    """What images are to become for a frozen network of the user's: ImageNet's usual recipe, but for what the
+    function's attribute ``recipe`` says, a dictionary with some of the fields of :class:`Recipe`.
+
+    Raises:
+        BadInputError: key ``model.name``: as :func:`find_function`, or the attribute cannot be understood.
+    """
+    own = getattr(find_function(name, folder), "recipe", {})
+    known = {field.name for field in dataclasses.fields(Recipe)}
+    try:
+        if unknown := sorted(own.keys() - known):
+            raise ValueError(f"unknown: {', '.join(unknown)}")
+        found = _RECIPE.validate_python({"image_size": (224, 224), "crop_fraction": 0.875, **own})
+        if not 0 < found.crop_fraction <= 1 or min(*found.std, *found.image_size) <= 0:
+            raise ValueError("crop_fraction must be above 0 and at most 1, image_size and std above 0")
+        return found
+    except (ValueError, AttributeError, TypeError) as error:  # pydantic's is a ValueError
+        raise BadInputError(
+            f"model.name: the recipe of {name} cannot be understood: {' '.join(str(error).split())}",
+            f"It is a dictionary with some of {', '.join(sorted(known))}.",
+        ) from error
 
 
 def user_error(name: str, error: Exception) -> BadInputError:

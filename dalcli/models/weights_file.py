@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,26 +11,37 @@ from safetensors import SafetensorError, safe_open
 
 from dalcli.errors import BadInputError
 
+SAFE = ".safetensors"
+PICKLED = frozenset({".pth", ".pt", ".bin", ".ckpt"})
+"""What torch.save writes; read without ever running code from it."""
 
-def require(path: Path) -> None:
+_AGAIN = "It may be truncated: copy or download it again."
+
+
+def require(path: Path, *, pickled: bool = False) -> None:
     """Refuse what is no safetensors file; whether its tensors fit a model is not looked at.
+
+    Args:
+        path: the file.
+        pickled: whether files of ``torch.save`` are good too.
 
     Raises:
         BadInputError: key ``model.weights``.
     """
-    if path.suffix != ".safetensors":
-        raise BadInputError(
-            f"model.weights: {path} is not a .safetensors file (other formats can run code when opened)",
-            "Convert it once: python -c \"import torch, safetensors.torch as s; s.save_file(torch.load('IN', "
-            "weights_only=True), 'OUT.safetensors')\"",
-        )
+    if path.suffix != SAFE and not (pickled and path.suffix in PICKLED):
+        _refuse_kind(path, pickled)
     if not path.is_file():
+        kinds = f"a .safetensors{' or .pth' if pickled else ''} file"
         raise BadInputError(
             f"model.weights: {path} does not exist",
-            "Give a .safetensors file, relative to the workspace, or a torchvision weights name such as DEFAULT.",
+            f"Give {kinds}, relative to the workspace, or a torchvision weights name such as DEFAULT.",
         )
-    with readable(path), safe_open(path, framework="np"):
-        pass
+    with readable(path):
+        if path.suffix == SAFE:
+            with safe_open(path, framework="np"):
+                pass
+        elif not zipfile.is_zipfile(path) and not _begins_like_a_pickle(path):
+            raise BadInputError(f"model.weights: {path} cannot be read: it is no file that torch.save wrote", _AGAIN)
 
 
 @contextmanager
@@ -38,6 +50,24 @@ def readable(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError) as error:
+        raise BadInputError(f"model.weights: {path} cannot be read: {error}", _AGAIN) from error
+
+
+def _refuse_kind(path: Path, pickled: bool) -> None:
+    if pickled:
         raise BadInputError(
-            f"model.weights: {path} cannot be read: {error}", "It may be truncated: copy or download it again."
-        ) from error
+            f"model.weights: {path} is neither a .safetensors file nor one that torch.save wrote (.pth, .pt, .bin)",
+            "Give its state dict in one of these formats.",
+        )
+    raise BadInputError(
+        f"model.weights: {path} is not a .safetensors file (other formats can run code when opened)",
+        "Convert it once: python -c \"import torch, safetensors.torch as s; s.save_file(torch.load('IN', "
+        "weights_only=True), 'OUT.safetensors')\"",
+    )
+
+
+def _begins_like_a_pickle(path: Path) -> bool:
+    """Before 1.6 torch.save wrote a bare pickle, protocol 2 or later."""
+    with path.open("rb") as file:
+        start = file.read(2)
+    return len(start) == 2 and start[0] == 0x80 and 2 <= start[1] <= 5

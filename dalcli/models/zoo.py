@@ -16,7 +16,7 @@ from dalcli.config.hashing import derive_seed
 from dalcli.errors import BadInputError
 from dalcli.models import cnn, dry_run, resnet18, torchvision_models, user_models, vgg11
 from dalcli.models.frozen_head import FrozenHead
-from dalcli.models.spec import ModelSpec, resolve_stem
+from dalcli.models.spec import ModelSpec, is_timm, resolve_stem
 
 __all__ = ["OWN", "ModelSpec", "build", "check", "check_name", "resolve_stem"]
 
@@ -40,7 +40,7 @@ def build(spec: ModelSpec, seed: int, folder: Path | None = None) -> nn.Module:
     if spec.frozen is not None:
         return FrozenHead(spec.frozen.dimension, spec.num_classes)
     _check_without_building(spec, folder)
-    with _initialised_by(derive_seed(seed, "init", spec.name)):
+    with initialised_by(seed, spec.name):
         model = _construct(spec, folder)
         if user_models.is_user_model(spec.name):
             _check_user_output(model, spec)
@@ -55,7 +55,7 @@ def check(spec: ModelSpec, folder: Path | None = None) -> None:
     """
     _check_without_building(spec, folder)
     if user_models.is_user_model(spec.name):
-        with _initialised_by(0):
+        with initialised_by(0, spec.name):
             _check_user_output(_construct(spec, folder), spec)
 
 
@@ -65,6 +65,11 @@ def check_name(name: str, folder: Path | None = None) -> None:
     Raises:
         BadInputError: key ``model.name``, with the closest known name.
     """
+    if is_timm(name):
+        raise BadInputError(
+            f"model.name: {name} can only be used as a frozen network",
+            "Set model.train: head, or choose another model.",
+        )
     if user_models.is_user_model(name):
         user_models.find_function(name, folder)
         return
@@ -143,8 +148,8 @@ def _construct(spec: ModelSpec, folder: Path | None) -> nn.Module:
 
 
 @contextmanager
-def _initialised_by(seed: int) -> Iterator[None]:
-    """Layers initialise from ``seed``; only the processor's generator is touched, and put back."""
+def initialised_by(seed: int, name: str) -> Iterator[None]:
+    """Layers of model ``name`` initialise from ``seed``; only the processor's generator is touched, and put back."""
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+        torch.default_generator.manual_seed(derive_seed(seed, "init", name))
         yield
