@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-Interpolation = Literal["bilinear", "bicubic"]
+from dalcli.data.resizing import Interpolation, Resize
 
 
 @dataclass(frozen=True)
@@ -15,14 +14,14 @@ class Recipe:
     Attributes:
         image_size: height and width of the input, in pixels.
         resize: stretch, crop or pad; see ``data.resizing``.
-        crop_fraction: with crop, the share of the shorter side that is kept: 224/256 where weights ask for a resize to
-            256 and a centre crop to 224.
+        crop_fraction: the central share of either side that is looked at: 224/256 where weights ask for a resize of the
+            shorter side to 256 and a centre crop to 224.
         interpolation: how sizes are changed.
         mean, std: of each channel (RGB), pixels scaled to [0, 1].
     """
 
     image_size: tuple[int, int]
-    resize: Literal["stretch", "crop", "pad"] = "crop"
+    resize: Resize = "crop"
     crop_fraction: float = 1.0
     interpolation: Interpolation = "bilinear"
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)

@@ -15,7 +15,6 @@ from torch import nn
 from dalcli.config.hashing import derive_seed
 from dalcli.errors import BadInputError
 from dalcli.models import cnn, dry_run, resnet18, torchvision_models, user_models, vgg11
-from dalcli.models.frozen_head import FrozenHead
 from dalcli.models.spec import ModelSpec, is_timm, resolve_stem
 
 __all__ = ["OWN", "ModelSpec", "build", "check", "check_name", "resolve_stem"]
@@ -37,8 +36,6 @@ def build(spec: ModelSpec, seed: int, folder: Path | None = None) -> nn.Module:
     Raises:
         BadInputError: see :func:`check`.
     """
-    if spec.frozen is not None:
-        return FrozenHead(spec.frozen.dimension, spec.num_classes)
     _check_without_building(spec, folder)
     with initialised_by(seed, spec.name):
         model = _construct(spec, folder)

@@ -64,15 +64,16 @@ def reproducible(device: torch.device, threads: int | None = None) -> Iterator[i
     previous_threads = torch.get_num_threads()
     previous_tf32 = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
     previous_fill = _fill_memory(False)  # a debugging aid of deterministic mode that costs time
-    previous_mode = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    previous_mode = torch.get_deterministic_debug_mode()
     try:
         _set_tf32(False, False)
-        torch.use_deterministic_algorithms(True, warn_only=True)
+        # Does the same as `use_deterministic_algorithms(True, warn_only=True)`, and does not import torch's compiler.
+        torch.set_deterministic_debug_mode("warn")
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*does not have a deterministic implementation")
             yield set_threads(threads)
     finally:
-        torch.use_deterministic_algorithms(previous_mode[0], warn_only=previous_mode[1])
+        torch.set_deterministic_debug_mode(previous_mode)
         _fill_memory(previous_fill)
         _set_tf32(*previous_tf32)
         torch.set_num_threads(previous_threads)

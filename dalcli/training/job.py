@@ -17,7 +17,6 @@ from torch import nn
 
 from dalcli.data.pixels import UnreadableImagesError
 from dalcli.feedback import Feedback, SilentFeedback
-from dalcli.models import zoo
 from dalcli.models.preprocess import PixelStats
 from dalcli.models.spec import ModelSpec
 from dalcli.runtime.ranks import Ranks
@@ -62,6 +61,8 @@ class TrainingProcess:
         """For any process but rank 0."""
         surroundings = Surroundings(find(directory), job.config, SilentFeedback())
         images = PoolImages.reopen(surroundings, job.images, job.spec.seen, look_only=True, keep=True)
+        from dalcli.models import zoo  # takes torchvision with it, which a head can do without
+
         model = zoo.build(job.spec, job.config.seed, surroundings.workspace.root)
         return cls(images, model, ranks.device(job.config.device))
 

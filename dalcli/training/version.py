@@ -18,7 +18,6 @@ from torch import nn
 from dalcli.config.hashing import fingerprint
 from dalcli.data.network import to_json
 from dalcli.data.pixels import UnreadableImagesError
-from dalcli.models import pretrained, zoo
 from dalcli.models.checkpoint import save_model
 from dalcli.models.growth import grow
 from dalcli.models.meta import ModelMeta, read_meta, write_meta
@@ -52,6 +51,8 @@ def check(session: Session, plan: TrainPlan, ranks: Ranks) -> torch.device:
         BadInputError: naming the key of the configuration.
     """
     if plan.spec.frozen is None:  # else it was adopted: it is there, and it fits
+        from dalcli.models import pretrained, zoo  # they take torchvision with them, which a head can do without
+
         zoo.check(plan.spec, session.workspace.root)
         pretrained.check(plan.spec, session.workspace.root)
     return ranks.device(session.config.device)
@@ -202,6 +203,8 @@ def _start(
     session: Session, plan: TrainPlan, version: ModelVersion, images: PoolImages
 ) -> tuple[nn.Module, PixelStats]:
     """The weights training starts from, and the normalisation, which stays what it was at first training."""
+    from dalcli.models import pretrained, zoo
+
     root = session.workspace.root
     model = zoo.build(plan.spec, session.config.seed, root)
     parent = _parent_meta(session, version)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import nn
 
 from dalcli.gradients.kernels import lay_out
-from dalcli.models import zoo
 from dalcli.models.checkpoint import load_model
+from dalcli.models.frozen_head import FrozenHead
 from dalcli.models.head import find_head
 from dalcli.models.meta import ModelMeta, read_meta
 from dalcli.state.versions import ModelVersion
@@ -39,8 +40,17 @@ def load_version(session: Surroundings, version: ModelVersion, device: torch.dev
     """
     folder = session.workspace.model_folder(version.version)
     meta = read_meta(folder / META_NAME)
-    model = zoo.build(meta.spec, meta.seed, session.workspace.root)
+    model = _built(meta, session.workspace.root)
     load_model(folder / WEIGHTS_NAME, model)
     model.to(device)
     lay_out(model)  # as scoring wants it: later, kernels would be there twice
     return LoadedModel(model.eval(), meta, device)
+
+
+def _built(meta: ModelMeta, root: Path) -> nn.Module:
+    """The architecture, with any weights."""
+    if meta.spec.frozen is not None:
+        return FrozenHead(meta.spec.frozen.dimension, meta.spec.num_classes)
+    from dalcli.models import zoo  # takes torchvision with it, which a head can do without
+
+    return zoo.build(meta.spec, meta.seed, root)

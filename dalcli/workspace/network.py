@@ -72,7 +72,8 @@ def adopt(workspace: Workspace, state: Path, config: Config, choice: ModelChoice
     networks.store(state / workspace.networks.name, found)
     for note in found.notes:
         feedback.note(note)
-    return found.record
+    record: NetworkRecord = found.record
+    return record
 
 
 def remember(connection: Connection, record: NetworkRecord, asked: list[object]) -> None:

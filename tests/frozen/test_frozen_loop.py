@@ -156,7 +156,7 @@ def test_a_deleted_cache_costs_time_and_changes_nothing(_scored: SmallPool, tmp_
 
 def test_damage_in_the_cache_is_noticed_and_mended(_scored: SmallPool, tmp_path: Path) -> None:
     one, other = copied(_scored, tmp_path / "one"), copied(_scored, tmp_path / "other")
-    (segment,) = [p for p in (other.root / ".dalcli" / "cache").glob("features-*/segment-*")][:1]
+    segment = next((other.root / ".dalcli" / "cache").glob("features-*/segment-*"))
     content = bytearray(segment.read_bytes())
     content[-20] ^= 1
     segment.write_bytes(content)
@@ -241,7 +241,7 @@ def test_a_cold_start_looks_at_features(labeled: SmallPool, tmp_path: Path, seen
 def test_evaluation_and_diagnosis_see_features(scored: SmallPool) -> None:
     scored.label(scored.pool("unlabeled", "evaluation"))
     report = scored.json("evaluate")["report"]
-    rows = [row for row in scored.pool("labeled", "evaluation")]
+    rows = scored.pool("labeled", "evaluation")
     weights = {name: torch.from_numpy(value).double() for name, value in scored.weights().items()}
     h = (true_features(scored, rows) - weights["centre"]) * weights["factor"]
     predicted = (h @ weights["linear.weight"].T + weights["linear.bias"]).argmax(dim=1)

@@ -131,18 +131,22 @@ class Rule(Protocol):
         ...
 
 
-_RULES: dict[type[nn.Module], Rule] = {}
+Family = type[nn.Module] | str
+_RULES: dict[Family, Rule] = {}
 RuleType = TypeVar("RuleType", bound=type[Rule])
 
 
-def register(*families: type[nn.Module]) -> Callable[[RuleType], RuleType]:
-    """Class decorator: instances of ``families`` are handled by this rule. Registering a family twice is an error."""
+def register(*families: Family) -> Callable[[RuleType], RuleType]:
+    """Class decorator: instances of ``families`` are handled by this rule. Registering a family twice is an error.
+
+    A layer of another package goes by its name, so that nobody has to import that package who does not use it.
+    """
 
     def enter(rule_type: RuleType) -> RuleType:
         rule = rule_type()
         for family in families:
             if family in _RULES:
-                raise ValueError(f"{family.__name__} already has the rule {type(_RULES[family]).__name__}")
+                raise ValueError(f"{getattr(family, '__name__', family)} already has the rule {type(_RULES[family]).__name__}")
             _RULES[family] = rule
         return rule_type
 
@@ -156,7 +160,7 @@ def rule_for(module: nn.Module) -> Rule | None:
     """
     kind = type(module)
     for base in kind.__mro__:
-        rule = _RULES.get(base)
+        rule = _RULES.get(base) or _RULES.get(f"{base.__module__}.{base.__qualname__}")
         if rule is not None:
             same = all(
                 getattr(kind, method, None) is getattr(base, method, None) for method in ("forward", "_conv_forward")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.models.convnext import LayerNorm2d
 
 from dalcli.gradients.rules.base import Contribution, LayerCall, UnsupportedCallError, of_gradients, register
 from dalcli.gradients.rules.sums import chunks
@@ -126,7 +125,7 @@ class RMSNormRule:
         return _per_feature(call, functional.rms_norm(call.inputs, list(module.normalized_shape), eps=module.eps))
 
 
-@register(LayerNorm2d)
+@register("torchvision.models.convnext.LayerNorm2d")
 class ChannelLayerNormRule:
     """torchvision's ConvNeXt norm: layer norm over the channels of (n, C, H, W), weights per channel."""
 
