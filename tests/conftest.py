@@ -30,6 +30,7 @@ settings.load_profile("dalcli")
 @pytest.fixture(autouse=True)
 def _no_workspace_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DALCLI_WORKSPACE", raising=False)
+    monkeypatch.setenv("DALCLI_OFFLINE", "1")  # no test waits for a network
 
 
 @pytest.fixture(autouse=True)

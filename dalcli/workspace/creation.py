@@ -258,8 +258,9 @@ def _model(partial: Path, design: _Design, choice: ModelChoice, feedback: Feedba
             return _with_network(partial, design, wanted, frozen, feedback)
         except DalcliError as error:
             feedback.warn(
-                f"no pretrained network: {error}; {choice.name} is trained from nothing instead, which takes three "
-                f"times the labels. To have one: dalcli init --weights FILE ({frozen.name})"
+                f"no pretrained network: {error.message}. {choice.name} learns from nothing instead and needs about "
+                "three times the labels; to have one, bring that file and make a new workspace with "
+                "`dalcli init --weights FILE`"
             )
     check_model(choice, config, root.root)
     if config.model.train == "head":
@@ -290,7 +291,7 @@ def _advise(choice: ModelChoice, config: Config, findings: Findings, feedback: F
     frozen = config.model.train == "head"
     model = f"the frozen network {choice.name}" if frozen else f"model {choice.name}"
     feedback.note(f"chose {model} at {height}×{width} pixels (model.name and data.image_size in dalcli.yaml)")
-    if choice.name == "resnet18" and not frozen:
+    if choice.name == "resnet18" and config.model.weights is None and "name" in config.model.model_fields_set:
         feedback.note(
             "pretrained weights usually save many labels: try `weights: DEFAULT` under `model:` in dalcli.yaml"
         )

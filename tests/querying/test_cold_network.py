@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 
 from dalcli.config.hashing import derive_seed
 from dalcli.data.identity import digests
+from dalcli.data.pixel_features import projected
 from dalcli.feedback import SilentFeedback
 from dalcli.models import zoo
 from dalcli.models.preprocess import IMAGENET
@@ -150,10 +151,10 @@ def test_weights_that_are_not_there_are_refused(pool: SmallPool) -> None:
 def test_more_numbers_than_memory_has_room_for_are_projected() -> None:
     rng = np.random.default_rng(0)
     wide = rng.standard_normal((6, 2000)).astype(np.float32)
-    assert cold_network._projected(wide, 2000, seed=1) is wide
-    narrow = cold_network._projected(wide, 400, seed=1)
+    assert projected(wide, 2000, seed=1) is wide
+    narrow = projected(wide, 400, seed=1)
     assert narrow.shape == (6, 400)
-    np.testing.assert_array_equal(cold_network._projected(wide, 400, seed=1), narrow)
+    np.testing.assert_array_equal(projected(wide, 400, seed=1), narrow)
     rows, columns = np.triu_indices(6, 1)
     ratios = np.square(narrow[rows] - narrow[columns]).sum(1) / np.square(wide[rows] - wide[columns]).sum(1)
     np.testing.assert_allclose(ratios, 1, atol=4 * np.sqrt(2 / 400))
