@@ -145,7 +145,7 @@ class Diverse:
     ) -> tuple[Rows, NDArray[np.bool_]]:
         """What the picker takes, as rows of ``arrays``, and which rows have no point (n,)."""
         count = len(next(iter(arrays.values())))
-        points, rows = _mapped(self.space, arrays)
+        points, rows = mapped(self.space, arrays)
         unusable = np.ones(count, bool)
         unusable[rows] = False
         if values is not None and np.isnan(values[rows]).any():
@@ -165,12 +165,12 @@ class Diverse:
     def _known(self, request: Request) -> Iterator[Points]:
         samples = {"known": request.known, "in flight": request.in_flight, "nothing": SampleSet.EMPTY}[self.apart_from]
         for columns in chunks(request, samples, self.space.columns):
-            points, _ = _mapped(self.space, columns)
+            points, _ = mapped(self.space, columns)
             if len(points):
                 yield points
 
 
-def _mapped(space: Space, arrays: Mapping[str, Array]) -> Mapped:
+def mapped(space: Space, arrays: Mapping[str, Array]) -> Mapped:
     """The points of ``arrays``; rows with NaN and inf are expected there, and left out."""
     with np.errstate(invalid="ignore", over="ignore"):
         return space.points(arrays)

@@ -36,6 +36,7 @@ from dalcli.strategies.power import Power
 from dalcli.strategies.random import Random
 from dalcli.strategies.selection import TopValues
 from dalcli.strategies.typiclust import typiclust
+from dalcli.strategies.uncertainty_herding import UncertaintyHerding
 
 STRATEGIES: Mapping[str, Callable[[QueryConfig], Strategy]] = {
     "dynamical": lambda query: TopValues(Dynamical(query.gamma)),
@@ -55,6 +56,7 @@ STRATEGIES: Mapping[str, Callable[[QueryConfig], Strategy]] = {
     "cluster-margin": lambda query: cluster_margin(),
     "typiclust": lambda query: typiclust(),
     "maxherding": lambda query: maxherding(),
+    "uncertainty-herding": lambda query: UncertaintyHerding(),
     "bait": lambda query: bait(),
     "gradient-kmeans": lambda query: gradient_kmeans(),
     "lcmd": lambda query: lcmd(),

@@ -117,6 +117,10 @@ def test_a_memory_limit_is_kept_and_said(tables: dict[str, tuple[ScoreTable, Sco
     if isinstance(strategy, Diverse):
         kind = "a random" if strategy.acquisition is None else "the best"
         assert selection.notes == (f"{kind} 40 of 150 candidates were considered: more exceed query.memory_limit",)
+    elif name == "uncertainty-herding":
+        (note,) = selection.notes
+        assert note.startswith("20 of 150 samples")
+        assert note.endswith("the 40 most uncertain were candidates: more exceed query.memory_limit")
     else:
         assert selection.notes == ()
 
