@@ -123,3 +123,11 @@ def test_large_selection_weighs_strategies_in_processes_of_their_own(capsys):
 def test_exactness_measures_a_family(capsys):
     out = printed(capsys, "exactness", "resnet18", "--threads", "1")
     assert all(error < 1e-12 for error in numbers(out, "resnet18")[1:3])
+
+
+def test_head_beside_its_peers(capsys):
+    out = printed(capsys, "head", "--sizes", "40,6,3", "--repeats", "1", "--threads", "1")
+    found = numbers(out, "40")
+    assert len(found) == 10  # d, K, two times, steps, MiB, a ratio and a gap for each of two peers
+    assert all(value > 0 for value in (*found[:5], found[6], found[8]))
+    assert max(abs(found[7]), abs(found[9])) < 1e-6
