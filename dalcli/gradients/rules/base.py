@@ -146,7 +146,8 @@ def register(*families: Family) -> Callable[[RuleType], RuleType]:
         rule = rule_type()
         for family in families:
             if family in _RULES:
-                raise ValueError(f"{getattr(family, '__name__', family)} already has the rule {type(_RULES[family]).__name__}")
+                name = family if isinstance(family, str) else family.__name__
+                raise ValueError(f"{name} already has the rule {type(_RULES[family]).__name__}")
             _RULES[family] = rule
         return rule_type
 
