@@ -29,7 +29,7 @@ from dalcli.state import atomic, batches
 from dalcli.state.workspace import CONFIG_NAME, STATE_NAME
 from dalcli.workspace.session import Session, open_session
 
-_SHARED_FOLDERS = ("models", "scores")  # their files are never written to once they are complete
+_SHARED_FOLDERS = ("models", "scores", "networks")  # their files are never written to once they are complete
 
 
 @dataclass
