@@ -16,10 +16,13 @@ from torch import Tensor
 Objective = Callable[[Tensor], tuple[float, Tensor]]
 """A point (m,) to the value there and the gradient (m,)."""
 
-PAIRS = 10  # steps remembered; more save few evaluations here
+PAIRS = 40  # steps remembered: more save evaluations where the curvature is far from 1
+LEAST_PAIRS = 10
+REMEMBERED = 2**20  # numbers, before it is fewer steps than PAIRS
 SUFFICIENT = 1e-4  # Armijo: of the decrease that the slope promises
 MOST_SLOPE = 0.8  # approximate Wolfe: of the slope at the start of the step, at its end, uphill
 SHORTEST = 2.0**-40
+IDLE = 30  # steps that neither lower the value beyond rounding nor the gradient below its least
 
 
 @dataclass(frozen=True)
@@ -57,16 +60,19 @@ def minimise(
     """
     point = start
     loss, gradient = objective(point)
-    pairs: deque[_Pair] = deque(maxlen=PAIRS)
-    iterations = 0
-    while iterations < max_iterations and not reached(point, gradient):
+    pairs: deque[_Pair] = deque(maxlen=max(LEAST_PAIRS, min(PAIRS, REMEMBERED // max(1, len(start)))))
+    iterations, idle, least = 0, 0, _dot(gradient, gradient)
+    while iterations < max_iterations and idle < IDLE and not reached(point, gradient):
         found = _step(objective, point, loss, gradient, _direction(gradient, pairs))
         if found is None and pairs:
             pairs.clear()  # a direction that rounding has spoiled: start anew from the gradient
             continue
         if found is None:
             break
-        step, loss, new = found
+        step, new_loss, new = found
+        size = _dot(new, new)
+        idle = 0 if size < least or new_loss < loss - _rounding(loss, step) else idle + 1
+        loss, least = new_loss, min(least, size)
         change = new - gradient
         pair = _Pair(step, change, _dot(step, change), _dot(change, change))
         if pair.sound:
@@ -100,7 +106,7 @@ def _step(
     (approximate Wolfe condition, Hager & Zhang 2005).
     """
     slope = _dot(gradient, direction)
-    rounding = 10 * torch.finfo(point.dtype).eps * abs(loss)
+    rounding = _rounding(loss, point)
     length = 1.0
     while slope < 0 and length >= SHORTEST:
         step = direction * length
@@ -113,6 +119,11 @@ def _step(
         bend = new_loss - loss - length * slope
         length *= min(0.5, max(0.1, -slope * length / (2 * bend))) if bend > 0 else 0.5
     return None
+
+
+def _rounding(loss: float, point: Tensor) -> float:
+    """What a value computed in the precision of ``point`` may be off by."""
+    return 10 * float(torch.finfo(point.dtype).eps) * abs(loss)
 
 
 def _dot(one: Tensor, other: Tensor) -> float:

@@ -29,7 +29,7 @@ from torch.nn import functional
 from dalcli.training.lbfgs import Minimum, minimise
 
 TOLERANCE = 1e-6
-MAX_ITERATIONS = 500
+MAX_ITERATIONS = 5000  # standardised features need some dozens, unscaled ones with contradicting labels up to 2,000
 AT_ONCE = 4096  # rows in float64 at once
 
 

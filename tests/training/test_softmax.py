@@ -208,6 +208,7 @@ def test_a_tolerance_out_of_reach_ends_where_rounding_does() -> None:
     found = solve(features, labels, 5, 1e-3, tolerance=0.0)
     assert not found.converged
     assert found.gradient_norm < 1e-12
+    assert found.iterations < 500
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e-6, 1e6, 1e30, 1e200])
@@ -244,6 +245,14 @@ def test_a_thousand_classes() -> None:
     assert float(probabilities[:, unseen].max()) < float(probabilities[torch.arange(60), labels].min())
     # Nothing tells the classes without labels apart.
     assert float((whole(found)[unseen] - whole(found)[unseen][0]).abs().max()) < 1e-12
+
+
+def test_contradicting_labels_on_features_that_are_not_scaled() -> None:
+    features, labels = made(50, 40, 4)
+    features, labels = 100 * features.repeat(2, 1), torch.cat([labels, (labels + 1) % 4])
+    found = solve(features, labels, 4, 1e-4)
+    assert found.converged
+    assert found.iterations > 100  # else it is no hard case
 
 
 @settings(max_examples=60)
