@@ -125,6 +125,7 @@ def _explained(url: str, name: str, remedy: str) -> Iterator[None]:
         assert error.__cause__ is not None
         raise error.__cause__ from None
     except HTTPError as error:
+        error.close()  # it is the server's answer too, and holds the connection
         reason = f"the server answered {error.code} {error.reason}"
         if error.code == 407:
             reason = "the proxy wants a user and a password (https_proxy=http://USER:PASSWORD@HOST:PORT)"

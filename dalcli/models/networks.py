@@ -202,10 +202,13 @@ def whole(
     if is_timm(record.name):
         with zoo.initialised_by(seed, record.name):
             model = timm_models.build(_timm_config(record.name, record.weights), spec.image_size, num_classes)
+        # It may be several layers.
+        head = frozenset(model.state_dict().keys() - _bare(record, workspace).state_dict().keys())
     else:
         model = zoo.build(spec, seed, workspace)
-    head = head_tensors(model, require_head(model, spec))
-    _restore(model, {**tensors, **{name: model.state_dict()[name] for name in head}}, record)
+        head = head_tensors(model, require_head(model, spec))
+    fresh = {name: tensor for name, tensor in model.state_dict().items() if name in head}
+    _restore(model, {**tensors, **fresh}, record)
     return model
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import torch
 from torch import nn
 
 from dalcli.data.recipe import Recipe
@@ -110,7 +111,9 @@ def body(found: Config, state: State, image_size: tuple[int, int], source: str) 
         ValueError, AssertionError, RuntimeError: see :func:`build`.
     """
     notes: tuple[str, ...] = ()
-    features = build(found, image_size)
+    features = build(found, image_size).eval()
+    with torch.no_grad():
+        features(torch.zeros(1, 3, *image_size))  # a wrong size is not to be mistaken for wrong weights
     model = _loaded(found, state, image_size)
     if model is None:
         state, notes = _in_order(found, state, image_size, source)

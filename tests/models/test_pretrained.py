@@ -6,22 +6,21 @@ import re
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision import models
-from torchvision.models._api import WeightsEnum
 
 from dalcli.errors import BadInputError, DalcliError
-from dalcli.models import pretrained, zoo
+from dalcli.feedback import Feedback
+from dalcli.models import downloading, pretrained, zoo
 from dalcli.models.preprocess import IMAGENET
 from dalcli.models.spec import ModelSpec
 
 
-def published(name: str, **options: Any) -> OrderedDict[str, Tensor]:
+def published_state(name: str, **options: Any) -> OrderedDict[str, Tensor]:
     """A state dict as torchvision publishes it for ``name``, with random weights."""
     torch.manual_seed(0)
     kinds = {"init_weights": False} if name in {"googlenet", "inception_v3"} else {}
@@ -50,7 +49,7 @@ def loaded(spec: ModelSpec, folder: Path) -> tuple[nn.Module, tuple[str, ...]]:
     ],
 )
 def test_a_local_imagenet_file_fills_all_but_the_head(tmp_path: Path, name: str, side: int, head: str) -> None:
-    state = published("vgg11_bn" if name == "vgg11" else name)
+    state = published_state("vgg11_bn" if name == "vgg11" else name)
     save(state, tmp_path / "w.safetensors")
     spec = ModelSpec(name, 3, (side, side), stem="large", weights="w.safetensors")
     model, notes = loaded(spec, tmp_path)
@@ -63,7 +62,7 @@ def test_a_local_imagenet_file_fills_all_but_the_head(tmp_path: Path, name: str,
 
 
 def test_a_file_with_the_same_classes_fills_the_head_too(tmp_path: Path) -> None:
-    state = published("squeezenet1_1", num_classes=3)
+    state = published_state("squeezenet1_1", num_classes=3)
     save(state, tmp_path / "w.safetensors")
     model, notes = loaded(ModelSpec("squeezenet1_1", 3, (32, 32), weights="w.safetensors"), tmp_path)
     assert all(torch.equal(tensor, state[key]) for key, tensor in model.state_dict().items())
@@ -71,7 +70,7 @@ def test_a_file_with_the_same_classes_fills_the_head_too(tmp_path: Path) -> None
 
 
 def test_old_densenet_names_are_understood(tmp_path: Path) -> None:
-    state = published("densenet121")
+    state = published_state("densenet121")
     old = OrderedDict((re.sub(r"(denselayer\d+\.(?:norm|conv))([12])", r"\1.\2", key), t) for key, t in state.items())
     assert old.keys() != state.keys()
     save(old, tmp_path / "w.safetensors")
@@ -100,7 +99,7 @@ def test_vit_positions_are_interpolated_to_the_image_size(tmp_path: Path) -> Non
     ],
 )
 def test_tensors_that_do_not_fit_are_named(tmp_path: Path, change: Any, problem: str) -> None:
-    state = published("resnet18")
+    state = published_state("resnet18")
     change(state)
     save(state, tmp_path / "w.safetensors")
     with pytest.raises(BadInputError) as caught:
@@ -144,14 +143,14 @@ def test_wrong_torchvision_names_list_the_valid_ones(spec: ModelSpec, message: s
 def test_torchvision_weights_come_with_a_fresh_head_even_for_1000_classes(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    state, asked = published("resnet18"), []
+    state, asked = published_state("resnet18"), []
 
-    def download(weights: WeightsEnum, **options: object) -> OrderedDict[str, Tensor]:
-        asked.append((weights.name, options))
-        print("Downloading to standard output, as torch does")  # noqa: T201
-        return OrderedDict(state)
+    def download(url: str, target: Path, remedy: str, feedback: Feedback, sha256: str) -> None:
+        asked.append((url, target, sha256))
+        target.parent.mkdir()
+        torch.save(state, target)
 
-    monkeypatch.setattr(WeightsEnum, "get_state_dict", download)
+    monkeypatch.setattr(downloading, "fetch", download)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     spec = ModelSpec("resnet18", 1000, (96, 96), "large", weights=name)
     model = zoo.build(spec, 0)
@@ -160,22 +159,20 @@ def test_torchvision_weights_come_with_a_fresh_head_even_for_1000_classes(
     assert torch.equal(model.get_submodule("fc").weight, fresh)  # type: ignore[arg-type]
     assert torch.equal(model.get_submodule("conv1").weight, state["conv1.weight"])  # type: ignore[arg-type]
     assert "fc starts fresh" in notes[0]
-    expected = {"progress": False, "check_hash": True, "weights_only": True, "model_dir": str(tmp_path / "here")}
-    assert asked == [("IMAGENET1K_V1", expected)]
+    url = "https://download.pytorch.org/models/resnet18-f37072fd.pth"
+    assert asked == [(url, tmp_path / "here" / "resnet18-f37072fd.pth", "f37072fd")]
     assert capsys.readouterr().out == ""
 
 
-@pytest.mark.parametrize("error", [URLError("no network"), RuntimeError("invalid hash value"), TimeoutError("slow")])
-def test_a_failed_download_says_how_to_bring_the_file(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    def download(weights: WeightsEnum, **options: object) -> None:
-        raise error
-
-    monkeypatch.setattr(WeightsEnum, "get_state_dict", download)
+def test_a_failed_download_says_how_to_bring_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setenv("DALCLI_OFFLINE", "1")
     spec = ModelSpec("mobilenet_v3_small", 3, (32, 32), weights="DEFAULT")
-    with pytest.raises(DalcliError, match="could not be downloaded") as caught:
+    with pytest.raises(DalcliError, match="downloaded") as caught:
         pretrained.load(zoo.build(spec, 0), spec)
-    assert "MobileNet_V3_Small_Weights.IMAGENET1K_V1" in (caught.value.remedy or "")
-    assert "model.weights: mobilenet_v3_small.safetensors" in (caught.value.remedy or "")
+    remedy = caught.value.remedy or ""
+    assert "https://download.pytorch.org/models/mobilenet_v3_small-047dcff4.pth" in remedy
+    assert str(tmp_path / "hub" / "checkpoints" / "mobilenet_v3_small-047dcff4.pth") in remedy
 
 
 def test_without_weights_nothing_happens() -> None:
