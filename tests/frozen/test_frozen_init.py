@@ -56,7 +56,11 @@ def test_photographs_get_a_pretrained_network_where_its_weights_are_at_hand(
     monkeypatch.setattr(model_choice, "PHOTOGRAPHS", "tinynet:network")
     monkeypatch.setattr(model_choice, "DEFAULT", "tiny.safetensors")
     document = empty.json("init", str(empty.root / "photos"), *CLASS_LIST)
-    assert (document["model"], document["train"], document["weights"]) == ("tinynet:network", "head", "tiny.safetensors")
+    assert (document["model"], document["train"], document["weights"]) == (
+        "tinynet:network",
+        "head",
+        "tiny.safetensors",
+    )
     assert yaml.safe_load((empty.root / "dalcli.yaml").read_text())["model"]["train"] == "head"
 
 

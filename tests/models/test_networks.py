@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from dalcli.models.recipe import Recipe
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision import models
@@ -20,7 +21,6 @@ from dalcli.models import downloading, network, networks, published
 from dalcli.models.downloading import DownloadError
 from dalcli.models.networks import FrozenNetwork
 from dalcli.models.preprocess import IMAGENET
-from dalcli.models.recipe import Recipe
 from dalcli.models.spec import ModelSpec
 from dalcli.models.tensorfile import DamagedFileError
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from dalcli.models.recipe import Recipe
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -16,7 +17,6 @@ from dalcli.errors import BadInputError
 from dalcli.feedback import Feedback
 from dalcli.models import downloading, networks, timm_models, zoo
 from dalcli.models.downloading import DownloadError
-from dalcli.models.recipe import Recipe
 
 try:
     import timm
