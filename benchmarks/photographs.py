@@ -94,11 +94,14 @@ def accuracies(results: Path) -> dict[str, dict[int, list[float]]]:
 
 def show(start: str, found: dict[str, dict[int, list[float]]]) -> None:
     """A line a strategy."""
-    for strategy, curve in sorted(found.items(), key=lambda entry: -statistics.mean(sum(entry[1].values(), []))):
+    areas = {name: statistics.mean(map(statistics.mean, curve.values())) for name, curve in found.items()}
+    for strategy in sorted(found, key=areas.__getitem__, reverse=True):
+        curve = found[strategy]
         cells = [curve.get(labels, []) for labels in SHOWN]
         shown = (f"{statistics.mean(cell):5.1f} ± {statistics.pstdev(cell):3.1f}" if cell else "-" for cell in cells)
-        area = statistics.mean(statistics.mean(values) for values in curve.values())
-        print(f"{start:12s}{strategy:22s}{area:6.2f}  " + "".join(f"{cell:>13s}" for cell in shown), flush=True)
+        print(
+            f"{start:12s}{strategy:22s}{areas[strategy]:6.2f}  " + "".join(f"{cell:>13s}" for cell in shown), flush=True
+        )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -167,8 +167,7 @@ def test_the_model_is_said_in_one_place(empty: SmallPool) -> None:
 
 
 def test_own_models_without_weights_are_trained_as_a_whole(empty: SmallPool) -> None:
-    code, err = init(empty, "--model", "resnet18")
-    assert code == 0
+    assert init(empty, "--model", "resnet18")[0] == 0
     assert load(empty.root / "dalcli.yaml").model.train == "all"
     assert empty.json("status")["model_name"] == "resnet18"
 
