@@ -270,7 +270,7 @@ class EvaluationConfig(Section):
     calibration_bins: int = Field(15, ge=1, le=1000, description="bins of the expected calibration error")
 
 
-FROZEN_QUERY = {"cold_start": "maxherding"}
+FROZEN_QUERY = {"strategy": "uncertainty-herding", "cold_start": "maxherding"}
 """Defaults of `query` with `train: head`."""
 
 

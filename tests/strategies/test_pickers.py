@@ -168,7 +168,7 @@ def test_lcmd_matches_its_definition(seed: int, known: int) -> None:
 def test_max_herding_takes_the_greedy_steps(seed: int, known: int) -> None:
     x, known_points = clustered(60, seed=seed), clustered(known, seed=seed + 50)
     squared = cdist(x, x, "sqeuclidean")
-    width = np.median(squared[np.triu_indices(60, 1)])
+    width = np.median(squared[np.triu_indices(60, 1)]) / 4
     kernel = np.exp(-squared / width)
     covered = np.exp(-cdist(known_points, x, "sqeuclidean") / width).max(axis=0, initial=0.0)
     picked = GreedyCoverage().pick(task(x, 12, [known_points] if known else ())).tolist()
