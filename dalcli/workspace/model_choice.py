@@ -19,6 +19,7 @@ from dalcli.workspace.session import ModelChoice
 
 PHOTOGRAPHS = "efficientnet_b0"
 """The frozen network for photographs: docs/frozen.md says why this one."""
+PHOTOGRAPH_WEIGHTS = "IMAGENET1K_V1"
 DEFAULT = "DEFAULT"
 SMALL = 64
 REDUCED = 128
@@ -67,7 +68,7 @@ def wants_photograph_network(choice: ModelChoice, config: Config) -> bool:
 
 def photograph_config(config: Config) -> Config:
     """``config`` with the frozen network that photographs are seen by, where nothing else is asked for."""
-    return asked_for(config, PHOTOGRAPHS, DEFAULT)
+    return asked_for(config, PHOTOGRAPHS, PHOTOGRAPH_WEIGHTS)
 
 
 def configured(config: Config) -> ModelChoice:

@@ -54,7 +54,7 @@ def test_photographs_get_a_pretrained_network_where_its_weights_are_at_hand(
     empty: SmallPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(model_choice, "PHOTOGRAPHS", "tinynet:network")
-    monkeypatch.setattr(model_choice, "DEFAULT", "tiny.safetensors")
+    monkeypatch.setattr(model_choice, "PHOTOGRAPH_WEIGHTS", "tiny.safetensors")
     document = empty.json("init", str(empty.root / "photos"), *CLASS_LIST)
     assert (document["model"], document["train"], document["weights"]) == (
         "tinynet:network",
