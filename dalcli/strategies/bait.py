@@ -50,8 +50,8 @@ class InformationGreedy:
 def _greedy(points: NDArray[np.float32], inverse: Floats, wanted: Floats, size: int) -> Rows:
     """For every x keep a = xᵀ M⁻¹ x and b = xᵀ M⁻¹ F M⁻¹ x: adding x lowers the trace by b / (1 + a).
 
-    The next picks are guessed first, by choosing among the best candidates alone; the products that they need of all points
-    are then computed at once, and only a pick that is the best of all is taken.
+    The next picks are guessed first, by choosing among the best candidates alone; the products of all points that they
+    need are then computed at once, and only a pick that is the best of all is taken.
     """
     middle = inverse @ wanted @ inverse
     state = _State(_quadratic(points, inverse), _quadratic(points, middle), np.ones(len(points), bool))
@@ -88,10 +88,10 @@ class _State:
 
 
 class _Ahead:
-    """⟨x, v⟩ and ⟨x, u⟩ of all points x with v = M⁻¹ y and u = M⁻¹ F M⁻¹ y for some y, while M grows by some of these y.
+    """⟨x, v⟩ and ⟨x, u⟩ of all points x, with v = M⁻¹ y and u = M⁻¹ F M⁻¹ y for some y, while M grows by some of these.
 
-    A product for many y takes little longer than one for a single y: the points have to come from memory either way. The
-    growth of M changes v and u by combinations of those that were added before, and so the products.
+    A product for many y takes little longer than one for a single y: the points have to come from memory either way.
+    What the growth of M takes from v and u are combinations of those that were added before, and so with the products.
 
     Memory: 8 bytes per point for each y.
 

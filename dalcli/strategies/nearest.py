@@ -62,8 +62,8 @@ class Nearest:
 class Ahead:
     """Inner products of all points with one after another, computed before they are asked for.
 
-    A matrix product with 32 points takes little longer than one with a single point: the points have to come from memory
-    either way. So each product takes along those that are likely to be asked for next, and as many as were worth it the
+    A matrix product with 32 points takes little longer than one with a single point: all points have to come from
+    memory either way. So each product takes along those that are likely to be asked for next, as many as paid off the
     last time.
 
     Memory: 128 bytes per point.
