@@ -5,7 +5,7 @@
 Writes a score table of random numbers (float32 features of rank ``--width``, probabilities of all classes, dropout
 samples if a strategy reads them) to a temporary folder, then chooses with each strategy in a process of its own:
 seconds, and the largest resident size that process reached (all of it: the interpreter, numpy, the score columns).
-100,000 × (10 + 1,280) float32 are 516 MB. Features of full rank are the worst case: no point is much nearer than others.
+100,000 × (10 + 1,280) float32 are 516 MB. Features of full rank are a worst case: no point is much nearer than others.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,9 @@ from dalcli.strategies.diverse import Diverse, PickTask, Rows
 from dalcli.strategies.points import Points, blocks
 from dalcli.strategies.spaces import FisherFactors
 
+_FOLLOWED = 512
+_AT_ONCE = 32
+
 
 @dataclass(frozen=True)
 class InformationGreedy:
@@ -26,8 +30,8 @@ class InformationGreedy:
 
     λ is ``ridge`` times the mean eigenvalue of F: the choice does not depend on the features' scale.
 
-    Memory: six d × d matrices in float64 and 16 bytes per candidate besides the points. Time: d² per candidate once,
-    then one pass over the points per pick.
+    Memory: six d × d matrices in float64 and 300 bytes per candidate besides the points. Time: d² per candidate once,
+    then at most one pass over the points per pick; picks that come as expected share it.
     """
 
     ridge: float = 1.0
@@ -44,30 +48,125 @@ class InformationGreedy:
 
 
 def _greedy(points: NDArray[np.float32], inverse: Floats, wanted: Floats, size: int) -> Rows:
-    """For every x keep a = xᵀ M⁻¹ x and b = xᵀ M⁻¹ F M⁻¹ x: adding x lowers the trace by b / (1 + a)."""
+    """For every x keep a = xᵀ M⁻¹ x and b = xᵀ M⁻¹ F M⁻¹ x: adding x lowers the trace by b / (1 + a).
+
+    The next picks are guessed first, by choosing among the best candidates alone; the products of all points that they
+    need are then computed at once, and only a pick that is the best of all is taken.
+    """
     middle = inverse @ wanted @ inverse
-    a, b = _quadratic(points, inverse), _quadratic(points, middle)
-    open_rows = np.ones(len(points), bool)
+    state = _State(_quadratic(points, inverse), _quadratic(points, middle), np.ones(len(points), bool))
     chosen: list[int] = []
     while len(chosen) < size:
-        gains = np.where(open_rows, b / (1.0 + a), -1.0)
-        row = int(gains.argmax())
-        if not gains[row] > 0:
+        gains = state.gains
+        best = int(gains.argmax())
+        if not gains[best] > 0:
             break
-        chosen.append(row)
-        open_rows[row] = False
-        x = points[row].astype(np.float64)
-        v = inverse @ x
-        u = middle @ x
-        scale = 1.0 / (1.0 + x @ v)
-        spread = float(x @ u)
-        # M⁻¹ loses scale · v vᵀ, and M⁻¹ F M⁻¹ changes with it on both sides.
-        along = _products(points, np.stack([v, u], axis=1))
-        a = np.maximum(a - scale * along[:, 0] ** 2, 0.0)
-        b = np.maximum(b - 2.0 * scale * along[:, 0] * along[:, 1] + scale**2 * spread * along[:, 0] ** 2, 0.0)
-        inverse -= scale * np.outer(v, v)
-        middle += scale**2 * spread * np.outer(v, v) - scale * (np.outer(v, u) + np.outer(u, v))
+        front = np.sort(np.argpartition(gains, -min(_FOLLOWED, len(gains)))[-_FOLLOWED:])
+        trial = _Ahead(points[front], inverse.astype(np.float32), middle.astype(np.float32), np.arange(len(front)))
+        guessed = front[trial.take(state.part(front), min(_AT_ONCE, size - len(chosen)))]
+        ahead = _Ahead(points, inverse, middle, np.union1d(guessed, best))
+        chosen += ahead.take(state, size - len(chosen))
+        inverse, middle = ahead.matrices()
     return np.array(chosen, np.intp)
+
+
+@dataclass(eq=False)
+class _State:
+    """a and b (n,) of all points, and which are not chosen yet."""
+
+    a: Floats
+    b: Floats
+    open: NDArray[np.bool_]
+
+    @property
+    def gains(self) -> Floats:
+        gains: Floats = np.where(self.open, self.b / (1.0 + self.a), -1.0)
+        return gains
+
+    def part(self, rows: Rows) -> _State:
+        return _State(self.a[rows], self.b[rows], self.open[rows])
+
+
+class _Ahead:
+    """⟨x, v⟩ and ⟨x, u⟩ of all points x, with v = M⁻¹ y and u = M⁻¹ F M⁻¹ y for some y, while M grows by some of these.
+
+    A product for many y takes little longer than one for a single y: the points have to come from memory either way.
+    What the growth of M takes from v and u are combinations of those that were added before, and so with the products.
+
+    Memory: 8 bytes per point for each y.
+
+    Attributes:
+        waiting: the rows y that can be added, and where they are.
+        added: how many were.
+    """
+
+    def __init__(self, points: NDArray[np.float32], inverse: NDArray[Any], middle: NDArray[Any], rows: Rows) -> None:
+        self.waiting = {int(row): place for place, row in enumerate(rows)}
+        self.added = 0
+        self._inverse, self._middle = inverse, middle
+        self._rows = rows.copy()
+        self._y = points[rows].astype(inverse.dtype)
+        self._vu = np.stack([self._y @ inverse, self._y @ middle], axis=1)
+        directions = self._vu.reshape(2 * len(rows), -1).astype(np.float32)
+        along = np.empty((len(directions), len(points)), np.float32)
+        for part in blocks(len(points), 8):
+            along[:, part] = directions @ points[part].T
+        self._along = along.reshape(len(rows), 2, -1)
+        self._scales, self._spreads = np.empty(len(rows)), np.empty(len(rows))
+
+    def take(self, state: _State, size: int) -> list[int]:
+        """At most ``size`` greedy choices, up to the first that is not among the waiting; ``state`` follows."""
+        chosen: list[int] = []
+        while len(chosen) < size:
+            gains = state.gains
+            row = int(gains.argmax())
+            if not gains[row] > 0 or row not in self.waiting:
+                break
+            chosen.append(row)
+            state.open[row] = False
+            v, u, scale, spread = self._add(row)
+            # M⁻¹ loses scale · v vᵀ, and M⁻¹ F M⁻¹ changes with it on both sides.
+            state.a = np.maximum(state.a - scale * v**2, 0.0)
+            state.b = np.maximum(state.b + scale * v * (scale * spread * v - 2.0 * u), 0.0)
+        return chosen
+
+    def _add(self, row: int) -> tuple[Floats, Floats, float, float]:
+        """⟨x, v⟩ and ⟨x, u⟩ (n,) for the row y as M is, 1 / (1 + yᵀ v) and yᵀ u; then M grows by y."""
+        k = self.added
+        self._exchange(self.waiting.pop(row), k)
+        y, scales = self._y[k], self._scales[:k]
+        by = (_flat(self._vu, k) @ y).reshape(k, 2)
+        less = scales * by[:, 0]
+        more = scales * (less * self._spreads[:k] - by[:, 1])
+        change = np.stack([np.stack([-less, np.zeros(k)], axis=1), np.stack([more, -less], axis=1)]).reshape(2, 2 * k)
+        for products in (self._vu, self._along):
+            products[k] += change.astype(products.dtype) @ _flat(products, k)
+        self._scales[k], self._spreads[k] = 1.0 / (1.0 + y @ self._vu[k, 0]), y @ self._vu[k, 1]
+        self.added += 1
+        along_v, along_u = self._along[k].astype(np.float64)
+        return along_v, along_u, float(self._scales[k]), float(self._spreads[k])
+
+    def matrices(self) -> tuple[Floats, Floats]:
+        """M⁻¹ and M⁻¹ F M⁻¹ as M is now."""
+        v, u = self._vu[: self.added, 0], self._vu[: self.added, 1]
+        scales = self._scales[: self.added, None]
+        spread = scales**2 * self._spreads[: self.added, None]
+        crossed = v.T @ (scales * u)
+        inverse: Floats = self._inverse - v.T @ (scales * v)
+        middle: Floats = self._middle + (v.T @ (spread * v) - crossed - crossed.T)
+        return inverse, middle
+
+    def _exchange(self, place: int, other: int) -> None:
+        """The added ones come first, without gaps."""
+        if int(self._rows[other]) in self.waiting:
+            self.waiting[int(self._rows[other])] = place
+        for array in (self._rows, self._y, self._vu, self._along):
+            array[[place, other]] = array[[other, place]]
+
+
+def _flat(pairs: NDArray[Any], count: int) -> NDArray[Any]:
+    """The first ``count`` pairs of rows (2 · count, ·)."""
+    return pairs[:count].reshape(2 * count, pairs.shape[2])
 
 
 def _information(parts: Iterator[Points], dimension: int) -> tuple[Floats, int]:
@@ -88,12 +187,6 @@ def _quadratic(points: NDArray[np.float32], matrix: Floats) -> Floats:
     for rows in blocks(len(points)):
         x = points[rows]
         result[rows] = ((x @ single) * x).sum(axis=1, dtype=np.float64)
-    return result
-
-
-def _products(points: NDArray[np.float32], directions: Floats) -> Floats:
-    """⟨x, v⟩ for every row x and every column v."""
-    result: Floats = (points @ directions.astype(np.float32)).astype(np.float64)
     return result
 
 

@@ -18,6 +18,7 @@ from dalcli.strategies import backend
 
 BLOCK = 4096
 """Rows per block of a large product: its results stay small."""
+_IN_CACHE = 1 << 15
 _LARGEST = 1e30
 _TOLERANCE = 2e-6
 
@@ -49,15 +50,25 @@ class Points:
 
     def sq_distances(self, others: Points) -> Floats:
         """‖x_i − y_j‖² (n, m), exactly 0 where rounding leaves no digit of it: never negative, no noise for equals."""
-        norms = self.sq_norms[:, None] + others.sq_norms
-        distances = norms - 2.0 * self.inner(others)
-        return np.where(distances > _TOLERANCE * norms, distances, 0.0)
+        return self.sq_distances_of(self.inner(others), others)
+
+    def sq_distances_of(self, inner: NDArray[np.float32], others: Points) -> Floats:
+        """The same from inner products (n, m) that are known."""
+        distances = np.empty(inner.shape)
+        rows = max(1, _IN_CACHE // max(1, len(others)))
+        for start in range(0, len(inner), rows):
+            part = slice(start, start + rows)
+            norms = self.sq_norms[part, None] + others.sq_norms
+            found = np.subtract(norms, 2.0 * inner[part], out=distances[part])
+            norms *= _TOLERANCE
+            found[found <= norms] = 0.0
+        return distances
 
 
-def blocks(count: int) -> Iterator[slice]:
-    """Slices of at most :data:`BLOCK` rows."""
-    for start in range(0, count, BLOCK):
-        yield slice(start, min(start + BLOCK, count))
+def blocks(count: int, times: int = 1) -> Iterator[slice]:
+    """Slices of at most ``times`` × :data:`BLOCK` rows."""
+    for start in range(0, count, times * BLOCK):
+        yield slice(start, min(start + times * BLOCK, count))
 
 
 def from_factors(

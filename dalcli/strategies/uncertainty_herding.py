@@ -2,8 +2,8 @@
 
 Greedy maximisation of Σ_x u(x) · max_{s ∈ S ∪ Q} k(x, s) over the unlabeled pool: MaxHerding with every sample weighed
 by its margin score u. The kernel's width follows the labels, from wide to narrow: with few labels a batch covers the
-pool as ``maxherding`` does, with many it asks for the closest calls as ``margin`` does, one method from the first labels
-to the last. The paper also calibrates u by a temperature; here it is the model's own.
+pool as ``maxherding`` does, with many it asks for the closest calls as ``margin`` does: one method from the first
+labels to the last. The paper also calibrates u by a temperature; here it is the model's own.
 """
 
 from __future__ import annotations
@@ -162,8 +162,8 @@ def _pick(request: Request, compared: _Compared) -> tuple[Rows, NDArray[np.bool_
         points, rows = points.take(defined), rows[defined]
     weights = compared.weights[rows]
     represented = np.flatnonzero(weights > 0)
-    sq_width = _sq_width(request)
-    if not len(represented) or not sq_width > 0:
+    width = sq_width(request)
+    if not len(represented) or not width > 0:
         return np.empty(0, np.intp), unusable
     own = None
     if not compared.whole:
@@ -171,7 +171,7 @@ def _pick(request: Request, compared: _Compared) -> tuple[Rows, NDArray[np.bool_
         places[represented] = np.arange(len(represented))
         own = OwnWeights(compared.uncertainty[rows], places)
     pool = points if len(represented) == len(rows) else points.take(represented)
-    coverage = Coverage(points, pool, sq_width, _known(request), weights[represented], own)
+    coverage = Coverage(points, pool, width, _known(request), weights[represented], own)
     return rows[coverage.pick(min(request.size, len(rows)))], unusable
 
 
@@ -182,7 +182,7 @@ def _known(request: Request) -> Iterator[Points]:
             yield points
 
 
-def _sq_width(request: Request) -> float:
+def sq_width(request: Request) -> float:
     """σ²; 0 where all features are equal."""
     gap = _median_gap(_known(request))
     if gap > 0:

@@ -120,6 +120,18 @@ def test_large_selection_weighs_strategies_in_processes_of_their_own(capsys):
         assert megabytes > 20
 
 
+def test_herding_sample_compares_with_the_exact_choice(capsys):
+    sizes = ["--rows", "300", "--labeled", "20", "--budget", "10", "--representatives", "40,280", "--candidates", "80"]
+    out = printed(capsys, "herding_sample", *sizes, "--seeds", "2")
+    for name in ("sure", "half-sure", "unsure"):
+        uncertainty, margin, random, few, all_of_them = numbers(out, name)
+        assert 0 < uncertainty < 1
+        assert 0 < random < 100
+        assert margin <= 100.1
+        assert few <= all_of_them + 0.1
+        assert all_of_them == pytest.approx(100, abs=0.1)
+
+
 def test_exactness_measures_a_family(capsys):
     out = printed(capsys, "exactness", "resnet18", "--threads", "1")
     assert all(error < 1e-12 for error in numbers(out, "resnet18")[1:3])

@@ -99,10 +99,10 @@ def test_of_many_labels_a_part_measures_the_width(monkeypatch: pytest.MonkeyPatc
     table = model_table(100)
     table.columns["features"][:80] = x
     asked = request(table, 3, table.digests[80:], labeled=SampleSet(table.digests[:80]))
-    whole = uncertainty_herding._sq_width(asked)
+    whole = uncertainty_herding.sq_width(asked)
     monkeypatch.setattr(uncertainty_herding, "_MEASURED", 9)
     monkeypatch.setattr(gather, "_CHUNK_BYTES", 5 * 4 * 25)
-    assert 0.5 * whole < uncertainty_herding._sq_width(asked) < 2 * whole
+    assert 0.5 * whole < uncertainty_herding.sq_width(asked) < 2 * whole
 
 
 def sampled(table: ArrayTable, budget: int, seed: int, known: int = 0) -> tuple[list[int], tuple[str, ...]]:
