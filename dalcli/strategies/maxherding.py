@@ -23,9 +23,8 @@ _CANDIDATES = 16384
 class GreedyCoverage:
     """Coverage of 2,048 random candidates by the picks: the exact greedy choices.
 
-    The kernel width is half the median distance between representatives: a quarter of the variance that the whole median
-    would give, and on photographs five points more with 20 labels (docs/strategies.md). Memory: 8 KiB of kernel values
-    per candidate.
+    The kernel width is half the median distance between representatives: on photographs five points more with 20 labels
+    than the whole of it (docs/frozen.md). Memory: 8 KiB of kernel values per candidate.
     """
 
     def pick(self, task: PickTask) -> Rows:

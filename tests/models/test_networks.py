@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 import torch
-from dalcli.models.recipe import Recipe
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision import models
 
+from dalcli.data.recipe import Recipe
 from dalcli.errors import BadInputError, DalcliError
 from dalcli.feedback import Feedback
 from dalcli.models import downloading, network, networks, published

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 import torch
-from dalcli.models.recipe import Recipe
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from dalcli.data.recipe import Recipe
 from dalcli.errors import BadInputError
 from dalcli.feedback import Feedback
 from dalcli.models import downloading, networks, timm_models, zoo
