@@ -14,10 +14,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision import models
 
+from dalcli.data import network
 from dalcli.data.recipe import Recipe
 from dalcli.errors import BadInputError, DalcliError
 from dalcli.feedback import Feedback
-from dalcli.models import downloading, network, networks, published
+from dalcli.models import downloading, networks, published
 from dalcli.models.downloading import DownloadError
 from dalcli.models.networks import FrozenNetwork
 from dalcli.models.preprocess import IMAGENET
