@@ -17,7 +17,16 @@ model_app = typer.Typer()
     epilog="Example: dalcli train && dalcli score && dalcli evaluate. "
     "With `torchrun --nproc-per-node 4 -m dalcli train` every batch is split among four processes."
 )
-def train(wait: Wait = 0.0, directory: Directory = None, json: Json = False, quiet: Quiet = False) -> None:
+def train(
+    everything: Annotated[
+        bool,
+        typer.Option("--all", help="All of a frozen network, from its head on, whatever model.train says."),
+    ] = False,
+    wait: Wait = 0.0,
+    directory: Directory = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
     """Train to convergence on the labels there are.
 
     Starts from the previous model; a killed run continues.
@@ -26,7 +35,7 @@ def train(wait: Wait = 0.0, directory: Directory = None, json: Json = False, qui
     from dalcli.commands import train as command
 
     with leading("train", directory_of(directory)) as ranks, session_of(directory, quiet) as session:
-        render.show(command.run(session, wait=wait, ranks=ranks), render_model.train, json)
+        render.show(command.run(session, everything, wait, ranks), render_model.train, json)
 
 
 @model_app.command(

@@ -11,9 +11,11 @@ import numpy as np
 
 from dalcli.config.words import counted
 from dalcli.data.cache_segment import RowFormat
+from dalcli.data.network import NetworkRecord
 from dalcli.data.pixels import Inputs, InputSource
+from dalcli.models.spec import Seen
 from dalcli.state.catalog import PoolImage
-from dalcli.workspace.images import PoolImages, Seen
+from dalcli.workspace.images import PoolImages
 from dalcli.workspace.session import Session
 
 KEPT_BYTES = 1 << 30
@@ -39,7 +41,7 @@ class DecodedImages:
             session.feedback.task("reading images", len(opened)) as task,
         ):
             source, count = opened.source, len(opened)
-            dtype = "uint8" if isinstance(seen, tuple) else session.config.data.features
+            dtype = session.config.data.features if isinstance(seen, NetworkRecord) else "uint8"
             fits = count * RowFormat(tuple(source.shape), dtype).row_bytes <= KEPT_BYTES
             kept = np.empty((count, *source.shape), dtype) if fits else None
             row: dict[int, int] = {}

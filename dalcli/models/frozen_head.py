@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from dalcli.models.head import find_head
+
 
 class FrozenHead(nn.Module):
     """Logits (n, K) from features (n, d) as the network gives them.
@@ -49,3 +51,21 @@ class FrozenHead(nn.Module):
         weights = self.linear.weight.double() * self.factor.double()
         bias = self.linear.bias.double() - weights @ self.centre.double()
         return weights.float(), bias.float()
+
+
+@torch.no_grad()
+def put_head(model: nn.Module, head: FrozenHead, num_classes: int) -> bool:
+    """Let the last layer of a whole ``model`` say what ``head`` says of its features; new classes start with logit 0.
+
+    False, and nothing is changed, where the last layer is not one that can.
+    """
+    name = find_head(model, num_classes)
+    last = None if name is None else model.get_submodule(name)
+    weights, bias = head.folded()
+    if not isinstance(last, nn.Linear | nn.Conv2d) or last.bias is None or last.weight[0].numel() != weights.shape[1]:
+        return False
+    last.weight.zero_()
+    last.bias.zero_()
+    last.weight[: len(weights)] = weights.reshape(len(weights), *last.weight.shape[1:])
+    last.bias[: len(bias)] = bias
+    return True

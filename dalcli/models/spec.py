@@ -8,9 +8,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dalcli.data.network import NetworkRecord
+from dalcli.data.recipe import Recipe
 
 Stem = Literal["small", "large"]
 StemChoice = Literal["auto", "small", "large"]
+Seen = tuple[int, int] | Recipe | NetworkRecord
+"""What is seen of an image: its pixels at a size (resized as ``data.resize`` says) or by a recipe, or the features that
+a frozen network gives."""
 
 TIMM = "timm:"  # before the name of a model of the timm package
 LARGE_STEM_FROM = 96  # pixels: below it ImageNet's stem leaves the last stage fewer than 3×3 positions
@@ -28,6 +32,7 @@ class ModelSpec:
         dropout: probability before the last linear layer (``cnn``, ``resnet18``, ``vgg11`` only).
         weights: pretrained start: a ``.safetensors`` path or a torchvision weights name; None for fresh weights.
         frozen: the network whose features a head alone is trained on; None: the whole of ``name`` is trained.
+        origin: the frozen network that training as a whole started from, and whose recipe images follow.
     """
 
     name: str
@@ -37,11 +42,14 @@ class ModelSpec:
     dropout: float = 0.0
     weights: str | None = None
     frozen: NetworkRecord | None = None
+    origin: NetworkRecord | None = None
 
     @property
-    def seen(self) -> tuple[int, int] | NetworkRecord:
-        """What is seen of an image: its pixels at a size, or the features that a frozen network gives."""
-        return self.image_size if self.frozen is None else self.frozen
+    def seen(self) -> Seen:
+        """What is seen of an image."""
+        if self.frozen is not None:
+            return self.frozen
+        return self.image_size if self.origin is None else self.origin.recipe
 
     @property
     def input_shape(self) -> tuple[int, ...]:

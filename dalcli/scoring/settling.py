@@ -18,6 +18,7 @@ from dalcli.errors import DalcliError
 from dalcli.gradients.dropout import DropoutSpec
 from dalcli.gradients.projection import SketchSpec
 from dalcli.gradients.sketch import sketch_error, sketch_of
+from dalcli.models.spec import Seen
 from dalcli.scores import labeled_sketch, prescreen
 from dalcli.scores.columns import Floats
 from dalcli.scores.labeled_sketch import LabeledSketch, SketchReport
@@ -26,7 +27,7 @@ from dalcli.scores.settings import TableSettings
 from dalcli.scoring.columns import Columns, Extras, Scoring, seen_by_proxy
 from dalcli.state import catalog
 from dalcli.state.versions import ModelVersion
-from dalcli.workspace.images import PoolImages, Seen
+from dalcli.workspace.images import PoolImages
 from dalcli.workspace.session import Session
 
 PRESCREEN_NAME = "prescreen.safetensors"

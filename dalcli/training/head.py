@@ -15,18 +15,19 @@ from torch import Tensor
 
 from dalcli.config.hashing import derive_seed
 from dalcli.data.identity import digests, tie_keys
+from dalcli.data.network import to_json
 from dalcli.data.pixels import Inputs
 from dalcli.models.frozen_head import FrozenHead
-from dalcli.models.meta import HeadMeta, ModelMeta
+from dalcli.models.meta import HeadMeta
 from dalcli.models.spec import ModelSpec
 from dalcli.models.tensorfile import read_tensors
-from dalcli.state import catalog
+from dalcli.state import catalog, versions
 from dalcli.training import softmax
 from dalcli.training.penalty import PenaltyChoice, choose_penalty
 from dalcli.training.standardisation import Standardisation
 from dalcli.workspace.images import PoolImages
 from dalcli.workspace.session import Session
-from dalcli.workspace.versions import WEIGHTS_NAME
+from dalcli.workspace.versions import WEIGHTS_NAME, are_there
 
 AT_ONCE = 256
 SAMPLE = 2048  # images of the pool that say where features lie
@@ -44,19 +45,17 @@ class TrainedHead:
     loss: float
 
 
-def train_head(
-    session: Session, spec: ModelSpec, parent: ModelMeta | None, images: PoolImages, labels: Mapping[int, int]
-) -> TrainedHead:
+def train_head(session: Session, spec: ModelSpec, images: PoolImages, labels: Mapping[int, int]) -> TrainedHead:
     """Solve for the head on ``images``, all of which are labeled: ``labels`` by sample key.
 
-    Features are standardised as they were for the ``parent``, if it stands on the same network; else as a sample of the
-    pool says.
+    Features are standardised as they were for the last head on the same network, if there is one; else as a sample of
+    the pool says.
 
     Raises:
         UnreadableImagesError: some of the images.
     """
     assert spec.frozen is not None
-    standardisation = _standardisation(session, spec, parent)
+    standardisation = _standardisation(session, spec)
     features = standardisation(torch.from_numpy(_features(images)).float())
     truth = torch.tensor([labels[image.key] for image in images.images])
     weights = softmax.class_weights(truth, spec.num_classes, session.config.training.class_weights)[truth]
@@ -93,14 +92,17 @@ def _features(images: PoolImages) -> Inputs:
     return np.concatenate([block.inputs for block in images.blocks(AT_ONCE, complete=True)])
 
 
-def _standardisation(session: Session, spec: ModelSpec, parent: ModelMeta | None) -> Standardisation:
+def _standardisation(session: Session, spec: ModelSpec) -> Standardisation:
     """Fixed at first use: a head's weights mean something only with it."""
     assert spec.frozen is not None
-    if parent is not None and parent.spec.frozen == spec.frozen:
-        tensors, _ = read_tensors(session.workspace.model_folder(parent.version) / WEIGHTS_NAME)
-        return Standardisation(tensors["centre"], float(tensors["factor"]))
     with session.database.read() as connection:
+        earlier = [version for version in versions.history(connection) if version.network == to_json(spec.frozen)]
         pool = catalog.images(connection, "training")
+    for version in reversed(earlier):
+        folder = session.workspace.model_folder(version.version)
+        if are_there(folder):
+            tensors, _ = read_tensors(folder / WEIGHTS_NAME)
+            return Standardisation(tensors["centre"], float(tensors["factor"]))
     keys = tie_keys(derive_seed(session.config.seed, "standardisation"), digests([i.sample_id for i in pool]))
     sample = [pool[row] for row in np.sort(np.argsort(keys, kind="stable")[:SAMPLE])]
     with (

@@ -25,6 +25,7 @@ from dalcli.training.batches import TrainingData
 from dalcli.training.loop import FitResult, fit
 from dalcli.workspace.images import Listing, PoolImages
 from dalcli.workspace.jobs import Job, announced
+from dalcli.workspace.loading import build
 from dalcli.workspace.session import Surroundings
 
 
@@ -61,9 +62,7 @@ class TrainingProcess:
         """For any process but rank 0."""
         surroundings = Surroundings(find(directory), job.config, SilentFeedback())
         images = PoolImages.reopen(surroundings, job.images, job.spec.seen, look_only=True, keep=True)
-        from dalcli.models import zoo  # takes torchvision with it, which a head can do without
-
-        model = zoo.build(job.spec, job.config.seed, surroundings.workspace.root)
+        model = build(surroundings.workspace, job.spec, job.config.seed)
         return cls(images, model, ranks.device(job.config.device))
 
 

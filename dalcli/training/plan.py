@@ -15,7 +15,7 @@ from dalcli.models.spec import ModelSpec, resolve_stem
 from dalcli.state import catalog, classes, ledger, versions
 from dalcli.state.database import Connection
 from dalcli.state.versions import ModelVersion
-from dalcli.workspace.network import frozen_network
+from dalcli.workspace.network import frozen_network, recorded
 from dalcli.workspace.session import ModelChoice, Session, model_choice
 from dalcli.workspace.versions import are_there
 
@@ -80,11 +80,12 @@ def make_plan(session: Session) -> TrainPlan:
             raise _no_labels(connection)
         choice = model_choice(connection, config)
         newest = versions.newest(connection)
+        origin = None if frozen is not None else recorded(connection, config)
         return TrainPlan(
             names=names,
             labels=labels,
-            spec=model_spec(config, choice, len(names), frozen),
-            fingerprint=_fingerprint(config, choice, frozen),
+            spec=model_spec(config, choice, len(names), frozen, origin),
+            fingerprint=_fingerprint(config, choice, frozen, origin),
             newest=newest,
             parent=_with_files(session, connection, newest),
             unfinished=versions.unfinished(connection),
@@ -92,7 +93,9 @@ def make_plan(session: Session) -> TrainPlan:
         )
 
 
-def _fingerprint(config: Config, choice: ModelChoice, frozen: NetworkRecord | None) -> str:
+def _fingerprint(
+    config: Config, choice: ModelChoice, frozen: NetworkRecord | None, origin: NetworkRecord | None
+) -> str:
     """Changes with every setting that shapes training."""
     data, training = config.data, config.training
     if frozen is not None:
@@ -113,14 +116,25 @@ def _fingerprint(config: Config, choice: ModelChoice, frozen: NetworkRecord | No
         choice.name,
         choice.image_size,
         config.seed,
+        *([] if origin is None else [origin.fingerprint]),
     )
 
 
-def model_spec(config: Config, choice: ModelChoice, num_classes: int, frozen: NetworkRecord | None = None) -> ModelSpec:
-    """The architecture to be trained; ``choice`` is what ``auto`` stands for, ``frozen`` what a head is trained on."""
-    if frozen is not None:
-        size = frozen.recipe.image_size
-        return ModelSpec(choice.name, num_classes, size, "large", weights=frozen.weights, frozen=frozen)
+def model_spec(
+    config: Config,
+    choice: ModelChoice,
+    num_classes: int,
+    frozen: NetworkRecord | None = None,
+    origin: NetworkRecord | None = None,
+) -> ModelSpec:
+    """The architecture to be trained; ``choice`` is what ``auto`` stands for.
+
+    ``frozen`` is what a head is trained on, ``origin`` what was frozen before all of it is trained.
+    """
+    network = frozen or origin
+    if network is not None:
+        size, weights = network.recipe.image_size, network.weights
+        return ModelSpec(choice.name, num_classes, size, "large", weights=weights, frozen=frozen, origin=origin)
     return ModelSpec(
         name=choice.name,
         num_classes=num_classes,

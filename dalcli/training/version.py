@@ -18,7 +18,8 @@ from torch import nn
 from dalcli.config.hashing import fingerprint
 from dalcli.data.network import to_json
 from dalcli.data.pixels import UnreadableImagesError
-from dalcli.models.checkpoint import save_model
+from dalcli.models.checkpoint import load_model, save_model
+from dalcli.models.frozen_head import FrozenHead, put_head
 from dalcli.models.growth import grow
 from dalcli.models.meta import ModelMeta, read_meta, write_meta
 from dalcli.models.preprocess import PixelStats, measure
@@ -34,6 +35,7 @@ from dalcli.training.loop import DivergedError, FitResult
 from dalcli.training.plan import TrainPlan
 from dalcli.training.resume import saved_place
 from dalcli.workspace.images import PoolImages
+from dalcli.workspace.loading import build
 from dalcli.workspace.session import Session
 from dalcli.workspace.versions import CHECKPOINT_NAME, META_NAME, WEIGHTS_NAME, remove_leftovers
 
@@ -50,7 +52,7 @@ def check(session: Session, plan: TrainPlan, ranks: Ranks) -> torch.device:
     Raises:
         BadInputError: naming the key of the configuration.
     """
-    if plan.spec.frozen is None:  # else it was adopted: it is there, and it fits
+    if plan.spec.frozen is None and plan.spec.origin is None:  # else it was adopted: it is there, and it fits
         from dalcli.models import pretrained, zoo  # they take torchvision with them, which a head can do without
 
         zoo.check(plan.spec, session.workspace.root)
@@ -109,8 +111,13 @@ def _head_version(
     """On the processor of rank 0 alone: it takes seconds."""
     assert plan.spec.frozen is not None
     cpu, recipe = torch.device("cpu"), plan.spec.frozen.recipe
+    parent = _parent_meta(session, version)
+    if parent is not None and parent.spec.origin == plan.spec.frozen:
+        session.feedback.note(
+            f"the head is trained on the frozen network as it was before: what {parent.version} learned stays with it"
+        )
     with reproducible(cpu, version.threads):
-        found = train_head(session, plan.spec, _parent_meta(session, version), images, plan.labels)
+        found = train_head(session, plan.spec, images, plan.labels)
     result = FitResult(
         epochs=found.iterations,
         converged=found.converged,
@@ -203,24 +210,40 @@ def _start(
     session: Session, plan: TrainPlan, version: ModelVersion, images: PoolImages
 ) -> tuple[nn.Module, PixelStats]:
     """The weights training starts from, and the normalisation, which stays what it was at first training."""
-    from dalcli.models import pretrained, zoo
-
-    root = session.workspace.root
-    model = zoo.build(plan.spec, session.config.seed, root)
+    model = build(session.workspace, plan.spec, session.config.seed)
     parent = _parent_meta(session, version)
     if parent is not None and session.config.training.start == "warm":
         if _same_weights(parent.spec, plan.spec):
             _warm_start(session, parent, model, plan.spec)
             return model, parent.pixel_stats
-        session.feedback.note(
-            f"the model settings differ from those of {parent.version}: training starts from fresh weights"
-        )
+        if parent.spec.frozen is None or parent.spec.frozen != plan.spec.origin:
+            session.feedback.note(
+                f"the model settings differ from those of {parent.version}: training starts from fresh weights"
+            )
+    if plan.spec.origin is not None:
+        return model, _thawed(session, model, plan.spec, parent)
+    from dalcli.models import pretrained
+
+    root = session.workspace.root
     for note in pretrained.load(model, plan.spec, root, downloads=session.workspace.state / "downloads"):
         session.feedback.note(note)
     stats = pretrained.pixel_stats(plan.spec)
     if stats is None and parent is not None and parent.spec.weights is None:
         stats = parent.pixel_stats
     return model, stats or measure(images.source, images.rows)
+
+
+def _thawed(session: Session, model: nn.Module, spec: ModelSpec, parent: ModelMeta | None) -> PixelStats:
+    """Put the head of ``parent`` into a whole network whose other weights are the frozen one's; how pixels enter it."""
+    assert spec.origin is not None
+    recipe, start = spec.origin.recipe, f"the frozen network {spec.origin.name}"
+    if parent is not None and parent.spec.frozen == spec.origin:
+        head = FrozenHead(spec.origin.dimension, parent.spec.num_classes)
+        load_model(session.workspace.model_folder(parent.version) / WEIGHTS_NAME, head)
+        if put_head(model, head, spec.num_classes):
+            start = f"{start} and the head of {parent.version}"
+    session.feedback.note(f"training all of the model starts from {start}")
+    return PixelStats(recipe.mean, recipe.std)
 
 
 def _same_weights(parent: ModelSpec, spec: ModelSpec) -> bool:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 
-from dalcli.config.schema import ImageSize
 from dalcli.config.words import bytes_text
 from dalcli.data.identity import digests
 from dalcli.data.network import NetworkRecord
 from dalcli.data.pixels import InputSource
+from dalcli.data.recipe import Recipe
 from dalcli.data.row_cache import SEGMENT_BYTES, CachedRows, cache_bytes, cache_name, features_name, remove_leftovers
+from dalcli.models.spec import Seen
 from dalcli.state.catalog import PoolImage
 from dalcli.workspace.session import Surroundings
 
@@ -26,7 +27,7 @@ def behind_cache(
     session: Surroundings,
     images: Sequence[PoolImage],
     source: InputSource,
-    seen: ImageSize | NetworkRecord,
+    seen: Seen,
     *,
     look_only: bool = False,
 ) -> CachedRows | None:
@@ -52,11 +53,14 @@ def behind_cache(
     return cache
 
 
-def _name(session: Surroundings, seen: ImageSize | NetworkRecord) -> str:
+def _name(session: Surroundings, seen: Seen) -> str:
     """The folder's: changes exactly when what is seen does."""
     data = session.config.data
     if isinstance(seen, NetworkRecord):
         return features_name(seen.fingerprint, data.alpha_background, data.features)
+    if isinstance(seen, Recipe):
+        how = (seen.resize, data.alpha_background, seen.crop_fraction, seen.interpolation)
+        return cache_name(seen.image_size, *how)
     return cache_name(seen, data.resize, data.alpha_background)
 
 

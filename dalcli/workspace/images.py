@@ -21,8 +21,10 @@ from dalcli.config.words import counted
 from dalcli.data.file_pixels import FilePixels
 from dalcli.data.network import NetworkRecord
 from dalcli.data.pixels import Failure, Inputs, InputSource, IntArray, UnreadableImagesError
+from dalcli.data.recipe import Recipe
 from dalcli.data.row_cache import CachedRows
 from dalcli.errors import DalcliError
+from dalcli.models.spec import Seen
 from dalcli.runtime.prefetch import prefetch
 from dalcli.state import catalog
 from dalcli.state.catalog import PoolImage
@@ -35,9 +37,6 @@ MISSING_TOLERATED = 10
 MISSING_FRACTION = 0.05
 LOOKED_AT = 50  # other samples, where most of a few are missing
 KEPT_BYTES = 1 << 30
-
-Seen = ImageSize | NetworkRecord
-"""What is seen of an image: its pixels at a size, or the features that a frozen network gives."""
 
 Listing = list[tuple[int, str, str]]
 """What another process needs to open the same images: key, sample id and stored path of each."""
@@ -257,13 +256,16 @@ class PoolImages:
                 rows = rows[~np.isin(rows, [failure.row for failure in error.failures])]
 
 
-def _pixels(surroundings: Surroundings, files: Sequence[Path], size: ImageSize, keep: bool) -> FilePixels:
+def _pixels(surroundings: Surroundings, files: Sequence[Path], seen: ImageSize | Recipe, keep: bool) -> FilePixels:
     data = surroundings.config.data
+    recipe = seen if isinstance(seen, Recipe) else Recipe(seen, resize=data.resize)
     return FilePixels(
         files,
-        size,
-        data.resize,
+        recipe.image_size,
+        recipe.resize,
         data.alpha_background,
+        recipe.crop_fraction,
+        recipe.interpolation,
         workers=data.workers,
         memory_limit_bytes=KEPT_BYTES if keep else 0,
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import nn
@@ -13,7 +12,9 @@ from dalcli.models.checkpoint import load_model
 from dalcli.models.frozen_head import FrozenHead
 from dalcli.models.head import find_head
 from dalcli.models.meta import ModelMeta, read_meta
+from dalcli.models.spec import ModelSpec
 from dalcli.state.versions import ModelVersion
+from dalcli.state.workspace import Workspace
 from dalcli.workspace.session import Surroundings
 from dalcli.workspace.versions import META_NAME, WEIGHTS_NAME
 
@@ -40,17 +41,25 @@ def load_version(session: Surroundings, version: ModelVersion, device: torch.dev
     """
     folder = session.workspace.model_folder(version.version)
     meta = read_meta(folder / META_NAME)
-    model = _built(meta, session.workspace.root)
+    model = build(session.workspace, meta.spec, meta.seed)
     load_model(folder / WEIGHTS_NAME, model)
     model.to(device)
     lay_out(model)  # as scoring wants it: later, kernels would be there twice
     return LoadedModel(model.eval(), meta, device)
 
 
-def _built(meta: ModelMeta, root: Path) -> nn.Module:
-    """The architecture, with any weights."""
-    if meta.spec.frozen is not None:
-        return FrozenHead(meta.spec.frozen.dimension, meta.spec.num_classes)
-    from dalcli.models import zoo  # takes torchvision with it, which a head can do without
+def build(workspace: Workspace, spec: ModelSpec, seed: int) -> nn.Module:
+    """The model that ``spec`` says, before anything is trained.
 
-    return zoo.build(meta.spec, meta.seed, root)
+    Raises:
+        BadInputError: it cannot be built, or cannot take its images.
+        DalcliError: the frozen network that it starts from is damaged.
+    """
+    if spec.frozen is not None:
+        return FrozenHead(spec.frozen.dimension, spec.num_classes)
+    from dalcli.models import networks, zoo  # they take torchvision with them, which a head can do without
+
+    if spec.origin is None:
+        return zoo.build(spec, seed, workspace.root)
+    tensors = networks.stored(workspace.networks, spec.origin)
+    return networks.whole(spec.origin, tensors, spec.num_classes, seed, workspace.root)

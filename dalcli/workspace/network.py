@@ -23,9 +23,9 @@ DEFAULT_WEIGHTS = "DEFAULT"
 
 
 def recorded(connection: Connection, config: Config) -> NetworkRecord | None:
-    """The network that the configuration asks for, if it was adopted; None also where all of the model is trained."""
+    """The network that the configuration names, if it was adopted: to be frozen, or to be trained as a whole."""
     text = meta.get(connection, KEY)
-    if config.model.train != "head" or text is None:
+    if text is None:
         return None
     known = json.loads(text)
     return network.from_json(known["record"]) if known["asked"] == asked(connection, config) else None
