@@ -216,12 +216,13 @@ class QueryConfig(Section):
 
     strategy: str = Field(
         "diverse-margin",
-        description="how samples are chosen once there is a model; `score` computes what this strategy reads",
+        description="how samples are chosen once there is a model; `score` computes what this strategy reads; default "
+        "with `model.train: head`: uncertainty-herding",
     )
     cold_start: str = Field(
         "random",
         description="how samples are chosen while there is no model: random, or by what images look like: typiclust, "
-        "maxherding, coreset, or composed of features alone",
+        "maxherding, coreset, or composed of features alone; default with `model.train: head`: maxherding",
     )
     gamma: Annotated[float, BeforeValidator(as_gamma)] = Field(
         2.0,
