@@ -23,7 +23,7 @@ from dalcli.data.stored_rows import StoredRows
 from dalcli.scores.columns import DIGEST, Array, Digests
 from dalcli.scores.shard_file import ScoreBlock, ShardFile, unusable
 from dalcli.state.versions import ModelVersion
-from dalcli.state.workspace import Workspace
+from dalcli.state.workspace import WEIGHTS_NAME, Workspace
 
 FEATURES = "features"
 
@@ -41,7 +41,7 @@ class CachedFeatures:
             return None
         network, data = from_json(model.network), config.data
         folder = workspace.state / "cache" / features_name(network.fingerprint, data.alpha_background, data.features)
-        weights = workspace.model_folder(model.version) / "model.safetensors"
+        weights = workspace.model_folder(model.version) / WEIGHTS_NAME
         return cls(folder, RowFormat((network.dimension,), data.features), weights)
 
     @property

@@ -10,6 +10,8 @@ from pathlib import Path
 from dalcli.errors import BadInputError, NotReadyError
 
 CONFIG_NAME = "dalcli.yaml"
+WEIGHTS_NAME = "model.safetensors"
+"""The tensors of a model version, in its folder."""
 STATE_NAME = ".dalcli"
 
 

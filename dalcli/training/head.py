@@ -22,12 +22,13 @@ from dalcli.models.meta import HeadMeta
 from dalcli.models.spec import ModelSpec
 from dalcli.models.tensorfile import read_tensors
 from dalcli.state import catalog, versions
+from dalcli.state.workspace import WEIGHTS_NAME
 from dalcli.training import softmax
 from dalcli.training.penalty import PenaltyChoice, choose_penalty
 from dalcli.training.standardisation import Standardisation
 from dalcli.workspace.images import PoolImages
 from dalcli.workspace.session import Session
-from dalcli.workspace.versions import WEIGHTS_NAME, are_there
+from dalcli.workspace.versions import are_there
 
 AT_ONCE = 256
 SAMPLE = 2048  # images of the pool that say where features lie

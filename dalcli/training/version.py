@@ -29,6 +29,7 @@ from dalcli.runtime.device import reproducible
 from dalcli.runtime.ranks import Ranks
 from dalcli.state import catalog, ledger, versions
 from dalcli.state.versions import ModelVersion
+from dalcli.state.workspace import WEIGHTS_NAME
 from dalcli.training.head import train_head
 from dalcli.training.job import TrainingJob, TrainingProcess, train
 from dalcli.training.loop import DivergedError, FitResult
@@ -37,7 +38,7 @@ from dalcli.training.resume import saved_place
 from dalcli.workspace.images import PoolImages
 from dalcli.workspace.loading import build
 from dalcli.workspace.session import Session
-from dalcli.workspace.versions import CHECKPOINT_NAME, META_NAME, WEIGHTS_NAME, remove_leftovers
+from dalcli.workspace.versions import CHECKPOINT_NAME, META_NAME, remove_leftovers
 
 VERIFY_ROWS = 64
 

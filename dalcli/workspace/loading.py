@@ -14,9 +14,9 @@ from dalcli.models.head import find_head
 from dalcli.models.meta import ModelMeta, read_meta
 from dalcli.models.spec import ModelSpec
 from dalcli.state.versions import ModelVersion
-from dalcli.state.workspace import Workspace
+from dalcli.state.workspace import WEIGHTS_NAME, Workspace
 from dalcli.workspace.session import Surroundings
-from dalcli.workspace.versions import META_NAME, WEIGHTS_NAME
+from dalcli.workspace.versions import META_NAME
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from dalcli.errors import NotReadyError, UsageError
 from dalcli.state import versions
 from dalcli.state.database import Connection
 from dalcli.state.versions import ModelVersion
+from dalcli.state.workspace import WEIGHTS_NAME
 
-WEIGHTS_NAME = "model.safetensors"
 META_NAME = "meta.json"
 CHECKPOINT_NAME = "optimizer.safetensors"
 """What a killed ``train`` continues from; gone once the version is finished."""
