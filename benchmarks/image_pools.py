@@ -56,7 +56,7 @@ def make_pool(root: Path, pool: Pool) -> None:
     photos.mkdir(parents=True)
     rng = np.random.default_rng(0)
     for index in range(pool.count):
-        _photo(rng, pool.photo).save(photos / f"{index:06d}.{pool.format}")
+        photo(rng, pool.photo).save(photos / f"{index:06d}.{pool.format}")
     (root / "dalcli.yaml").write_text(
         f"device: {pool.device}\nthreads: {pool.threads}\ndata: {{image_size: {pool.size}}}\n"
         f"model: {{name: {pool.model}}}\nevaluation: {{reserve: 0}}\ntraining: {{max_epochs: 1}}\n"
@@ -70,7 +70,7 @@ def make_pool(root: Path, pool: Pool) -> None:
     run(root, "score", "--full")
 
 
-def _photo(rng: np.random.Generator, shape: tuple[int, int]) -> Image.Image:
+def photo(rng: np.random.Generator, shape: tuple[int, int]) -> Image.Image:
     """Coloured blobs with some grain."""
     width, height = shape
     coarse = rng.integers(0, 256, (max(2, height // BLOB), max(2, width // BLOB), 3), dtype=np.uint8)

@@ -143,3 +143,19 @@ def test_head_beside_its_peers(capsys):
     assert len(found) == 10  # d, K, two times, steps, MiB, a ratio and a gap for each of two peers
     assert all(value > 0 for value in (*found[:5], found[6], found[8]))
     assert max(abs(found[7]), abs(found[9])) < 1e-6
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["pass", "--images", "3", "--model", "mobilenet_v3_small", "--repeats", "1"],
+        ["loop", "--images", "24", "--model", "mobilenet_v3_small"],
+        ["large", "--rows", "2100", "--classes", "3"],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_frozen_networks_are_measured(capsys, arguments):
+    lines = printed(capsys, "frozen", *arguments, "--threads", "1").splitlines()
+    values = [float(line.split()[0]) for line in lines[2:]]
+    assert len(values) == {"pass": 3, "loop": 4, "large": 3}[arguments[0]]
+    assert all(value > 0 for value in values)

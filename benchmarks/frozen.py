@@ -1,0 +1,218 @@
+"""A frozen network: its pass against the bare forward pass, a round on what is kept, and a large pool.
+
+    python benchmarks/frozen.py pass [--images N] [--model NAME]         images/s, decoding overlapped, and the ratio
+    python benchmarks/frozen.py loop [--images N]                        train, score and query as people run them
+    python benchmarks/frozen.py large [--rows N] [--classes K]           `score` against reading the features
+
+Weights are random (speed does not depend on them); photographs are blobs with some grain, 400×300 JPEG files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from image_pools import photo, run
+from measuring import interleaved, machine, parser, ratio
+from PIL import Image
+from safetensors.torch import save_file
+from torchvision import models
+
+from dalcli.data.identity import digests
+from dalcli.feedback import SilentFeedback
+from dalcli.models import networks
+from dalcli.models.preprocess import PixelStats, to_input
+from dalcli.scores.cached_features import CachedFeatures
+from dalcli.scoring.run import newest
+from dalcli.state import catalog, classes
+from dalcli.workspace.images import PoolImages
+from dalcli.workspace.network import frozen_network
+from dalcli.workspace.network_features import GPU_BATCH, PROCESSOR_BATCH
+from dalcli.workspace.session import Session, open_session
+
+SMALL = """
+from torch import nn
+
+
+def network(num_classes, image_size):
+    pixels = 3 * image_size[0] * image_size[1]
+    return nn.Sequential(nn.Flatten(), nn.Linear(pixels, WIDTH), nn.Linear(WIDTH, num_classes))
+"""
+WIDTH = 1280
+BUDGET = 20
+
+
+def make_photographs(root: Path, options: argparse.Namespace) -> None:
+    """A workspace with a frozen torchvision network of random weights; nothing is labeled."""
+    photos = root / "photos"
+    photos.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for index in range(options.images):
+        photo(rng, (400, 300)).save(photos / f"{index:06d}.jpg")
+    torch.manual_seed(0)
+    save_file(models.get_model(options.model).state_dict(), root / "weights.safetensors")
+    settings = f"device: {options.device}\nthreads: {options.threads}\nevaluation: {{reserve: 0}}\n"
+    settings += f"model: {{name: {options.model}, train: head, weights: weights.safetensors}}\n"
+    (root / "dalcli.yaml").write_text(settings)
+    run(root, "init", str(photos), "--classes", "a,b,c,d,e,f,g,h,i,j")
+
+
+def the_pass(session: Session) -> None:
+    """Every image of the pool, from its file to its features; nothing is kept."""
+    network = frozen_network(session)
+    assert network is not None
+    with session.database.read() as connection:
+        pool = catalog.images(connection, "training")
+    opened = PoolImages.peek(session, pool, network)
+    for _ in opened.blocks(256):
+        pass
+
+
+def compare_pass(options: argparse.Namespace) -> None:
+    """The pass, and the forward pass alone on batches that are there."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        make_photographs(root, options)
+        with open_session(root, SilentFeedback()) as session:
+            record = frozen_network(session)
+            assert record is not None
+            network = networks.read(session.workspace.networks, record).to(options.device)
+            recipe, batch = record.recipe, PROCESSOR_BATCH if options.device == "cpu" else GPU_BATCH
+            rng = np.random.default_rng(0)
+            pixels = rng.integers(0, 256, (batch, *recipe.image_size, 3), dtype=np.uint8)
+            inputs = to_input(pixels, PixelStats(recipe.mean, recipe.std), torch.device(options.device))
+            batches = -(-options.images // batch)
+
+            def forward() -> None:
+                for _ in range(batches):
+                    network.features(inputs)
+
+            works = {"forward": forward, "pass": lambda: the_pass(session)}
+            seconds = interleaved(works, options.repeats)
+    print(f"{options.model} at {recipe.image_size[0]}×{recipe.image_size[1]}, {options.images} photographs of 400×300")
+    print(f"{batches * batch / seconds['forward']:8.1f} images/s  forward pass, batches of {batch}")
+    print(f"{options.images / seconds['pass']:8.1f} images/s  from the files, decoding overlapped")
+    print(f"{ratio(seconds, 'forward', 'pass'):>8s}           of the forward pass's speed")
+
+
+def time_loop(options: argparse.Namespace) -> None:
+    """Each command in a process of its own, on features that are there."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        make_photographs(root, options)
+        run(root, "query", "--budget", str(BUDGET), "--output", str(root / "batch.csv"))
+        _answer(root)
+        commands = [["train"], ["score"], ["query", "--budget", str(BUDGET)]]
+        print(f"{options.images} photographs, {BUDGET} labels")
+        torch_alone = _seconds([sys.executable, "-c", "import torch"])
+        total = 0.0
+        for command in commands:
+            seconds = _seconds([sys.executable, "-m", "dalcli", *command, "-C", str(root)])
+            total += seconds
+            print(f"{seconds:8.2f} s  {' '.join(command)}")
+        print(f"{total:8.2f} s  all three; of that {total - 2 * torch_alone:.2f} s are not importing torch twice")
+
+
+def measure_large(options: argparse.Namespace) -> None:
+    """Scores of a pool whose features are kept, beside reading those features."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        _make_large(root, options)
+        command = [sys.executable, "-m", "dalcli", "score", "-C", str(root)]
+        scoring = _seconds(command)
+        with open_session(root, SilentFeedback()) as session:
+            model = newest(session, False)
+            kept = CachedFeatures.of(session.workspace, session.config, model)
+            assert kept is not None
+            with session.database.read() as connection:
+                ids = digests([image.sample_id for image in catalog.images(connection, "training")])
+        started = time.perf_counter()
+        for start in range(0, len(ids), 2048):
+            kept.read(ids[start : start + 2048])
+        reading = time.perf_counter() - started
+        peak = _peak([*command, "--full"])
+        print(f"{options.rows:,} samples, {WIDTH:,} features, {options.classes} classes")
+        print(f"{reading:8.2f} s  reading the features, checked and standardised")
+        print(f"{scoring:8.2f} s  score, a process of its own ({scoring / reading:.1f} times)")
+        print(f"{peak:8.0f} MB peak of score --full")
+
+
+def _make_large(root: Path, options: argparse.Namespace) -> None:
+    """Tiny pictures, a network that is one layer, a head that is trained; all features are kept."""
+    photos = root / "photos"
+    photos.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for start in range(0, options.rows, 1000):
+        part = photos / f"{start:07d}"
+        part.mkdir()
+        for index in range(start, min(start + 1000, options.rows)):
+            Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(part / f"{index:07d}.png")
+    (root / "one_layer.py").write_text(SMALL.replace("WIDTH", str(WIDTH)))
+    tensors = {"1.weight": torch.randn(WIDTH, 192), "1.bias": torch.randn(WIDTH)}
+    head = {"2.weight": torch.randn(2, WIDTH), "2.bias": torch.zeros(2)}
+    save_file(tensors | head, root / "weights.safetensors")
+    names = ",".join(f"c{number}" for number in range(options.classes))
+    settings = f"threads: {options.threads}\nevaluation: {{reserve: 0}}\ndata: {{image_size: 8}}\n"
+    settings += "model: {name: one_layer:network, train: head, weights: weights.safetensors}\n"
+    (root / "dalcli.yaml").write_text(settings)
+    run(root, "init", str(photos), "--classes", names)
+    run(root, "query", "--budget", "2000", "--strategy", "random", "--output", str(root / "batch.csv"))
+    _answer(root)
+    run(root, "train")
+    run(root, "score")  # makes the features
+    for shard in (root / ".dalcli" / "scores").rglob("shard-*"):
+        shard.unlink()
+
+
+def _answer(root: Path) -> None:
+    """Fill in the batch, any class in turn."""
+    header, *rows = (root / "batch.csv").read_text().splitlines()
+    with open_session(root, SilentFeedback()) as session, session.database.read() as connection:
+        names = classes.names(connection)
+    lines = [f"{row}{names[number % len(names)]}" for number, row in enumerate(rows)]
+    (root / "labels.csv").write_text("\n".join([header, *lines]) + "\n")
+    run(root, "ingest-labels", str(root / "labels.csv"))
+
+
+def _seconds(command: Sequence[str]) -> float:
+    started = time.perf_counter()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return time.perf_counter() - started
+
+
+def _peak(command: Sequence[str]) -> float:
+    """Largest resident size of the process, in MB."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)} failed with {process.returncode}")
+    return usage.ru_maxrss / 1000
+
+
+WAYS = {"pass": compare_pass, "loop": time_loop, "large": measure_large}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = parser(__doc__)
+    options.add_argument("what", choices=WAYS)
+    options.add_argument("--images", type=int, default=320)
+    options.add_argument("--model", default="efficientnet_b0")
+    options.add_argument("--repeats", type=int, default=3)
+    options.add_argument("--rows", type=int, default=100_000)
+    options.add_argument("--classes", type=int, default=100)
+    given = options.parse_args(arguments)
+    print(machine(given))
+    WAYS[given.what](given)
+
+
+if __name__ == "__main__":
+    main()
