@@ -15,20 +15,21 @@ from dalcli.strategies.coverage import Coverage, median_sq_distance
 from dalcli.strategies.diverse import Diverse, PickTask, Rows
 from dalcli.strategies.spaces import Features
 
-_REPRESENTATIVES = 2048
+_EXACT = 8192  # of fewer, all represent the pool
+_REPRESENTATIVES = 4096  # of more
 _CANDIDATES = 16384
 
 
 @dataclass(frozen=True)
 class GreedyCoverage:
-    """Coverage of 2,048 random candidates by the picks: the exact greedy choices.
+    """Coverage of all candidates by the picks, or of 4,096 random ones of more than 8,192: the exact greedy choices.
 
     The kernel width is half the median distance between representatives: on photographs five points more with 20 labels
-    than the whole of it (docs/frozen.md). Memory: 8 KiB of kernel values per candidate.
+    than the whole of it (docs/frozen.md). Memory: 256 MiB of kernel values at most.
     """
 
     def pick(self, task: PickTask) -> Rows:
-        pool = task.points.take(slice(0, _REPRESENTATIVES))
+        pool = task.points.take(slice(0, _EXACT if len(task.points) <= _EXACT else _REPRESENTATIVES))
         sq_width = median_sq_distance(pool) / 4.0
         if sq_width == 0.0:
             return np.empty(0, np.intp)
@@ -36,5 +37,5 @@ class GreedyCoverage:
 
 
 def maxherding() -> Diverse:
-    """Memory: 8 KiB + 4·d bytes for each of at most 16,384 random candidates, whatever the pool."""
+    """Memory: 256 MiB, and 4·d bytes for each of at most 16,384 random candidates, whatever the pool."""
     return Diverse(Features(unit=True), GreedyCoverage(), apart_from="known", most=_CANDIDATES)
