@@ -4,7 +4,8 @@
 
 Pools of clustered features whose spectrum falls off, and three models on them: sure of most samples, of some, of none.
 For each: the mean of u = 1 − margin, then the objective that a batch gains, in per cent of what the exact greedy choice
-(all pairs of the pool) gains: by the closest calls, by a random batch, and by batches chosen with so many representatives.
+(all pairs of the pool) gains: by the closest calls, by a random batch, and by batches chosen with so many
+representatives.
 """
 
 from __future__ import annotations
