@@ -4,7 +4,8 @@
 
 Writes a score table of random numbers (float32 features of rank ``--width``, probabilities of all classes, dropout
 samples if a strategy reads them) to a temporary folder, then chooses with each strategy in a process of its own:
-seconds, and the largest resident size that process reached (all of it: the interpreter, numpy, the score columns).
+seconds, processor seconds of all threads (on a busy machine the better measure), and the largest resident size that
+process reached (all of it: the interpreter, numpy, the score columns).
 100,000 × (10 + 1,280) float32 are 516 MB. Features of full rank are a worst case: no point is much nearer than others.
 """
 
@@ -49,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     print(f"{options.rows:,} samples ({options.labeled:,} labeled), {options.classes:,} classes, {options.width:,}")
     print(f"features, sketches of {options.sketch}; choosing {options.budget:,} on {os.cpu_count()} cores\n")
-    print(f"{'strategy':<20}{'seconds':>9}{'peak MB':>9}", flush=True)
+    print(f"{'strategy':<20}{'seconds':>9}{'cpu s':>9}{'peak MB':>9}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         write_table(Path(folder), options)
         for name in options.strategies.split(","):
@@ -94,12 +95,12 @@ def choose(folder: Path, name: str, labeled: int, budget: int) -> None:
     table = ScoreTable(sorted(folder.glob("shard-*.safetensors")))
     digests = np.concatenate([block.digests for block in table.blocks(())])
     request = Request(budget, SampleSet(digests[labeled:]), 1, table, SampleSet(digests[:labeled]))
-    start = time.perf_counter()
+    start, busy = time.perf_counter(), time.process_time()
     selection = create(name, QueryConfig()).select(request)
-    seconds = time.perf_counter() - start
+    seconds, busy = time.perf_counter() - start, time.process_time() - busy
     assert len(selection.digests) == min(budget, len(digests) - labeled)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # kilobytes on Linux
-    print(f"{name:<20}{seconds:>9.1f}{peak:>9,.0f}  {'; '.join(selection.notes)}", flush=True)
+    print(f"{name:<20}{seconds:>9.1f}{busy:>9.1f}{peak:>9,.0f}  {'; '.join(selection.notes)}", flush=True)
 
 
 if __name__ == "__main__":
