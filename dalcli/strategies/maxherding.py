@@ -18,6 +18,7 @@ from dalcli.strategies.spaces import Features
 _EXACT = 8192  # of fewer, all represent the pool
 _REPRESENTATIVES = 4096  # of more
 _CANDIDATES = 16384
+_MEASURED = 2048  # for the width
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class GreedyCoverage:
 
     def pick(self, task: PickTask) -> Rows:
         pool = task.points.take(slice(0, _EXACT if len(task.points) <= _EXACT else _REPRESENTATIVES))
-        sq_width = median_sq_distance(pool) / 4.0
+        sq_width = median_sq_distance(pool.take(slice(0, _MEASURED))) / 4.0
         if sq_width == 0.0:
             return np.empty(0, np.intp)
         return Coverage(task.points, pool, sq_width, task.known()).pick(task.size)
