@@ -151,6 +151,12 @@ def bring_up_to_date(workspace: Workspace, request: InitRequest, feedback: Feedb
                 f"--classes {','.join(request.classes)} contradicts the workspace's {','.join(owned)}",
                 "new classes come in with ingest-labels --allow-new-classes",
             )
+        asked = asked_for(Config(), request.model, request.weights).model
+        if asked.model_fields_set and asked != session.config.model:
+            raise BadInputError(
+                f"{workspace.config_path}: model: differs from what --model and --weights ask for",
+                "the workspace already exists: edit its dalcli.yaml instead",
+            )
         result = add_images(session, request.sources, request.test, request.labels_from_folders)
         feedback.note(f"{workspace.root} is already a workspace; {counted(result.new_samples, 'new sample')}")
         tell(result, feedback)

@@ -166,6 +166,15 @@ def test_the_model_is_said_in_one_place(empty: SmallPool) -> None:
     assert not (empty.root / ".dalcli").exists()
 
 
+def test_an_existing_workspace_keeps_its_model(empty: SmallPool) -> None:
+    asked = ("--model", "tinynet:network", "--weights", "tiny.safetensors")
+    assert init(empty, *asked)[0] == 0
+    assert init(empty, *asked)[0] == 0
+    code, err = init(empty, "--model", "resnet18")
+    assert code == 3
+    assert "edit its dalcli.yaml" in err
+
+
 def test_own_models_without_weights_are_trained_as_a_whole(empty: SmallPool) -> None:
     assert init(empty, "--model", "resnet18")[0] == 0
     assert load(empty.root / "dalcli.yaml").model.train == "all"
