@@ -167,7 +167,8 @@ def _configuration(workspace: Workspace, request: InitRequest) -> Config:
     existing = workspace.config_path
     if request.model is not None or request.weights is not None:
         given = request.config or (existing if existing.is_file() else None)
-        if given is not None:
+        asked = asked_for(Config(), request.model, request.weights).model
+        if given is not None and load_config(given).model != asked:  # else a killed `init` has written it
             raise UsageError(f"--model and --weights: {given} says which model", "set model.name and weights there")
     if request.config is None:
         config = load_config(existing) if existing.is_file() else Config()
