@@ -14,7 +14,7 @@ BATCH = [
 ]  # fmt: skip
 MODEL = [
     "version", "parent", "classes", "labels", "labels_digest", "fingerprint", "seed", "threads", "device",
-    "started_at", "finished_at", "epochs", "converged", "stopped", "train_accuracy", "train_loss",
+    "started_at", "finished_at", "epochs", "converged", "stopped", "train_accuracy", "train_loss", "penalty",
 ]  # fmt: skip
 
 
@@ -27,7 +27,8 @@ def test_keys_of_every_document(tmp_path: Path) -> None:
     root = make(tmp_path / "work")
     (root / "photos" / "broken.png").write_bytes(b"")
     made = ok(root, "init", "photos", "--json").json
-    assert list(made) == ["root", "classes", "states", "model", "image_size", "evaluation_reserve"]
+    keys = ["root", "classes", "states", "model", "image_size", "evaluation_reserve", "train", "weights"]
+    assert list(made) == keys
     states(made["states"])
     added = ok(root, "pool", "add", "photos", "--json").json
     assert list(added) == ["states"]
@@ -57,7 +58,7 @@ def test_keys_of_every_document(tmp_path: Path) -> None:
     ok(root, "query", "--new", "--budget", "1", "--strategy", "random")
     status = ok(root, "status", "--json").json
     assert list(status) == [
-        "root", "classes", "labels_per_class", "states", "model_name", "image_size", "model", "training_unfinished",
+        "root", "classes", "labels_per_class", "states", "model_name", "train", "image_size", "model", "training_unfinished",
         "training_diverged",
         "newer_labels", "unscored", "open_batches", "curve", "next_step",
     ]  # fmt: skip

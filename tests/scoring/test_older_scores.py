@@ -35,6 +35,8 @@ CREATE TABLE score_shard (
 INSERT INTO score_shard SELECT model, ordinal, file, samples, seconds FROM score_file;
 DROP TABLE score_file;
 ALTER TABLE score_table RENAME COLUMN settings TO fingerprint;
+ALTER TABLE model_version DROP COLUMN penalty;
+ALTER TABLE model_version DROP COLUMN network;
 """
 
 
