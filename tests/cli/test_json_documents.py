@@ -58,8 +58,8 @@ def test_keys_of_every_document(tmp_path: Path) -> None:
     ok(root, "query", "--new", "--budget", "1", "--strategy", "random")
     status = ok(root, "status", "--json").json
     assert list(status) == [
-        "root", "classes", "labels_per_class", "states", "model_name", "train", "image_size", "model", "training_unfinished",
-        "training_diverged",
+        "root", "classes", "labels_per_class", "states", "model_name", "train", "image_size", "model",
+        "training_unfinished", "training_diverged",
         "newer_labels", "unscored", "open_batches", "curve", "next_step",
     ]  # fmt: skip
     states(status["states"])
