@@ -24,6 +24,12 @@ GPU_SHARE = 0.8  # of the memory that is free
 PROCESSOR_BATCH, GPU_BATCH = 128, 1024
 HEAD_BATCH = 256  # features are cheap; but a network that has yet to make them takes seconds for so many
 
+_NO_DROPOUT = (
+    "set model.dropout (cnn, resnet18, vgg11), or another model that has dropout layers, and train again; "
+    "or set scoring.mc_samples: 0"
+)
+_NO_DROPOUT_IN_HEADS = "the head of a frozen network has none: set scoring.mc_samples: 0"
+
 
 class Scorer:
     """For scoring with one version: its engine, and what its pixels are to it. Files are read when first needed."""
@@ -99,8 +105,7 @@ class Scorer:
             except NoDropoutError:
                 raise BadInputError(
                     f"scoring.mc_samples: model {self._model.version} has no dropout to draw samples with",
-                    "set model.dropout (cnn, resnet18, vgg11), or another model that has dropout layers, and train "
-                    "again; or set scoring.mc_samples: 0",
+                    _NO_DROPOUT if self.loaded.meta.spec.frozen is None else _NO_DROPOUT_IN_HEADS,
                 ) from None
             self._samplers[spec] = found
         return self._samplers[spec]

@@ -254,3 +254,12 @@ def test_evaluation_and_diagnosis_see_features(scored: SmallPool) -> None:
 def test_the_cache_is_one_for_all_versions(scored: SmallPool) -> None:
     folders = list((scored.root / ".dalcli" / "cache").iterdir())
     assert [folder.name.split("-")[0] for folder in folders] == ["features"]  # and no pixels
+
+
+def test_a_head_has_no_dropout(scored: SmallPool) -> None:
+    write_settings(scored, scoring={"mc_samples": 4})
+    outcome = scored.run("query", "--budget", "2", "--strategy", "bald")
+    assert outcome.code == 3
+    assert "the head of a frozen network has none" in outcome.err
+    write_settings(scored)
+    scored.ok("query", "--budget", "2")
