@@ -14,14 +14,13 @@ from dalcli.state import catalog
 from dalcli.strategies import registry
 from dalcli.strategies.base import Strategy
 from dalcli.strategies.memory_table import MemoryTable
-from dalcli.workspace.images import PoolImages
+from dalcli.workspace.images import FEATURES_AT_ONCE, PoolImages
 from dalcli.workspace.network import frozen_network
 from dalcli.workspace.session import Session, model_choice
 
 COLUMN = "features"
 FEWEST = 8  # components
 FEWEST_OF_NETWORK = 32  # numbers of a projection
-FEATURES_AT_ONCE = 128  # images: a network needs a while for them
 
 
 def strategy(name: str, query: QueryConfig, key: str = "query.cold_start") -> Strategy:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -31,6 +31,7 @@ from dalcli.workspace.session import Session
 
 MOST_SECONDS = 5.0  # of a slice
 MOST_BATCHES = 6
+SLOW_AT_ONCE = 32
 READ_AHEAD = 3  # batches of pixels that are in memory at once
 
 
@@ -86,7 +87,9 @@ def estimate(session: Session, request: ScoreRequest | None = None) -> ScoreEsti
         if not len(images):
             session.feedback.note(f"up to date: the pool is scored with {model.version}")
             return ScoreEstimate(model.version, 0, micro_batch, 0.0, None, peak_bytes(), None, 0, 0)
-        return _estimate(session, prepared, found, images, scorer, started)
+        if images.at_once is not None and images.bytes_to_cache:  # a network has yet to look at them
+            prepared = replace(prepared, micro_batch=min(micro_batch, SLOW_AT_ONCE))
+        return replace(_estimate(session, prepared, found, images, scorer, started), micro_batch=micro_batch)
 
 
 def _estimate(

@@ -12,6 +12,7 @@ import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 from typing import Self
 
@@ -225,9 +226,15 @@ class _Progress:
         self._task, self._done = task, 0
 
     def counted(self, images: PoolImages, rows: IntArray, size: int) -> Iterator[Inputs]:
-        """Inputs are read ahead while the previous ones are scored."""
-        for block in images.blocks(size, rows, complete=True):
-            yield block.inputs
+        """``size`` inputs at a time, read ahead while the previous ones are scored."""
+        step = images.at_once or size
+        step = step if size % step == 0 else size
+        waiting: list[Inputs] = []
+        for start, block in zip(count(0, step), images.blocks(step, rows, complete=True), strict=False):
+            waiting.append(block.inputs)
+            if (start + step) % size == 0 or start + step >= len(rows):
+                yield waiting[0] if len(waiting) == 1 else np.concatenate(waiting)
+                waiting = []
             self._done += len(block)
             self._task.advance(len(block))
 

@@ -22,7 +22,7 @@ PROCESSOR_LIMIT_BYTES = 2 << 30
 GPU_SHARE = 0.8  # of the memory that is free
 # Larger batches are not faster (cnn, resnet18, vgg11 at 32×32 on two cores); a GPU needs more to be busy.
 PROCESSOR_BATCH, GPU_BATCH = 128, 1024
-HEAD_BATCH = 256  # features are cheap; but a network that has yet to make them takes seconds for so many
+HEAD_BATCH = 2048  # features are small, and so is what is done with them
 
 _NO_DROPOUT = (
     "set model.dropout (cnn, resnet18, vgg11), or another model that has dropout layers, and train again; "

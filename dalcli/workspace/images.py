@@ -37,6 +37,7 @@ MISSING_TOLERATED = 10
 MISSING_FRACTION = 0.05
 LOOKED_AT = 50  # other samples, where most of a few are missing
 KEPT_BYTES = 1 << 30
+FEATURES_AT_ONCE = 128
 
 Listing = list[tuple[int, str, str]]
 """What another process needs to open the same images: key, sample id and stored path of each."""
@@ -158,6 +159,11 @@ class PoolImages:
     def caching(self) -> bool:
         """Whether what is made is kept on disk."""
         return self._cache is not None and self._cache.writable
+
+    @property
+    def at_once(self) -> int | None:
+        """As many as are to be read at a time, so that people see that it goes on: a network takes seconds for more."""
+        return FEATURES_AT_ONCE if isinstance(self._made, NetworkFeatures) else None
 
     @property
     def bytes_to_cache(self) -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dalcli.querying import cold_start
-from dalcli.workspace import image_cache, network_features
+from dalcli.workspace import image_cache, images, network_features
 from tests import processes
 from tests.frozen_pools import make_frozen_pool
 from tests.processes import FailAtCall, SignalAtCall
@@ -28,6 +28,7 @@ class SmallPieces:
     def apply(self) -> None:
         network_features.PROCESSOR_BATCH = 4
         image_cache.FEATURE_ROWS = 4
+        images.FEATURES_AT_ONCE = 4
         cold_start.FEATURES_AT_ONCE = 4
 
 
