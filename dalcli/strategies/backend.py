@@ -30,7 +30,8 @@ def products(left: Sequence[Matrix], right: Sequence[Matrix], offsets: Sequence[
         return on_device(left, right, offsets, device)
     result: Matrix | None = None
     for a, b, offset in zip(left, right, offsets, strict=True):
-        product = a @ b.T
+        with np.errstate(invalid="ignore"):  # BLAS may raise that flag for lanes beyond the data
+            product = a @ b.T
         if offset:
             product += np.float32(offset)
         result = product if result is None else np.multiply(result, product, out=result)
