@@ -1,6 +1,6 @@
 """A frozen network: its pass against the bare forward pass, a round on what is kept, and a large pool.
 
-    python benchmarks/frozen.py pass [--images N] [--model NAME]         images/s, decoding overlapped, and the ratio
+    python benchmarks/frozen.py pass [--images N] [--model NAME]         images/s, and the ratio
     python benchmarks/frozen.py loop [--images N]                        train, score and query as people run them
     python benchmarks/frozen.py large [--rows N] [--classes K]           `score` against reading the features
 
@@ -99,7 +99,7 @@ def compare_pass(options: argparse.Namespace) -> None:
             seconds = interleaved(works, options.repeats)
     print(f"{options.model} at {recipe.image_size[0]}×{recipe.image_size[1]}, {options.images} photographs of 400×300")
     print(f"{batches * batch / seconds['forward']:8.1f} images/s  forward pass, batches of {batch}")
-    print(f"{options.images / seconds['pass']:8.1f} images/s  from the files, decoding overlapped")
+    print(f"{options.images / seconds['pass']:8.1f} images/s  from the files")
     print(f"{ratio(seconds, 'forward', 'pass'):>8s}           of the forward pass's speed")
 
 
