@@ -263,3 +263,23 @@ def test_a_head_has_no_dropout(scored: SmallPool) -> None:
     assert "the head of a frozen network has none" in outcome.err
     write_settings(scored)
     scored.ok("query", "--budget", "2")
+
+
+def test_penalty_and_class_weights_are_settings_of_training(scored: SmallPool) -> None:
+    write_settings(scored, training={"penalty": 0.1})
+    scored.ok("train")
+    assert scored.meta("m-0002")["head"] == {
+        **scored.meta("m-0002")["head"],
+        "penalty": 0.1,
+        "reason": "training.penalty",
+        "compared": [],
+    }
+    assert np.linalg.norm(scored.weights("m-0002")["linear.weight"]) < np.linalg.norm(scored.weights()["linear.weight"])
+    write_settings(scored, training={"penalty": 0.1, "class_weights": "balanced"})
+    scored.ok("train")
+    counts = scored.json("status")["labels_per_class"]
+    assert len(set(counts.values())) > 1  # else nothing would change
+    before, after = (scored.weights(name)["linear.bias"] for name in ("m-0002", "m-0003"))
+    rarest = min(range(3), key=list(counts.values()).__getitem__)
+    assert after[rarest] > before[rarest]
+    assert "up to date" in scored.ok("train").err
