@@ -61,6 +61,9 @@ def fill(model: nn.Module, state: State, name: str, weights: str, fresh: Set[str
         raise misfit(name, weights, problems)
 
 
+SHOWN = 2  # problems of a kind
+
+
 def misfits(expected: Mapping[str, Tensor], state: Mapping[str, Tensor], fresh: Set[str]) -> list[str]:
     """Tensors that both have under one name in different shapes; ``fresh`` do not count."""
     return sorted(
@@ -75,9 +78,16 @@ def misfit(name: str, weights: str, problems: list[str]) -> BadInputError:
     few = "; ".join(problems[:3]) + (f"; and {len(problems) - 3} more" if len(problems) > 3 else "")
     return BadInputError(
         f"model.weights: {weights} does not fit {name}: {few}",
-        "Check model.name, model.stem and data.image_size against the model these weights were trained with.",
-        problems,
+        "Check model.name (--model of `init`), model.stem and data.image_size against the model these weights were "
+        "trained with.",
+        _examples(problems),
     )
+
+
+def _examples(problems: list[str]) -> list[str]:
+    """Some of every kind: of another network's weights nothing fits."""
+    kinds = [problem.partition(":")[0] for problem in problems]
+    return [each for place, each in enumerate(problems) if kinds[:place].count(kinds[place]) < SHOWN]
 
 
 def differences(expected: Mapping[str, Tensor], state: Mapping[str, Tensor], fresh: Set[str]) -> list[str]:
