@@ -108,6 +108,8 @@ def _kernel(k: KernelInfo) -> list[Row]:
         how = f"sketched in {k.dimension} numbers per class{mixed}"
     over = f"{counted(k.samples, 'image')}, mean of {counted(k.classes, 'class', 'classes')}"
     rows: list[Row] = [("Θ", f"{over}, {how}; / {k.scale:.4g} + {k.ridge:g} I")]
+    if k.constant:
+        rows.append(("    while training", "constant, as section 4 assumes: only a linear layer is trained"))
     if k.entry_error is not None and k.alignment_error is not None and k.bound_error is not None:
         errors = (("entries", k.entry_error), ("A", k.alignment_error), ("B", k.bound_error))
         listed = ", ".join(f"{name} {100 * error:.2g}%" for name, error in errors)

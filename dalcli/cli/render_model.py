@@ -86,7 +86,7 @@ def score_estimate(result: ScoreEstimate) -> str:
                 ("memory", "unknown" if result.memory is None else bytes_text(result.memory)),
                 *([] if result.device_memory is None else [("GPU memory", bytes_text(result.device_memory))]),
                 ("disk for scores", bytes_text(result.score_bytes)),
-                ("disk for cached pixels", bytes_text(result.cache_bytes)),
+                ("disk for the cache", bytes_text(result.cache_bytes)),
             ]
         )
     )

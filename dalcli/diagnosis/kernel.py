@@ -98,7 +98,12 @@ def _tangent_kernel(
     if settings.sketch == 0 or (settings.sketch is None and affordable):
         kernel = _normalised(_exact(model, sample, np.arange(count), "tangent kernel"), settings.ridge)
         return kernel, KernelInfo(
-            samples=count, classes=network.classes, ridge=settings.ridge, scale=kernel.scale, sketched=False
+            samples=count,
+            classes=network.classes,
+            constant=model.linear,
+            ridge=settings.ridge,
+            scale=kernel.scale,
+            sketched=False,
         )
     sketch = NtkSketch(derive_seed(settings.seed, "kernel sketch"), settings.sketch or DIMENSION, GROUPS)
     groups = min(network.classes, GROUPS)
@@ -110,6 +115,7 @@ def _tangent_kernel(
     return kernel, KernelInfo(
         samples=count,
         classes=network.classes,
+        constant=model.linear,
         ridge=settings.ridge,
         scale=kernel.scale,
         sketched=True,

@@ -13,6 +13,7 @@ from dalcli.diagnosis.images import DecodedImages
 from dalcli.feedback import Feedback
 from dalcli.gradients.memory import even_pieces
 from dalcli.gradients.passes import evaluating, logits_of
+from dalcli.models.frozen_head import FrozenHead
 from dalcli.scores.columns import Floats
 from dalcli.scoring.scorer import Scorer
 from dalcli.state.catalog import PoolImage
@@ -26,6 +27,11 @@ class DiagnosedModel:
     scorer: Scorer
     decoded: DecodedImages
     feedback: Feedback
+
+    @property
+    def linear(self) -> bool:
+        """Whether it is linear in all that is trained: the head of a frozen network."""
+        return isinstance(self.scorer.loaded.model, FrozenHead)
 
     def inputs(self, images: Sequence[PoolImage]) -> Tensor:
         """What the model sees of ``images``, on its device."""

@@ -85,10 +85,12 @@ class KernelInfo:
 
     Sketched: ``dimension`` numbers for each of ``groups`` groups of the ``classes`` classes; the errors are relative to
     exact values on ``checked`` samples: of single entries (root mean square, relative to √(Θ_ii Θ_jj)), A, and B.
+    Constant: only a linear layer is trained, so Θ is the same before, during and after training (section 4).
     """
 
     samples: int
     classes: int
+    constant: bool
     ridge: float
     scale: float
     sketched: bool

@@ -183,6 +183,7 @@ def test_kernel_quantities(scored: Path, truth: Truth) -> None:
     found = diagnosis(scored, "--budget", "5", *ALL)["theory"]
     kernel, labeled = found["kernel"], found["labeled"]
     assert (kernel["sketched"], kernel["ridge"], kernel["classes"]) == (False, RIDGE, 3)
+    assert kernel["constant"] is False
     names = list(truth.labels)
     theta = truth.kernel(names, kernel["scale"], RIDGE)
     y = np.eye(3)[list(truth.labels.values())]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -248,7 +249,9 @@ def test_evaluation_and_diagnosis_see_features(scored: SmallPool) -> None:
     names = ["red", "green", "blue"]
     truth = torch.tensor([names.index(Path(row["path"]).name.split("-")[0]) for row in rows])
     assert report["accuracy"] == pytest.approx(float((predicted == truth).double().mean()))
-    scored.ok("diagnose", "--budget", "5")
+    kernel = json.loads(scored.ok("diagnose", "--budget", "5", "--json").out)["theory"]["kernel"]
+    assert kernel["constant"] is True
+    assert "constant, as section 4 assumes" in scored.ok("diagnose", "--budget", "5").out
 
 
 def test_the_cache_is_one_for_all_versions(scored: SmallPool) -> None:

@@ -90,7 +90,7 @@ def test_when_everything_is_scored_it_says_so(scored: SmallPool) -> None:
 
 def test_for_people(trained: SmallPool) -> None:
     out = trained.ok("score", "--full", "--dry-run").out
-    for word in ("samples to score", "time", "memory", "disk for scores", "disk for cached pixels"):
+    for word in ("samples to score", "time", "memory", "disk for scores", "disk for the cache"):
         assert word in out
 
 
