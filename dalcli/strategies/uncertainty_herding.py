@@ -3,7 +3,8 @@
 Greedy maximisation of Σ_x u(x) · max_{s ∈ S ∪ Q} k(x, s) over the unlabeled pool: MaxHerding with every sample weighed
 by its margin score u. The kernel's width follows the labels, from wide to narrow: with few labels a batch covers the
 pool as ``maxherding`` does, with many it asks for the closest calls as ``margin`` does: one method from the first
-labels to the last. The paper also calibrates u by a temperature, which gained nothing that could be measured (docs/strategies.md).
+labels to the last. The paper also calibrates u by a temperature: left out, for it gained nothing that could be measured
+(docs/strategies.md).
 """
 
 from __future__ import annotations
