@@ -36,7 +36,7 @@ class FilePixels:
         workers: int | None = None,
         memory_limit_bytes: int = 2**30,
     ) -> None:
-        self._paths = [Path(path) for path in paths]
+        self._paths = tuple(paths)
         self._shape = (*image_size, 3)
         self._decode = partial(
             decode,
@@ -84,7 +84,7 @@ class FilePixels:
         def work(row_and_place: tuple[int, int]) -> Failure | None:
             row, place = row_and_place
             try:
-                target[place] = self._decode(self._paths[row])
+                target[place] = self._decode(Path(self._paths[row]))
             except DecodeError as error:
                 return Failure(row, str(self._paths[row]), error.reason, error.missing)
             # Only now, so that the other thread never takes a row that is half written.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+from typing import NamedTuple
 
 from dalcli.data.identity import sample_id
 from dalcli.runtime.parallel import ordered_map
@@ -16,8 +18,7 @@ from dalcli.workspace.session import Session
 AT_ONCE = 256
 
 
-@dataclass(frozen=True)
-class FoundFile:
+class FoundFile(NamedTuple):
     """The file (as stored) that holds a sample's bytes, or why there is none; ``touched`` ones still do."""
 
     path: str
@@ -47,12 +48,12 @@ def find_file(workspace: Workspace, image: PoolImage) -> FoundFile:
     """Where ``image`` is now: bytes are compared only where size or modification time have changed."""
     problem = "no file is known to hold it"
     for seen in image.files:
-        path = workspace.absolute_path(seen.path)
+        (path,) = workspace.absolute_names((seen.path,))
         try:
-            status = path.stat()
+            status = os.stat(path)  # noqa: PTH116
             if (status.st_size, status.st_mtime_ns) == (seen.size, seen.mtime_ns):
                 return FoundFile(seen.path)
-            if sample_id(path) == image.sample_id:
+            if sample_id(Path(path)) == image.sample_id:
                 return FoundFile(seen.path, touched=SeenFile(seen.path, status.st_size, status.st_mtime_ns))
             problem = "the content changed since registration"
         except FileNotFoundError:

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 
 import numpy as np
@@ -128,7 +127,7 @@ class PoolImages:
         recorder: Session | None = None,
     ) -> PoolImages:
         """``images`` whose bytes are at ``paths``, behind the cache."""
-        files = [surroundings.workspace.absolute_path(path) for path in paths]
+        files = surroundings.workspace.absolute_names(paths)
         made: NetworkFeatures | FilePixels
         if isinstance(seen, NetworkRecord):
             made = NetworkFeatures(surroundings, seen, files)
@@ -262,7 +261,7 @@ class PoolImages:
                 rows = rows[~np.isin(rows, [failure.row for failure in error.failures])]
 
 
-def _pixels(surroundings: Surroundings, files: Sequence[Path], seen: ImageSize | Recipe, keep: bool) -> FilePixels:
+def _pixels(surroundings: Surroundings, files: Sequence[str], seen: ImageSize | Recipe, keep: bool) -> FilePixels:
     data = surroundings.config.data
     recipe = seen if isinstance(seen, Recipe) else Recipe(seen, resize=data.resize)
     return FilePixels(

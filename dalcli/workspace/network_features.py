@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,7 +30,7 @@ class NetworkFeatures:
     forward pass's speed on two cores, and 0.8 the other way).
     """
 
-    def __init__(self, surroundings: Surroundings, record: NetworkRecord, files: Sequence[Path]) -> None:
+    def __init__(self, surroundings: Surroundings, record: NetworkRecord, files: Sequence[str]) -> None:
         data, recipe = surroundings.config.data, record.recipe
         self._surroundings, self._record = surroundings, record
         self._pixels = FilePixels(
