@@ -84,7 +84,7 @@ AGREEMENT = Agreement(
     probabilities=Rank(0.4, 0.2, 0.6),
 )
 THEORY = KernelReport(
-    kernel=KernelInfo(samples=500, classes=10, ridge=1e-3, scale=1.0, sketched=False),
+    kernel=KernelInfo(samples=500, classes=10, constant=False, ridge=1e-3, scale=1.0, sketched=False),
     labeled=LabeledSetReport(
         samples=100,
         labeled=100,
