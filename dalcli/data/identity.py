@@ -21,6 +21,7 @@ from dalcli.config.hashing import derive_seed
 
 DIGEST_BYTES = 16
 _SAMPLE_ID = re.compile(r"s-[0-9a-f]{32}")
+_SAMPLE_IDS = re.compile(rf"(?:{_SAMPLE_ID.pattern}\n)+")
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MULTIPLIERS = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 
@@ -56,7 +57,11 @@ def digest_from_id(sample_id: str) -> bytes:
 
 def digests(sample_ids: Sequence[str]) -> NDArray[np.uint8]:
     """The digests of ``sample_ids`` as ``(n, 16)`` uint8, for :func:`tie_keys`."""
-    joined = b"".join(digest_from_id(sample_id) for sample_id in sample_ids)
+    lines = "\n".join(sample_ids) + "\n"
+    if _SAMPLE_IDS.fullmatch(lines):  # one look at all of a million
+        joined = bytes.fromhex(lines.replace("s-", "").replace("\n", ""))
+    else:
+        joined = b"".join(digest_from_id(sample_id) for sample_id in sample_ids)  # says which one is none
     return np.frombuffer(joined, dtype=np.uint8).reshape(-1, DIGEST_BYTES)
 
 

@@ -14,6 +14,7 @@ from itertools import groupby
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dalcli.config.schema import Config
 from dalcli.data.identity import digests
@@ -158,11 +159,19 @@ class ScoreStore:
         Files that were deleted or cannot be opened do not count: deleting ``scores/`` loses nothing but time.
         """
         ids = catalog.readable_ids(connection, "training")
-        done = self._complete(groups).contains(digests(ids))
+        done = self._done(ids, groups)
         if done.all():  # the usual case, and a light one however large the pool
             return []
         wanted = {ids[place] for place in np.flatnonzero(~done)}
         return [image for image in catalog.images(connection, "training") if image.sample_id in wanted]
+
+    def complete(self, connection: Connection, groups: Collection[Group]) -> bool:
+        """Whether nothing is :meth:`missing`, without listing what is."""
+        return bool(self._done(catalog.readable_ids(connection, "training"), groups).all())
+
+    def _done(self, ids: Sequence[str], groups: Collection[Group]) -> NDArray[np.bool_]:
+        """Which of the samples have all of ``groups``, (n,)."""
+        return self._complete(groups).contains(digests(ids))
 
     def _complete(self, groups: Collection[Group]) -> SampleSet:
         """The samples that have all of ``groups``."""

@@ -140,6 +140,8 @@ def cut(session: Session, prepared: Prepared) -> Cut:
     """
     store, size = prepared.store, session.config.scoring.shard_size
     with session.database.read() as connection:
+        if store.shards and store.complete(connection, prepared.groups):
+            return Cut((), ())
         pool = {image.sample_id: image for image in catalog.images(connection, "training")}
     images: list[PoolImage] = []
     plans: list[ShardPlan] = []
