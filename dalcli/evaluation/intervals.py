@@ -20,8 +20,8 @@ import math
 from statistics import NormalDist
 from typing import NamedTuple
 
-# Tilts θ from 4 down to 0.001. The best one for n trials at rate p is about 3 / √(n p (1 − p)): the middle, 0.35, is for
-# some hundreds at 0.9, and the weights fall off slowly to both sides.
+# Tilts θ from 4 down to 0.001. The best one for n trials at rate p is about 3 / √(n p (1 − p)): the middle, 0.35, is
+# for some hundreds at 0.9, and the weights fall off slowly to both sides.
 _TILTS = tuple(math.exp2(-j / 2) for j in range(-4, 21))
 _MIDDLE = 7
 _WEIGHTS = tuple(1 / (4 + abs(j - _MIDDLE)) ** 2 for j in range(len(_TILTS)))
