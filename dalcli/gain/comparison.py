@@ -29,6 +29,7 @@ from dalcli.evaluation.intervals import Interval
 FEWEST = 30
 """Labels of either arm below which nothing is compared."""
 DRAWS = 2000
+_AT_ONCE = 1 << 18  # numbers
 
 Judge = Callable[[IntArray], NDArray[np.bool_]]
 """Trains on labels (by row) and says which evaluation examples (n,) the model gets right."""
@@ -81,10 +82,7 @@ def compare(arms: Arms, judge: Judge, repeats: int, random: np.random.Generator,
     difference = active.correct - control.correct
     gain = float(difference.mean())
     examples = len(difference)
-    noise = np.empty(DRAWS)
-    for draw in range(DRAWS):
-        noise[draw] = difference[random.integers(0, examples, examples)].mean() - gain
-    noise += active.drawn(random) - control.drawn(random)
+    noise = _resampled_means(difference, random) - gain + active.drawn(random) - control.drawn(random)
     low, high = np.quantile(gain + noise, [(1 - level) / 2, (1 + level) / 2])
     return Gain(
         compared=arms.compared,
@@ -121,6 +119,14 @@ class _Side:
     def drawn(self, random: np.random.Generator) -> NDArray[np.float64]:
         """(DRAWS,) deviations at random."""
         return self.deviations[random.integers(0, len(self.deviations), DRAWS)]
+
+
+def _resampled_means(values: NDArray[np.float64], random: np.random.Generator) -> NDArray[np.float64]:
+    """(DRAWS,) means of the values drawn again with replacement."""
+    n = len(values)
+    step = max(1, _AT_ONCE // n)
+    parts = [min(step, DRAWS - start) for start in range(0, DRAWS, step)]
+    return np.concatenate([values[random.integers(0, n, (part, n))].mean(axis=1) for part in parts])
 
 
 def _wholes(total: int, m: int, repeats: int) -> int:
