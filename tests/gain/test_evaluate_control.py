@@ -1,4 +1,4 @@
-"""``evaluate --control`` through the real commands, on a tiny frozen network and on a model that is trained as a whole."""
+"""``evaluate --control`` by the real commands: on a tiny frozen network, and on a model trained as a whole."""
 
 from __future__ import annotations
 
