@@ -55,8 +55,9 @@ def test_it_says_what_was_compared_and_what_it_takes() -> None:
         return judge(rows)
 
     found = compare(arms, counted, 6, random, level=0.9)
-    assert len(calls) == trainings(arms, 6) == 6 + 6 + 1 + 6
+    assert len(calls) == trainings(arms, 6, exact=True) == 6 + 6 + 1 + 6
     assert sorted(set(calls)) == [10 + 16, 10 + 33]
+    assert trainings(arms, 6, exact=False) == 4 * 6
     assert (found.compared, found.examples, found.interval.level) == (33, 400, 0.9)
     assert found.gain == pytest.approx(found.active_accuracy - found.control_accuracy)
     assert FEWEST == 30

@@ -151,11 +151,11 @@ def test_arms_of_one_law_have_intervals_that_contain_nothing() -> None:
 def test_a_whole_model_says_what_it_costs_and_does_it_only_when_told(tmp_path: Path) -> None:
     pool = two_rounds(make_pool(tmp_path / "w", 130, training={"max_epochs": 1, "batch_size": 16}), 62)
     told = pool.json("evaluate", "--control")["control_gain"]
-    assert told["reason"].startswith("m-0002 is trained as a whole: this takes 10 trainings (the last one took ")
+    assert told["reason"].startswith("m-0002 is trained as a whole: this takes 16 trainings (the last one took ")
     assert told["reason"].endswith("pass --retrain to do them")
-    assert (told["trainings"], told["gain"]) == (1 + 1 + 4 + 4, None)
+    assert (told["trainings"], told["gain"]) == (4 * 4, None)
     found = pool.json("evaluate", "--control", "--retrain")["control_gain"]
-    assert (found["reason"], found["compared"], found["trainings"]) == (None, 31, 10)
+    assert (found["reason"], found["compared"], found["trainings"]) == (None, 31, 16)
     assert pool.json("status")["control_gain"] == found
     assert pool.json("evaluate", "--control")["control_gain"] == found  # known by now
     with Database(pool.root / ".dalcli" / "state.db") as database, database.read() as connection:
