@@ -1,8 +1,9 @@
 """Spending on public trajectories: the forecast's decisions beside rules of thumb. Not a benchmark itself.
 
-The target is a share of today's error; a label's price is such that labeling the whole trajectory costs 1; a target that
-is missed costs the penalty. What was measured decides. *Ordering* chooses once, at every prefix, how many labels to buy.
-*Going on* starts at four points, looks after every later size, and stops when the target was measured or when it gives up.
+The target is a share of today's error; a label's price is such that labeling the whole trajectory costs 1; a target
+that is missed costs the penalty. What was measured decides. *Ordering* chooses once, at every prefix, how many labels to
+buy. *Going on* starts at four points, looks after every later size, and stops when the target was measured or when it
+gives up.
 """
 
 from __future__ import annotations
@@ -22,9 +23,17 @@ ERRORS_LEFT = (0.95, 0.9, 0.8, 0.65)
 PENALTIES = (0.5, 1.0, 2.0, 4.0)
 """In units of what labeling everything costs."""
 OURS, STOP, EVERYTHING, UNTIL = "forecast", "always stop", "label everything", "go on until reached"
+
+
+def _slope(test: Backtest) -> Floats:
+    labels, value = test.known.labels, test.known.value
+    rise = max((value[-1] - value[-2]) / (labels[-1] - labels[-2]), 0)
+    return np.minimum(value[-1] + rise * (test.sizes - labels[-1]), 1)
+
+
 THUMBS = {
     "last value": lambda test: np.full(len(test.sizes), test.last),
-    "last slope": lambda test: _slope(test),
+    "last slope": _slope,
     "POW2": lambda test: test.made.laws[list(FAMILIES).index("POW2")],
     "POW3": lambda test: test.made.laws[list(FAMILIES).index("POW3")],
 }
@@ -103,12 +112,6 @@ def _needed(test: Backtest, forecast: Forecast, target: float) -> Floats:
 def targets(test: Backtest) -> list[float]:
     """Accuracies to be reached."""
     return [1 - (1 - test.last) * left for left in ERRORS_LEFT]
-
-
-def _slope(test: Backtest) -> Floats:
-    labels, value = test.known.labels, test.known.value
-    rise = max((value[-1] - value[-2]) / (labels[-1] - labels[-2]), 0)
-    return np.minimum(value[-1] + rise * (test.sizes - labels[-1]), 1)
 
 
 def _first(curve: Floats, target: float) -> int | None:
