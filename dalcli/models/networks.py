@@ -58,11 +58,14 @@ class FrozenNetwork(nn.Module):
         notes: what the user should know of how it was loaded.
     """
 
+    place: Tensor
+
     def __init__(self, record: NetworkRecord, body: nn.Module, notes: tuple[str, ...] = ()) -> None:
         super().__init__()
         self.record = record
         self.notes = notes
         self.body = body
+        self.register_buffer("place", torch.empty(0), persistent=False)  # a body may have no tensor that tells
         self.requires_grad_(False)
         self.train(False)
 
@@ -74,7 +77,7 @@ class FrozenNetwork(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where its tensors are."""
-        return next(self.body.parameters()).device
+        return self.place.device
 
     def features(self, inputs: Tensor) -> Tensor:
         """Features of normalised images, what would enter the last layer; rows do not depend on each other."""

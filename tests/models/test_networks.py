@@ -65,6 +65,10 @@ def changed(num_classes, image_size):
     net.body[0] = nn.Conv2d(3, 5, 1)
     return net
 
+def linear(num_classes, image_size):
+    width = 3 * (image_size[0] // 8) * (image_size[1] // 8)
+    return nn.Sequential(nn.AvgPool2d(8), nn.Flatten(), nn.Linear(width, num_classes))
+
 def headless(num_classes, image_size):
     return nn.Sequential(nn.Conv2d(3, num_classes, 3, groups=1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
@@ -194,6 +198,19 @@ def test_a_network_of_the_users_is_kept_too(tmp_path: Path, own: str) -> None:
     other = dataclasses.replace(first.record, name=f"{own}:changed")
     with pytest.raises(DalcliError, match=r"not the network any more.*body\.0\.weight"):
         networks.read(tmp_path / "networks", other, tmp_path)
+
+
+def test_a_body_without_a_single_tensor_is_a_network_too(tmp_path: Path, own: str) -> None:
+    inputs = images(3)
+    width = 3 * (SIZE[0] // 8) * (SIZE[1] // 8)
+    save_file({"2.weight": torch.randn(2, width), "2.bias": torch.zeros(2)}, tmp_path / "w.safetensors")
+    made = networks.load(f"{own}:linear", "w.safetensors", tmp_path, tmp_path, SIZE)
+    assert made.device.type == "cpu"
+    networks.store(tmp_path / "kept", made)
+    again = networks.read(tmp_path / "kept", made.record, tmp_path)
+    expected = nn.functional.avg_pool2d(inputs, 8).flatten(1)
+    assert torch.equal(made.features(inputs), expected)
+    assert torch.equal(again.features(inputs), expected)
 
 
 def test_a_kept_network_that_is_damaged_or_gone_says_what_to_do(tmp_path: Path) -> None:
