@@ -43,6 +43,13 @@ def query(
         float | None,
         typer.Option(help="Weight of the interaction with the labeled set (dynamical): 0 to inf.", metavar="γ"),
     ] = None,
+    control: Annotated[
+        float | None,
+        typer.Option(
+            help="Draw this fraction at random, to tell what the strategy is worth; default: query.control.",
+            metavar="FRACTION",
+        ),
+    ] = None,
     new: Annotated[bool, typer.Option("--new", help="Issue another batch although one is open.")] = False,
     key: Annotated[
         str | None, typer.Option(help="With --new: issue at most one batch under this name.", metavar="TEXT")
@@ -62,7 +69,7 @@ def query(
     from dalcli.cli import render
     from dalcli.commands import query as command
 
-    options = command.Options(budget, purpose.value, strategy, gamma, new, key, stale_ok, wait)
+    options = command.Options(budget, purpose.value, strategy, gamma, control, new, key, stale_ok, wait)
     command.check(options)
     render.check_output(output)
     with session_of(directory, quiet) as session:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dalcli.cli.render_paired import paired
 from dalcli.cli.tables import counts, facts, listing, percent, text
 from dalcli.config.words import counted
 
@@ -101,8 +102,11 @@ def status(result: StatusResult) -> str:
     parts: list[RenderableType] = [facts(lines)]
     if result.curve:
         rows = [
-            (p.version, p.labels, percent(p.accuracy), f"{percent(p.low)} to {percent(p.high)}") for p in result.curve
+            (p.version, p.labels, percent(p.accuracy), f"{percent(p.low)} to {percent(p.high)}", p.samples)
+            for p in result.curve
         ]
-        parts += ["", listing(("model", "labels", "accuracy", "interval"), rows)]
+        parts += ["", listing(("model", "labels", "accuracy", "interval", "measured on"), rows)]
+    if result.paired is not None:
+        parts += ["", paired(result.paired)]
     parts += ["", f"next: {result.next_step}"]
     return text(*parts)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from dalcli.cli.render_paired import paired
 from dalcli.cli.tables import facts, listing, percent, text
 from dalcli.config.words import bytes_text, counted
 
@@ -104,8 +105,8 @@ def evaluate(result: EvaluateResult) -> str:
                 f"{percent(r['accuracy'])}  ({100 * interval['level']:g}% interval "
                 f"{percent(interval['low'])} to {percent(interval['high'])})",
             ),
-            ("negative log-likelihood", r["nll"]),
-            ("calibration error (ECE)", r["ece"]),
+            *([] if result.paired is None else [("compared", paired(result.paired))]),
+            *_calibration(r),
         ]
     )
     rows = [
@@ -113,6 +114,22 @@ def evaluate(result: EvaluateResult) -> str:
     ]
     per_class = listing(("class", "precision", "recall", "F1", "samples"), rows)
     return text(head, "", per_class, *_confusion(r["classes"], r["confusion"]))
+
+
+def _calibration(r: Mapping[str, Any]) -> list[tuple[str, object]]:
+    """Likelihood and calibration error as they are, and with the temperature, if there is one."""
+    fitted = r.get("temperature")  # measured by an older program: there is none
+    figures = {"negative log-likelihood": "nll", "calibration error (ECE)": "ece"}
+    if fitted is None or fitted["value"] is None:
+        rows: list[tuple[str, object]] = [(name, r[key]) for name, key in figures.items()]
+        return rows if fitted is None else [*rows, ("temperature", f"none ({fitted['reason']})")]
+    rows = [(name, f"{_number(r[key])}, {_number(fitted[key])} with temperature") for name, key in figures.items()]
+    bound = " (as far as it may go: the labels would have it farther)" if fitted["bounded"] else ""
+    return [*rows, ("temperature", f"{fitted['value']:.3g}{bound}")]
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
 
 
 CONFUSION_COLUMNS = 20

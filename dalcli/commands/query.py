@@ -22,6 +22,7 @@ class Options:
     purpose: Purpose = "training"
     strategy: str | None = None
     gamma: float | None = None
+    control: float | None = None
     new: bool = False
     key: str | None = None
     stale_ok: bool = False
@@ -38,6 +39,8 @@ def check(options: Options) -> None:
         raise UsageError(f"--budget {options.budget} is out of range", f"ask for 1 to {MAX_BUDGET} samples")
     if options.gamma is not None and not options.gamma >= 0:
         raise UsageError(f"--gamma {options.gamma:g} is out of range", "a number from 0 to inf")
+    if options.control is not None and not 0 <= options.control <= 1:
+        raise UsageError(f"--control {options.control:g} is out of range", "a fraction from 0 to 1, 0.1 say")
     if options.key is not None and not options.new:
         raise UsageError("--key names a new batch", "pass --new --key TEXT")
     if options.key is not None and not options.key.strip():
@@ -51,6 +54,10 @@ def check(options: Options) -> None:
         raise UsageError(
             "--strategy and --gamma choose training samples",
             "leave them out: evaluation samples come in the order of their reserve",
+        )
+    if options.purpose == "evaluation" and options.control is not None:
+        raise UsageError(
+            "--control is for training samples", "leave it out: evaluation samples are all drawn at random"
         )
 
 
@@ -72,6 +79,8 @@ def _request(config: QueryConfig, options: Options) -> QueryRequest:
     if budget is None:
         raise UsageError("no budget given", "pass --budget N, or set query.budget in dalcli.yaml")
     chosen = {"strategy": options.strategy, "gamma": options.gamma}
+    if options.control is not None:  # younger than the other two: batches issued before know nothing of it
+        chosen["control"] = options.control
     combined = config.model_copy(update={name: value for name, value in chosen.items() if value is not None})
     if options.gamma is not None and not _looks_at_gamma(combined):
         raise UsageError(

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from dalcli.evaluation.paired import PairedTest
+from dalcli.evaluation.run import is_measured, newest_pair
 from dalcli.scores.store import ScoreStore
 from dalcli.state import batches, catalog, classes, evaluations, ledger, versions
 from dalcli.state.batches import Batch
+from dalcli.state.evaluations import Measurement
 from dalcli.state.versions import ModelVersion
 from dalcli.workspace.network import recorded
 from dalcli.workspace.session import Session, model_choice, strategy_columns
@@ -15,7 +18,7 @@ from dalcli.workspace.session import Session, model_choice, strategy_columns
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """One measured model version: the learning curve consists of these."""
+    """One measured version, on the evaluation set it was measured on last: the learning curve consists of these."""
 
     version: str
     labels: int
@@ -43,6 +46,7 @@ class StatusResult:
     unscored: int | None
     open_batches: tuple[Batch, ...]
     curve: tuple[CurvePoint, ...]
+    paired: PairedTest | None
     next_step: str
 
 
@@ -62,7 +66,8 @@ def run(session: Session) -> StatusResult:
         open_batches = tuple(batches.open_batches(connection))
         choice = model_choice(connection, session.config)
         frozen = recorded(connection, session.config)
-        curve = tuple(_point(*entry) for entry in evaluations.latest_by_version(connection))
+        curve = tuple(_point(each) for each in evaluations.newest_by_version(connection))
+        unmeasured = model is not None and not is_measured(connection, session.config, model)
         return StatusResult(
             root=str(session.workspace.root),
             classes=names,
@@ -78,13 +83,15 @@ def run(session: Session) -> StatusResult:
             unscored=unscored,
             open_batches=open_batches,
             curve=curve,
-            next_step=_next_step(states, sum(counts.values()), model, newer, open_batches, curve),
+            paired=newest_pair(connection, session.config),
+            next_step=_next_step(states, sum(counts.values()), model, newer, open_batches, unmeasured),
         )
 
 
-def _point(version: str, labels: int, report: dict[str, Any]) -> CurvePoint:
-    interval = report["accuracy_interval"]
-    return CurvePoint(version, labels, report["accuracy"], interval["low"], interval["high"], report["examples"])
+def _point(measured: Measurement) -> CurvePoint:
+    report: Any = measured.report
+    low, high = report["accuracy_interval"]["low"], report["accuracy_interval"]["high"]
+    return CurvePoint(measured.version, measured.labels, report["accuracy"], low, high, report["examples"])
 
 
 def _next_step(
@@ -93,7 +100,7 @@ def _next_step(
     model: ModelVersion | None,
     newer: int,
     open_batches: tuple[Batch, ...],
-    curve: tuple[CurvePoint, ...],
+    unmeasured: bool,
 ) -> str:
     training, evaluation = states["training"], states["evaluation"]
     if not sum(training.values()):
@@ -106,7 +113,7 @@ def _next_step(
         return "dalcli query --budget N > to_label.csv"
     if not evaluation["labeled"] and evaluation["unlabeled"]:
         return "dalcli query --purpose evaluation --budget N > to_label.csv"
-    if evaluation["labeled"] and (not curve or curve[-1].version != model.version):
+    if evaluation["labeled"] and unmeasured:
         return "dalcli evaluate"
     if training["unlabeled"]:
         return "dalcli query --budget N > to_label.csv"

@@ -236,6 +236,13 @@ class QueryConfig(Section):
         description="memory for the columns of samples that a strategy compares, in bytes or with a unit; if the pool "
         "needs more, a random part of it is compared",
     )
+    control: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="fraction of every training batch that is drawn at random instead, to tell what the strategy is "
+        "worth (`evaluate --control`): 0.1, say",
+    )
     close_at: float = Field(
         1.0, gt=0, le=1, description="a batch closes once this fraction is answered; the rest is released"
     )

@@ -71,7 +71,9 @@ def tell(session: Session, request: QueryRequest, choice: Choice) -> None:
     for note in choice.notes:
         feedback.note(note)
     model = f", model {choice.model.version}" if choice.model is not None else ""
-    feedback.note(f"issued batch {choice.batch_id}: {counted(issued, 'sample')} ({choice.strategy}{model})")
+    drawn = sum(row.arm == "control" for row in choice.rows)
+    control = f"; {drawn} drawn at random as control arm" if drawn else ""
+    feedback.note(f"issued batch {choice.batch_id}: {counted(issued, 'sample')} ({choice.strategy}{model}{control})")
 
 
 def _asked_before(connection: Connection, request: QueryRequest) -> Batch | None:

@@ -17,7 +17,7 @@ class QueryRequest:
     Attributes:
         budget: how many samples are wanted.
         purpose: what their labels are for.
-        query: the configuration, with the strategy and γ of the command line where it named them.
+        query: the configuration, with the strategy, γ and control arm of the command line where it named them.
         stale_ok: choose although labels are newer than the model.
         new: issue another batch although one is open.
         key: the name that such a batch has for ever; None: none.
@@ -41,6 +41,8 @@ class QueryRequest:
         effective: dict[str, object] = {"budget": self.budget}
         if self.purpose == "training":
             effective |= {"strategy": self.query.strategy, "gamma": self.query.gamma}
+            if self.query.control:
+                effective["control"] = self.query.control
             if self.query.strategy == "composed":
                 effective["compose"] = self.query.compose.model_dump()
             if self.query.strategy == "albl":

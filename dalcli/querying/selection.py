@@ -12,7 +12,8 @@ import numpy as np
 from dalcli.config.hashing import derive_seed
 from dalcli.data.identity import digests, id_from_digest
 from dalcli.formats import batch_csv
-from dalcli.querying.prescreened import other_gamma, select_exact
+from dalcli.querying.control import UNIFORM, Drawn, select_with_control
+from dalcli.querying.prescreened import other_gamma
 from dalcli.querying.request import QueryRequest
 from dalcli.querying.snapshot import Snapshot
 from dalcli.scores.samples import SampleSet
@@ -49,12 +50,14 @@ def select_batch(session: Session, request: QueryRequest, snapshot: Snapshot) ->
     """
     if request.purpose == "evaluation":
         first = snapshot.eligible[: request.budget]
-        selection, arm = Selection(digests([image.sample_id for image in first])), "evaluation"
+        selection = Selection(digests([image.sample_id for image in first]))
+        arms = ["evaluation"] * len(first)
     else:
-        selection, arm = _selected(session, request, snapshot), "active"
+        drawn = _drawn(session, request, snapshot)
+        selection, arms = drawn.selection, ["control" if each else "active" for each in drawn.control]
     by_id = {image.sample_id: image for image in snapshot.eligible}
     images = [by_id[id_from_digest(bytes(digest))] for digest in selection.digests]
-    rows = _rows(images, selection, snapshot, arm)
+    rows = _rows(images, selection, snapshot, arms)
     warning = other_gamma(snapshot.strategy.columns, request.query.gamma, snapshot.prescreen_gamma)
     return Choice(
         batch_id=snapshot.batch_id,
@@ -70,8 +73,8 @@ def select_batch(session: Session, request: QueryRequest, snapshot: Snapshot) ->
     )
 
 
-def _selected(session: Session, request: QueryRequest, snapshot: Snapshot) -> Selection:
-    """What the strategy takes."""
+def _drawn(session: Session, request: QueryRequest, snapshot: Snapshot) -> Drawn:
+    """What the strategy takes, and a control arm where one is asked for."""
     asked = Request(
         budget=request.budget,
         eligible=SampleSet(digests([image.sample_id for image in snapshot.eligible])),
@@ -83,10 +86,17 @@ def _selected(session: Session, request: QueryRequest, snapshot: Snapshot) -> Se
         memory=snapshot.memory,
         answers=snapshot.answers,
     )
-    return select_exact(snapshot.strategy, asked)
+    return select_with_control(
+        snapshot.strategy,
+        snapshot.strategy_name,
+        asked,
+        request.query.control,
+        session.config.seed,
+        snapshot.batch_id,
+    )
 
 
-def _rows(images: Sequence[PoolImage], selection: Selection, snapshot: Snapshot, arm: str) -> list[BatchRow]:
+def _rows(images: Sequence[PoolImage], selection: Selection, snapshot: Snapshot, arms: Sequence[str]) -> list[BatchRow]:
     """One row an image, best first, with its value and what the model predicts, if there are any."""
     values = [None] * len(images) if selection.values is None else [_finite(value) for value in selection.values]
     predictions = _predictions(selection, snapshot.table)
@@ -97,10 +107,12 @@ def _rows(images: Sequence[PoolImage], selection: Selection, snapshot: Snapshot,
             score=value,
             pseudo_label=label,
             confidence=confidence,
-            strategy=snapshot.strategy_name,
+            strategy=UNIFORM if arm == "control" else snapshot.strategy_name,
             arm=arm,
         )
-        for rank, (image, value, (label, confidence)) in enumerate(zip(images, values, predictions, strict=True), 1)
+        for rank, (image, value, (label, confidence), arm) in enumerate(
+            zip(images, values, predictions, arms, strict=True), 1
+        )
     ]
 
 

@@ -3,34 +3,115 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from dalcli.state.database import Connection, now
+from dalcli.state.database import Connection, Row, now
 
 
-def find(connection: Connection, model: int, labels_digest: str, fingerprint: str) -> dict[str, Any] | None:
-    """The stored report of this version on exactly these labels and settings."""
+@dataclass(frozen=True)
+class Measurement:
+    """One measurement of one version; ``labels`` is how many that version was trained on.
+
+    Attributes:
+        temperature: what calibrates the version; None: too few evaluation labels, or an older program measured.
+        outcomes: what it said of every example, packed (``dalcli/evaluation/outcomes.py``); None: an older program
+            measured, or it was asked not to be read.
+    """
+
+    version: str
+    labels: int
+    report: Mapping[str, Any]
+    temperature: float | None
+    outcomes: bytes | None
+
+
+_SELECT = """
+    SELECT m.version, (SELECT count(*) FROM model_label AS l WHERE l.model = m.id) AS labels,
+           e.report, e.temperature, {outcomes} AS outcomes
+    FROM evaluation AS e JOIN model_version AS m ON m.id = e.model
+"""
+_WHOLE, _LIGHT = _SELECT.format(outcomes="e.outcomes"), _SELECT.format(outcomes="NULL")
+_NEWEST_OF_ITS_VERSION = "e.id = (SELECT max(x.id) FROM evaluation AS x WHERE x.model = e.model)"
+
+
+def find(connection: Connection, model: int, labels_digest: str, fingerprint: str) -> Measurement | None:
+    """The stored measurement of this version on exactly these labels and settings."""
     row = connection.execute(
-        "SELECT report FROM evaluation WHERE model = ? AND labels_digest = ? AND fingerprint = ?",
+        f"{_WHOLE} WHERE e.model = ? AND e.labels_digest = ? AND e.fingerprint = ?",
         (model, labels_digest, fingerprint),
     ).fetchone()
-    return None if row is None else json.loads(row["report"])
+    return None if row is None else _measurement(row)
 
 
-def store(connection: Connection, model: int, labels_digest: str, fingerprint: str, report: dict[str, Any]) -> None:
-    """Keep a report; measuring the same thing again changes nothing."""
+def store(
+    connection: Connection,
+    model: int,
+    labels_digest: str,
+    fingerprint: str,
+    report: Mapping[str, Any],
+    temperature: float | None = None,
+    outcomes: bytes | None = None,
+) -> None:
+    """Keep a measurement; the same thing again adds at most what an older program did not measure."""
     connection.execute(
-        "INSERT OR IGNORE INTO evaluation (model, labels_digest, fingerprint, report, measured_at)"
-        " VALUES (?, ?, ?, ?, ?)",
-        (model, labels_digest, fingerprint, json.dumps(report), now()),
+        "INSERT INTO evaluation (model, labels_digest, fingerprint, report, temperature, outcomes, measured_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (model, labels_digest, fingerprint) DO UPDATE"
+        " SET report = excluded.report, temperature = excluded.temperature, outcomes = excluded.outcomes"
+        " WHERE evaluation.outcomes IS NULL AND excluded.outcomes IS NOT NULL",
+        (model, labels_digest, fingerprint, json.dumps(report), temperature, outcomes, now()),
     )
 
 
-def latest_by_version(connection: Connection) -> list[tuple[str, int, dict[str, Any]]]:
-    """(version, labels it saw, newest report), oldest version first: the measured learning curve."""
-    rows = connection.execute(
-        "SELECT m.version, (SELECT count(*) FROM model_label AS l WHERE l.model = m.id) AS labels, e.report"
-        " FROM evaluation AS e JOIN model_version AS m ON m.id = e.model"
-        " WHERE e.id = (SELECT max(x.id) FROM evaluation AS x WHERE x.model = e.model) ORDER BY m.id"
+def newest_by_version(connection: Connection) -> list[Measurement]:
+    """The newest measurement of every version, oldest version first, without outcomes: the measured learning curve."""
+    return [_measurement(row) for row in connection.execute(f"{_LIGHT} WHERE {_NEWEST_OF_ITS_VERSION} ORDER BY m.id")]
+
+
+def newest_of(connection: Connection, version: str) -> Measurement | None:
+    """The newest measurement of ``version``, with outcomes: its ``temperature`` is the one to use."""
+    row = connection.execute(f"{_WHOLE} WHERE m.version = ? AND {_NEWEST_OF_ITS_VERSION}", (version,)).fetchone()
+    return None if row is None else _measurement(row)
+
+
+def before(connection: Connection, version: str) -> Measurement | None:
+    """The newest measurement of the last version before ``version`` that was measured at all, with outcomes."""
+    row = connection.execute(
+        f"{_WHOLE} WHERE {_NEWEST_OF_ITS_VERSION}"
+        " AND m.id < (SELECT v.id FROM model_version AS v WHERE v.version = ?) ORDER BY m.id DESC LIMIT 1",
+        (version,),
+    ).fetchone()
+    return None if row is None else _measurement(row)
+
+
+def store_gain(connection: Connection, model: int, inputs: str, gain: Mapping[str, Any]) -> None:
+    """Keep what choosing has gained; the same inputs again change nothing."""
+    connection.execute(
+        "INSERT OR IGNORE INTO control_gain (model, inputs, gain, measured_at) VALUES (?, ?, ?, ?)",
+        (model, inputs, json.dumps(gain), now()),
     )
-    return [(row["version"], row["labels"], json.loads(row["report"])) for row in rows]
+
+
+def find_gain(connection: Connection, model: int, inputs: str) -> dict[str, Any] | None:
+    """What was measured with exactly these inputs."""
+    row = connection.execute("SELECT gain FROM control_gain WHERE model = ? AND inputs = ?", (model, inputs)).fetchone()
+    return None if row is None else dict(json.loads(row["gain"]))
+
+
+def newest_gain(connection: Connection) -> dict[str, Any] | None:
+    """What was measured last, if anything: a light command shows this."""
+    row = connection.execute("SELECT gain FROM control_gain ORDER BY id DESC LIMIT 1").fetchone()
+    return None if row is None else dict(json.loads(row["gain"]))
+
+
+def _measurement(row: Row) -> Measurement:
+    packed = row["outcomes"]
+    return Measurement(
+        version=row["version"],
+        labels=row["labels"],
+        report=json.loads(row["report"]),
+        temperature=row["temperature"],
+        outcomes=None if packed is None else bytes(packed),
+    )
