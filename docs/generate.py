@@ -214,6 +214,8 @@ def _kind(schema: Mapping[str, Any]) -> str:
         if "prefixItems" in schema:
             return f"list of {len(schema['prefixItems'])}: {_kind(schema['prefixItems'][0])}"
         return f"list of {_kind(schema['items'])}"
+    if schema["type"] == "object":
+        return f"{{name: {_kind(schema['additionalProperties'])}}}"
     noun = {"integer": "integer", "number": "number", "string": "text", "boolean": "true or false"}[schema["type"]]
     return " ".join(part for part in (noun, _range(schema)) if part)
 

@@ -15,12 +15,14 @@ from dalcli import __version__
 from dalcli.cli.loop_app import batch_app, loop_app
 from dalcli.cli.model_app import model_app
 from dalcli.cli.options import Quiet, RootDirectory, remember
+from dalcli.cli.plan_app import plan_app
 from dalcli.cli.pool_app import init_app, pool_app
 from dalcli.cli.simulate_app import simulate_app
 from dalcli.cli.torchrun import refuse_others
 
 ROUND = (
-    "init", "pool", "query", "batch", "ingest-labels", "train", "score", "evaluate", "status", "diagnose", "simulate",
+    "init", "pool", "query", "batch", "ingest-labels", "train", "score", "evaluate", "status", "plan", "diagnose",
+    "simulate",
 )  # fmt: skip
 """A round from its first command to its last, then what is asked now and then."""
 
@@ -50,6 +52,7 @@ for part in (init_app, loop_app, model_app, simulate_app):
     app.add_typer(part)
 app.add_typer(pool_app, name="pool")
 app.add_typer(batch_app, name="batch")
+app.add_typer(plan_app, name="plan")
 
 
 def _version(value: bool) -> None:

@@ -1,0 +1,51 @@
+"""Which points the forecast is made from: the measured versions, or models trained on random parts of the labels.
+
+Labels that a strategy chose and labels drawn at random follow different laws: one or the other, never both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from dalcli.config.words import counted
+from dalcli.forecasting.curves import FEWEST_SIZES, Curve, Point
+from dalcli.planning.metrics import Metric
+from dalcli.planning.situation import Situation
+
+ENOUGH = 5
+"""Measured versions of so many sizes are a trajectory to forecast from; with fewer, random parts serve if there are any."""
+
+
+@dataclass(frozen=True)
+class Points:
+    """What the forecast is made from; ``notes`` say which points those are, and why."""
+
+    kind: Literal["active", "random"]
+    curve: Curve
+    sizes: int
+    notes: tuple[str, ...]
+    subsets: bool = False
+
+    @property
+    def missing(self) -> int:
+        """Further sizes that a forecast needs."""
+        return max(FEWEST_SIZES - self.sizes, 0)
+
+
+def points_of(situation: Situation, parts: tuple[Point, ...] = ()) -> Points:
+    """The measured versions where there are enough; else ``parts``, points of random parts, if there are any."""
+    trajectory, metric = situation.curve, situation.metric
+    if trajectory.sizes < ENOUGH and parts:
+        return _of_parts(parts, metric, trajectory.sizes)
+    curve = trajectory.curve(metric)
+    return Points(curve.kind, curve, trajectory.sizes, trajectory.notes)
+
+
+def _of_parts(parts: tuple[Point, ...], metric: Metric, measured: int) -> Points:
+    sizes = len({point.labels for point in parts})
+    note = (
+        f"made from {counted(len(parts), 'model')} trained on random parts of the labels, for only "
+        f"{counted(measured, 'size was', 'sizes were')} measured: it foretells labels drawn at random"
+    )
+    return Points("random", Curve(parts, "random", metric.chance), sizes, (note,), subsets=True)
