@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from workspaces import make, session
 
+from dalcli.config.hashing import fingerprint
 from dalcli.data.identity import sample_id
 from dalcli.evaluation.metrics import summarise
 from dalcli.state import batches, classes, evaluations, files, ledger, versions
@@ -16,6 +17,7 @@ from dalcli.state.batches import BatchOptions, BatchRow
 from dalcli.state.database import Connection
 from dalcli.state.files import FileRecord, Registration
 from dalcli.state.ledger import Vote
+from dalcli.workspace.session import Session
 
 LAW = (0.97, 0.62, 0.36)
 """Ceiling, height and exponent of the power law that made-up rounds follow."""
@@ -62,11 +64,11 @@ def planned(
             before = size
             if labeled:
                 accuracy = law(size) if accuracies is None else accuracies[position]
-                measure(connection, accuracy, len(labeled))
+                measure(opened, connection, accuracy)
     return root
 
 
-def add_round(root: Path, size: int, accuracy: float, evaluated: int = 400) -> None:
+def add_round(root: Path, size: int, accuracy: float) -> None:
     """One more round: labels up to ``size`` in all, a version, and its measurement."""
     with session(root) as opened, opened.database.write() as connection:
         free = [
@@ -79,7 +81,7 @@ def add_round(root: Path, size: int, accuracy: float, evaluated: int = 400) -> N
         there = len(ledger.labels(connection, "training"))
         add_labels(connection, free[: size - there], None, "margin")
         add_version(connection)
-        measure(connection, accuracy, evaluated)
+        measure(opened, connection, accuracy)
 
 
 def add_labels(connection: Connection, samples: Sequence[int], cost: float | None, strategy: str) -> None:
@@ -118,11 +120,14 @@ def add_version(connection: Connection, settings: str = "settings") -> None:
     )
 
 
-def measure(connection: Connection, accuracy: float, evaluated: int) -> None:
+def measure(opened: Session, connection: Connection, accuracy: float) -> None:
     """The newest version is right about this share of the evaluation labels, alike for cats and dogs."""
-    newest = versions.newest(connection)
+    newest, labels = versions.newest(connection), ledger.labels(connection, "evaluation")
     assert newest is not None
-    evaluations.store(connection, newest.key, f"labels-{evaluated}", "settings", report(accuracy, evaluated))
+    config = opened.config
+    settings = fingerprint(config.evaluation, config.data.resize, config.data.alpha_background)
+    digest = ledger.digest(labels, classes.names(connection))
+    evaluations.store(connection, newest.key, digest, settings, report(accuracy, len(labels)))
 
 
 def report(accuracy: float, examples: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A learning curve and its band, drawn in characters: no colour is needed, and ASCII does where nothing else can be written."""
+"""A learning curve and its band, drawn in characters: no colour, and ASCII where nothing else can be written."""
 
 from __future__ import annotations
 
@@ -58,16 +58,17 @@ def chart(
     figure: Callable[[float], str],
     width: int,
     drawn: Marks,
+    bounds: tuple[float, float] = (-math.inf, math.inf),
 ) -> str:
-    """Points and band over the logarithm of x, with ``figure`` written at the y axis; lines of at most ``width``.
+    """Points and band over the logarithm of x, with ``figure`` at the y axis, in lines of at most ``width``.
 
-    The middle row of each cell decides: a band narrower than a row shows its middle line alone.
+    ``bounds``: what y can be. The middle row of each cell decides: a band narrower than a row shows its middle line alone.
     """
     xs = [x for x, *_ in points] + [x for x, *_ in band]
     ys = [y for _, y in points] + [y for _, *values in band for y in values] + ([] if target is None else [target])
     if not xs:
         return ""
-    bottom, top = _margin(min(ys), max(ys))
+    bottom, top = _margin(min(ys), max(ys), bounds)
     rows = [bottom + (top - bottom) * (HEIGHT - 1 - row) / (HEIGHT - 1) for row in range(HEIGHT)]
     names = {row: figure(rows[row]) for row in (0, HEIGHT // 2, HEIGHT - 1)}
     if target is not None:
@@ -111,7 +112,7 @@ class _Scale:
         return max(0, min(round(share * (self.columns - 1)), self.columns - 1))
 
     def x(self, column: int) -> float:
-        return self.first * (self.last / self.first) ** (column / max(self.columns - 1, 1))
+        return float(self.first * (self.last / self.first) ** (column / max(self.columns - 1, 1)))
 
     def names(self, today: float | None) -> str:
         """First and last x, today's, and one between, where there is room."""
@@ -126,7 +127,7 @@ class _Scale:
             around = line[max(start - 2, 0) : start + len(name) + 2]
             if all(cell == " " for cell in around):
                 line[start : start + len(name)] = name
-        return "".join(line).rstrip() + "  labels" if "".join(line).strip() else ""
+        return "".join(line).rstrip()
 
 
 def _round_numbers(first: float, last: float) -> list[float]:
@@ -135,9 +136,10 @@ def _round_numbers(first: float, last: float) -> list[float]:
     return [step * 10.0**power for power in powers for step in (1, 2, 5) if first < step * 10.0**power < last]
 
 
-def _margin(low: float, high: float) -> tuple[float, float]:
+def _margin(low: float, high: float, bounds: tuple[float, float]) -> tuple[float, float]:
+    """Some room above and below, within what the values can be."""
     room = 0.05 * (high - low) or 0.02
-    return low - room, high + room
+    return max(low - room, bounds[0]), min(high + room, bounds[1])
 
 
 def _row(value: float, bottom: float, top: float) -> int:

@@ -41,8 +41,8 @@ def plan(
 ) -> None:
     """Say what the next labels buy, and when to stop.
 
-    Where we stand, what a target takes in labels, money and days, what a budget buys, and the verdict. Every forecast is
-    kept and held against what comes: plan history.
+    Where we stand, what a target takes in labels, money and days, what a budget buys, and the verdict. Every
+    forecast is kept and held against what comes: plan history.
     """
     if context.invoked_subcommand is not None:
         _before_history(context, (target, budget, money, deadline, metric, exit_code or None), directory, json, quiet)

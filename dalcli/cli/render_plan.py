@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from dalcli.planning.result import Decision, PlanResult, Purchase, Range, TrackRecord
 
 CLASSES_SHOWN = 5
+_WITH_DATE = 74
+"""Columns of a terminal from which on a table of budgets shows dates; the one of the target always does."""
 ROUNDS_SHOWN = 4.0
 """The curve is drawn to so many times today's labels, unless the answer lies beyond."""
 
@@ -26,14 +29,14 @@ def plan(result: PlanResult) -> str:
     parts: list[RenderableType] = [facts(_head(result))]
     if result.curve or result.band:
         parts += ["", _drawn(result)]
-    if result.to_target is not None and result.verdict != "target-reached":
-        parts += ["", _target_table(result)]
+    if result.to_target is not None and result.to_target.labels.p10 is not None and result.verdict != "target-reached":
+        parts += ["", *_target_table(result)]
     if result.answer is not None:
-        parts += ["", _purchases(result, [result.answer], _asked(result))]
+        parts += ["", _asked(result), "", _purchases(result, [result.answer])]
     if result.budgets and result.answer is None:
-        parts += ["", _purchases(result, result.budgets, "what more labels buy")]
+        parts += ["", "what more labels buy", "", _purchases(result, result.budgets)]
     if result.classes:
-        parts += ["", _classes(result)]
+        parts += ["", *_classes(result)]
     parts += ["", facts(_tail(result))]
     if result.basis.cautions or result.notes:
         parts += ["", *(f"note: {each}" for each in (*result.basis.cautions, *result.notes))]
@@ -64,14 +67,24 @@ def _drawn(result: PlanResult) -> str:
     points = [(float(point.labels), point.value) for point in result.curve]
     end = _end(result)
     band = [(float(b.labels), b.p10, b.p50, b.p90) for b in result.band if b.labels <= end]
-    drawn = chart(points, band, result.target, lambda value: _figure(result, value), terminal_width(), terminal_marks())
-    marks = terminal_marks()
-    legend = f"{marks.point} measured"
-    if band:
-        legend += f"   {marks.middle} forecast, {marks.band} 80 in 100 times"
-    if result.target is not None:
-        legend += f"   {marks.target} target"
-    return f"{drawn}\n{legend}"
+    marks, width = terminal_marks(), terminal_width()
+    bounds = (0.0, math.inf) if result.less_is_better else (0.0, 1.0)
+    drawn = chart(points, band, result.target, lambda value: _figure(result, value), width, marks, bounds)
+    legend = [f"{result.metric_label} over labels (logarithmic)", f"{marks.point} measured"]
+    legend += [f"{marks.middle} forecast", f"{marks.band} 80 in 100 futures"] if band else []
+    legend += [f"{marks.target} target"] if result.target is not None else []
+    return f"{drawn}\n{_filled(legend, width)}"
+
+
+def _filled(parts: Sequence[str], width: int) -> str:
+    """As many parts a line as fit."""
+    lines = [parts[0]]
+    for part in parts[1:]:
+        if len(lines[-1]) + 3 + len(part) <= width:
+            lines[-1] += f"   {part}"
+        else:
+            lines.append(part)
+    return "\n".join(lines)
 
 
 def _end(result: PlanResult) -> float:
@@ -85,20 +98,21 @@ def _end(result: PlanResult) -> float:
     return max(ends)
 
 
-def _target_table(result: PlanResult) -> RenderableType:
+def _target_table(result: PlanResult) -> list[RenderableType]:
     to = result.to_target
     assert to is not None
     currency = result.standing.spent.currency or "money"
-    title = f"to {_figure(result, to.target)}: reached {chance_text(to.chance)} of times within the pool"
+    title = (
+        f"what {_figure(result, to.target)} takes (the chance to get there within the pool: {chance_text(to.chance)})"
+    )
     rows: list[list[object]] = [["more labels", *(_number(n) for n in _three(to.labels))]]
     if to.money.p10 is not None:
         rows.append([currency, *(_money(n) for n in _three(to.money))])
     if to.days.p10 is not None:
-        rows.append(["working days", *(None if n is None else f"{n:.0f}" for n in _three(to.days))])
+        rows.append(["working days", *(None if n is None else f"{math.ceil(n - 1e-9):,}" for n in _three(to.days))])
         rows.append(["date", *_three(to.date)])
-    return listing(
-        ("", "10 in 100", "50 in 100", "90 in 100"), [[_beyond(cell) for cell in row] for row in rows], title
-    )
+    table = listing(("", "10 in 100", "50 in 100", "90 in 100"), [[_beyond(cell) for cell in row] for row in rows])
+    return [title, "", table]
 
 
 def _asked(result: PlanResult) -> str:
@@ -107,9 +121,10 @@ def _asked(result: PlanResult) -> str:
     )
 
 
-def _purchases(result: PlanResult, purchases: Sequence[Purchase], title: str) -> RenderableType:
+def _purchases(result: PlanResult, purchases: Sequence[Purchase]) -> RenderableType:
     header = ["more labels", "p10", "p50", "p90"]
     has = {name: any(getattr(p, name) is not None for p in purchases) for name in ("reach", "money", "date")}
+    has["date"] &= terminal_width() >= _WITH_DATE
     header += [f"reach {_figure(result, result.target)}"] if has["reach"] and result.target is not None else []
     header += [result.standing.spent.currency or "money"] if has["money"] else []
     header += ["date"] if has["date"] else []
@@ -120,19 +135,18 @@ def _purchases(result: PlanResult, purchases: Sequence[Purchase], title: str) ->
         row += [_money(p.money)] if has["money"] else []
         row += [p.date] if has["date"] else []
         rows.append(row)
-    return listing(header, rows, title)
+    return listing(header, rows)
 
 
-def _classes(result: PlanResult) -> RenderableType:
-    wanted = f"recall below {_figure(result, result.target)}" if _is_share(result) else "recall below the mean"
+def _classes(result: PlanResult) -> list[RenderableType]:
+    wanted = "classes with recall below the mean"
+    if result.target is not None and not result.less_is_better:
+        wanted = f"classes with recall below {percent(result.target)}"
     shown = result.classes[:CLASSES_SHOWN]
     rows = [(c.name, percent(c.recall), f"{percent(c.low)} to {percent(c.high)}", c.support, c.labels) for c in shown]
-    more = f" (the worst {len(shown)} of {len(result.classes)})" if len(shown) < len(result.classes) else ""
-    return listing((wanted, "recall", "interval", "evaluated", "labels"), rows, f"classes{more}")
-
-
-def _is_share(result: PlanResult) -> bool:
-    return result.target is not None and not result.less_is_better
+    more = f": the worst {len(shown)} of {len(result.classes)}" if len(shown) < len(result.classes) else ""
+    table = listing(("class", "recall", "interval", "evaluated", "labels"), rows)
+    return [f"{wanted}{more}", "", table]
 
 
 def _tail(result: PlanResult) -> Iterator[tuple[str, object]]:
@@ -142,8 +156,14 @@ def _tail(result: PlanResult) -> Iterator[tuple[str, object]]:
         gain = "" if batch.gain is None else f", {_gain(result, batch.gain)}"
         money = "" if batch.money is None else f", {amount(batch.money, s.spent.currency)}"
         yield "next batch", f"{counted(batch.labels, 'label')} by {batch.strategy}{gain}{money}; {batch.reason}"
-    if result.decision is not None and result.decision.options:
-        yield "costs to expect", _decision(result.decision, s.spent.currency)
+    if result.to_target is not None and result.to_target.labels.p10 is None:
+        chance = chance_text(result.to_target.chance)
+        yield (
+            "target",
+            f"{_figure(result, result.to_target.target)}: the chance to get there within the pool is {chance}",
+        )
+    if result.decision is not None and result.decision.options and result.verdict != "target-reached":
+        yield "costs to expect", _decision(result, result.decision, s.spent.currency)
     if result.ceiling is not None:
         low, _, high = (_figure(result, value) for value in _three(result.ceiling))
         yield "ceiling", f"{low} to {high}, with any number of such labels"
@@ -155,23 +175,24 @@ def _tail(result: PlanResult) -> Iterator[tuple[str, object]]:
         money = amount(s.spent.money, s.spent.currency)
         yield "spent so far", f"{money}: {counted(s.spent.votes, 'vote')}, {counted(s.spent.rounds, 'round')}"
     usable = "" if s.usable == 1 else f", if {percent(s.usable)} of the images give a label as before"
-    yield "in the pool", f"{counted(s.left, 'more label')}{usable}"
+    yield "in the pool", f"{_number(s.left)} more labels{usable}"
     if s.disputed is not None:
         yield "label noise", f"annotators differ on {percent(s.disputed)} of the images that several labeled"
     if result.track_record.forecasts:
         yield "forecasts so far", _record(result.track_record, result.less_is_better)
 
 
-def _decision(decision: Decision, currency: str) -> str:
-    best = next((o for o in decision.options if o.labels == decision.best), None)
+def _decision(result: PlanResult, decision: Decision, currency: str) -> str:
+    """Stopping, the next batch, going on: with the batch that is proposed."""
+    size = decision.best or (result.next_batch.labels if result.next_batch is not None else 0)
+    option = next((o for o in decision.options if o.labels == size), decision.options[-1])
     said = f"stopping now {amount(decision.stop, currency)}"
-    ways = [o for o in decision.options if o.go_on is not None]
-    if ways:
-        chosen = best if best is not None else min(ways, key=lambda o: o.go_on or 0.0)
-        assert chosen.go_on is not None
-        said += f", going on in batches of {chosen.labels} {amount(chosen.go_on, currency)}"
-    chosen = best if best is not None else decision.options[0]
-    return f"{said}, one batch of {chosen.labels} {amount(chosen.order, currency)} (a missed target included)"
+    said += f"; one batch of {_number(option.labels)} {amount(option.order, currency)}"
+    if option.to_the_end is not None and option.go_on is not None and option.give_up_at is not None:
+        said += f"; batches of it until the target or the pool's end {amount(option.to_the_end, currency)}"
+        if option.go_on < option.to_the_end - 0.005 * abs(option.to_the_end):
+            said += f"; giving up at {_number(option.give_up_at)} labels in all {amount(option.go_on, currency)}"
+    return said
 
 
 def _proof(result: PlanResult) -> str:
@@ -179,7 +200,7 @@ def _proof(result: PlanResult) -> str:
     assert p is not None and result.target is not None
     target = _figure(result, result.target)
     now = (
-        f"not with this model, however many evaluation labels"
+        "not with this model, however many evaluation labels"
         if p.evaluation_now is None
         else f"about {_number(p.evaluation_now)} more evaluation labels with this model"
     )
@@ -204,8 +225,8 @@ def _record(record: TrackRecord, less_is_better: bool) -> str:
         return f"{record.forecasts}, none of them with a measurement since"
     unit = "" if less_is_better else " points"
     return (
-        f"{record.forecasts}: {100 * record.coverage:.0f}% of {counted(record.outcomes, 'measurement')} within p10 and p90 "
-        f"(80% are meant to be), median error {record.median_error:.2g}{unit}"
+        f"{record.forecasts}: {100 * record.coverage:.0f}% of {counted(record.outcomes, 'measurement')} within p10 and "
+        f"p90 (80% are meant to be), median error {record.median_error:.2g}{unit}"
     )
 
 

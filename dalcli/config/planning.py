@@ -1,4 +1,4 @@
-"""Sections of ``dalcli.yaml`` that ``plan`` reads: what is wanted, and what labels cost. Nothing else depends on them."""
+"""Sections of ``dalcli.yaml`` that ``plan`` reads: what is wanted, and what labels cost."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class PlanConfig(Section):
     )
     error_costs: dict[str, dict[str, Price]] = Field(
         {},
-        description="metric: error: cost of taking one class for another, as true class: {answer: cost}; pairs that are "
-        "not named cost 1, right answers nothing",
+        description="metric: error: cost of taking one class for another, as true class: {answer: cost}; pairs "
+        "that are not named cost 1, right answers nothing",
     )
 
     @field_validator("error_costs", mode="before")

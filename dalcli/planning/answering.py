@@ -13,6 +13,7 @@ from dalcli.forecasting.forecast import FAR, Forecast
 from dalcli.planning import ledger
 from dalcli.planning.basis import Points
 from dalcli.planning.figures import amount, figure
+from dalcli.planning.metrics import Metric
 from dalcli.planning.outlook import Outlook, shown_range
 from dalcli.planning.proving import proof, proven_value
 from dalcli.planning.result import (
@@ -59,7 +60,7 @@ def answer(
     decision = None if outlook is None or not situation.left else outlook.decision()
     evidence = Evidence(situation, newest, target, outlook, made.refused, found_proof, decision, limit)
     found, reason = verdict(evidence)
-    batch = _next_batch(situation, outlook, decision, found_proof)
+    batch = None if found in {"target-reached", "infeasible"} else _next_batch(situation, outlook, decision)
     return PlanResult(
         question=question,
         metric=metric.name,
@@ -97,7 +98,7 @@ def _standing(situation: Situation, newest: CurvePoint | None, level: float) -> 
         interval_high=None if newest is None else newest.high,
         proven=None if newest is None else metric.shown(proven_value(newest.measured, level)),
         level=level,
-        evaluated=0 if newest is None else newest.measured.examples,
+        evaluated=0 if newest is None else _evaluated(metric, newest),
         evaluation_labels=evaluation["labeled"],
         evaluation_left=evaluation["unlabeled"] + evaluation["in flight"],
         labels=0 if newest is None else newest.labels,
@@ -108,6 +109,11 @@ def _standing(situation: Situation, newest: CurvePoint | None, level: float) -> 
         disputed=situation.disputed,
         spent=situation.spent,
     )
+
+
+def _evaluated(metric: Metric, newest: CurvePoint) -> int:
+    """Examples that tell: of one class where it is about one class."""
+    return newest.measured.trials if metric.name.startswith("recall:") else newest.measured.examples
 
 
 def _basis(made: Made) -> Basis:
@@ -121,17 +127,15 @@ def _basis(made: Made) -> Basis:
     )
 
 
-def _next_batch(
-    situation: Situation, outlook: Outlook | None, decision: Decision | None, proven: Proof | None
-) -> NextBatch | None:
+def _next_batch(situation: Situation, outlook: Outlook | None, decision: Decision | None) -> NextBatch | None:
     """The size with the lowest expected cost where sizes differ in it; else the usual one."""
-    if not situation.left or (proven is not None and proven.proven):
+    if not situation.left:
         return None
     size, reason = min(situation.batch, situation.left), "the usual batch"
     if outlook is not None and decision is not None and decision.options:
         size, reason = _cheapest_batch(situation, outlook, decision, size)
     elif outlook is not None:
-        reason += ": without costs in dalcli.yaml one size is as good as another"
+        reason += ": without a price of labels and a worth of points or the target, one size is as good as another"
     return NextBatch(
         labels=size,
         strategy=situation.strategy,
@@ -143,12 +147,12 @@ def _next_batch(
 
 def _cheapest_batch(situation: Situation, outlook: Outlook, decision: Decision, usual: int) -> tuple[int, str]:
     currency = situation.tariff.currency
-    by_points = outlook.target is None and outlook.costs.value_per_point > 0
+    by_points = outlook.target is None
     if by_points:
         costs = {each.labels: each.order for each in decision.options}
-    elif outlook.target is not None and (outlook.costs.price_per_round > 0 or outlook.costs.penalty_for_missing_target):
-        costs = {each.labels: each.go_on for each in decision.options if each.go_on is not None}
     else:
+        costs = {each.labels: each.go_on for each in decision.options if each.go_on is not None}
+    if not by_points and not outlook.tariff.per_round:
         return usual, "the usual batch: no fixed cost of a round (costs.price_per_round) speaks for another size"
     best = min(costs, key=lambda size: (costs[size], abs(size - usual)))
     if usual in costs and costs[usual] - costs[best] <= 0.01 * abs(costs[best]):
@@ -185,10 +189,12 @@ def _shortfalls(situation: Situation, target: float | None, level: float) -> tup
 
 
 def _track_record(situation: Situation) -> TrackRecord:
+    # Not the one at the newest version: nothing can have come of it, and a second run would count it.
+    earlier = {point.version for point in situation.curve.points[:-1]}
     scored = [
         ledger.scored(each, situation.curve, situation.metric)
         for each in situation.stored
-        if each.metric == situation.metric.key
+        if each.metric == situation.metric.key and each.version in earlier
     ]
     return ledger.track_record(scored, situation.metric)
 
@@ -231,7 +237,7 @@ def _about_target(situation: Situation, outlook: Outlook, target: float) -> list
             )
         best = figure(metric, metric.shown(highest))
         notes.append(
-            f"{shown} lies beyond the ceiling of this model ({best} at best); it may be lifted by {'; '.join(lift)}"
+            f"{shown} lies beyond the ceiling of this model ({best} at best); what may lift it: {'; '.join(lift)}"
         )
     elif FAR * today < needed < np.inf:
         notes.append(

@@ -20,4 +20,4 @@ def chance_text(chance: float) -> str:
     """A chance from a thousand draws: the last one in a hundred is not known."""
     if chance < 0.01:
         return "below 1%"
-    return "above 99%" if chance > 0.99 else f"{100 * chance:.0f}%"
+    return "above 99%" if chance > 0.99 else f"{100 * chance:.{1 if chance < 0.1 else 0}f}%"

@@ -76,7 +76,7 @@ def spent(costs: CostsConfig, votes: Sequence[VoteGroup], rounds: int) -> Spent:
 
 
 def _price_per_vote(costs: CostsConfig, votes: Sequence[VoteGroup]) -> tuple[float | None, str]:
-    """Configured, averaged over the votes so far where annotators or classes differ; else what they have cost so far."""
+    """Configured, averaged over the votes so far where annotators or classes differ; else what votes have cost."""
     training = [group for group in votes if group.purpose == "training"] or list(votes)
     configured = [(group.votes, _configured(costs, votes, group)) for group in training]
     priced = [(count, price) for count, price in configured if price is not None and count]

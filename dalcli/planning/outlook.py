@@ -103,13 +103,18 @@ class Outlook:
         return Range(*(float(q) for q in np.quantile((after - before) * scale, QUANTILES)))
 
     def decision(self) -> Decision | None:
-        """Expected costs of stopping, of the next batch, of going on; None where labels have no price."""
-        if self.tariff.per_label is None:
+        """Expected costs of stopping, of the next batch, of going on.
+
+        None where labels have no price, or nothing speaks for buying any: no penalty for missing a target and no worth
+        of points.
+        """
+        penalty = 0.0 if self.target is None else self.costs.penalty_for_missing_target
+        if self.tariff.per_label is None or not (penalty or self.costs.value_per_point):
             return None
         prices = Prices(
             label=self.tariff.per_label,
             round=self.tariff.per_round,
-            penalty=self.costs.penalty_for_missing_target,
+            penalty=penalty,
             # A point of `error` is a hundredth of its dearest answer inside, and 0.01 of its units outside.
             point=self.costs.value_per_point * self.metric.highest,
         )
@@ -118,21 +123,31 @@ class Outlook:
         columns = np.stack([self.forecast.column(self.owned + int(each)) for each in more], axis=1)
         order = order_costs(columns, more, prices, self.target)
         if self.target is None:
-            options = tuple(BatchOption(size, float(cost), None) for size, cost in zip(sizes, order[1:], strict=True))
-            return Decision(float(order[0]), options, int(more[order.argmin()]), None)
+            paired = zip(sizes, order[1:], strict=True)
+            options = tuple(BatchOption(size, float(cost), None, None, None) for size, cost in paired)
+            return Decision(float(order[0]), options, int(more[order.argmin()]))
         return self._with_target(prices, sizes, order)
 
     def _with_target(self, prices: Prices, sizes: Sequence[int], order: Floats) -> Decision:
-        needed = self.needed()
-        limits = self._limits()
-        options, best, stop = [], (math.inf, 0, self.owned), float(order[0])
+        needed, limits = self.needed(), self._limits()
+        worth = prices.point * 100 * self._gained(limits)
+        options = []
         for size, cost in zip(sizes, order[1:], strict=True):
-            going_on = going_on_costs(needed, limits, self.owned, size, prices)
+            going_on = going_on_costs(needed, limits, self.owned, size, prices) - worth
             lowest = int(going_on.argmin())
-            options.append(BatchOption(size, float(cost), float(going_on[lowest])))
-            best = min(best, (float(going_on[lowest]), size, int(limits[lowest])))
-        worth_it = best[0] < stop - 1e-9
-        return Decision(stop, tuple(options), best[1] if worth_it else 0, best[2] if worth_it else self.owned)
+            options.append(
+                BatchOption(size, float(cost), float(going_on[-1]), float(going_on[lowest]), int(limits[lowest]))
+            )
+        stop = float(order[0])
+        cost, best = min((option.go_on or 0.0, option.labels) for option in options)
+        return Decision(stop, tuple(options), best if cost < stop - 1e-9 else 0)
+
+    def _gained(self, limits: Floats) -> Floats:
+        """Expected rise of the metric, up to the target, until there are so many labels. [k]"""
+        assert self.target is not None
+        before = np.minimum(self.forecast.column(self.owned), self.target)
+        after = [np.minimum(self.forecast.column(int(limit)), self.target) for limit in limits]
+        return np.array([float((each - before).mean()) for each in after])
 
     def _limits(self) -> Floats:
         end = self.owned + self.left

@@ -1,8 +1,8 @@
 """Is the target proven, and what would prove it: training labels against evaluation labels.
 
 The bound is a confidence sequence (``dalcli/evaluation/intervals.py``): a target that Wilson's interval for one look
-"proves" is claimed too often by whoever looks after every round. It is one-sided, as the claim is. A model well above the
-target needs few evaluation labels for it, one just above needs very many: so more training labels can be the cheaper
+"proves" is claimed too often by whoever looks after every round. It is one-sided, as the claim is. A model well above
+the target needs few evaluation labels for it, one just above needs very many: so more training labels can be the cheaper
 proof.
 """
 
@@ -32,9 +32,9 @@ def evaluation_needed(target: float, value: float, measured: Measured, level: fl
 
 
 def proof(metric: Metric, measured: Measured, target: float, level: float, outlook: Outlook | None, most: int) -> Proof:
-    """What proves ``target`` (a value); with a forecast also whether to train first. ``most`` evaluation labels are left.
+    """What proves ``target`` (a value); with a forecast also whether to train first.
 
-    Evaluation labels cost what training labels do.
+    ``most`` evaluation labels are left. They cost what training labels do.
     """
     proven = proven_value(measured, level) >= target
     now = 0 if proven else evaluation_needed(target, measured.value, measured, level)

@@ -124,11 +124,19 @@ class NextBatch:
 
 @dataclass(frozen=True)
 class BatchOption:
-    """Expected costs of one batch size: of ordering it and stopping, and of going on with batches of it."""
+    """Expected costs of one batch size, in the currency; the last three are None without a target.
+
+    Attributes:
+        order: of ordering one such batch and stopping.
+        to_the_end: of going on with such batches until the target is reached or the pool is empty.
+        go_on: the same, but giving up once there are ``give_up_at`` labels in all, which is where that is cheapest.
+    """
 
     labels: int
     order: float
+    to_the_end: float | None
     go_on: float | None
+    give_up_at: int | None
 
 
 @dataclass(frozen=True)
@@ -138,14 +146,12 @@ class Decision:
     Attributes:
         stop: of stopping now.
         options: of the next batch, by size.
-        best: the size with the lowest cost; 0: stop.
-        give_up_at: labels in all at which going on is given up at the best size; None: without a target.
+        best: the size with the lowest cost (with a target: of going on); 0: stop.
     """
 
     stop: float
     options: tuple[BatchOption, ...]
     best: int
-    give_up_at: int | None
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """``plan``: what the next labels buy, and when to stop. Never imports torch.
 
-The first file of this room to read. ``situation`` reads everything in one snapshot; ``trajectory`` and ``basis`` say which
-points make one curve; ``dalcli/forecasting`` makes many possible futures of it; ``outlook`` and ``proving`` ask them,
+The first file of this room to read. ``situation`` reads everything in one snapshot; ``trajectory`` and ``basis`` say
+which points make one curve; ``dalcli/forecasting`` makes many possible futures of it; ``outlook`` and ``proving`` ask them,
 ``verdict`` judges, ``answering`` puts it together; ``ledger`` keeps what was foretold and holds it against what came.
 """
 
@@ -117,8 +117,8 @@ def _limit(session: Session, request: PlanRequest, situation: Situation) -> Limi
     if request.deadline is not None:
         if costs.labels_per_day is None:
             raise BadInputError(
-                f"{session.workspace.config_path}: costs.labels_per_day is not set: what a deadline allows cannot be told",
-                "say how many labels come in on a working day, under costs: in dalcli.yaml, or ask with --budget LABELS",
+                f"{session.workspace.config_path}: costs.labels_per_day is not set: what comes in by then cannot be told",
+                "say how many labels come in on a working day, under costs: in dalcli.yaml, or ask with --budget",
             )
         days = working_days_until(request.today, request.deadline, costs.working_days)
         return Limit(_labels_in(days, situation.batch, session), f"by {request.deadline.isoformat()}")

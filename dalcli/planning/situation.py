@@ -15,7 +15,6 @@ from dalcli.planning.trajectory import Trajectory, trajectory
 from dalcli.state import batches, catalog, classes, evaluations, forecasts, ledger, spending, versions
 from dalcli.state import trajectory as measured_versions
 from dalcli.state.batches import Batch
-from dalcli.state.database import Connection
 from dalcli.state.forecasts import StoredForecast
 from dalcli.state.trajectory import MeasuredVersion
 from dalcli.state.versions import ModelVersion
@@ -25,6 +24,7 @@ _FEWEST_ANSWERS = 20
 """Fewer answered images say too little of how many give a usable label."""
 _USUAL_PART = 0.25
 """Where nobody has said how large batches are: this part of the labels there are."""
+_FIRST_OF_A_CLASS = 10
 
 
 @dataclass(frozen=True)
@@ -101,8 +101,8 @@ def read(session: Session, metric: str, where: str) -> Situation:
             spent=spent(config.costs, votes, sum(batch.purpose == "training" for batch in issued)),
             usable=usable,
             disputed=spending.disputed_share(connection),
-            batch=config.query.budget or _usual_batch(issued, states["training"]),
-            strategy=config.query.strategy,
+            batch=config.query.budget or _usual_batch(issued, states["training"], len(names)),
+            strategy=config.query.cold_start if model is None else config.query.strategy,
             model=model,
             is_measured=model is not None and is_measured(connection, config, model),
             newer_labels=0 if model is None else versions.newer_labels(connection, model),
@@ -118,7 +118,8 @@ def _usable(training: Mapping[str, int]) -> float:
     return training["labeled"] / answered
 
 
-def _usual_batch(issued: Sequence[Batch], training: Mapping[str, int]) -> int:
-    """As large as the last one; without one, a part of the labels there are."""
+def _usual_batch(issued: Sequence[Batch], training: Mapping[str, int], classes: int) -> int:
+    """As large as the last one; without one, a part of the labels there are; without any, some of each class."""
     sizes = [batch.requested for batch in issued if batch.purpose == "training"]
-    return sizes[-1] if sizes else max(1, round(training["labeled"] * _USUAL_PART))
+    first = _FIRST_OF_A_CLASS * max(classes, 1)
+    return sizes[-1] if sizes else max(first, round(training["labeled"] * _USUAL_PART))

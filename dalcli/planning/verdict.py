@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from dalcli.config.words import counted
@@ -52,7 +51,7 @@ def verdict(seen: Evidence) -> tuple[Verdict, str]:
         return "infeasible", "every training sample is answered: the pool has no label left to buy"
     if seen.target is not None:
         return _by_forecast(seen, seen.outlook)
-    if seen.decision is not None and seen.situation.metric is not None and seen.decision.best == 0 and _has_worth(seen):
+    if seen.decision is not None and seen.decision.best == 0:
         return "infeasible", "no further batch is worth its price (costs.value_per_point)"
     return "continue", "no target is set: name one with --target, or plan.target in dalcli.yaml"
 
@@ -76,8 +75,8 @@ def _by_measurement(seen: Evidence, proof: Proof, target: float) -> tuple[Verdic
     shown = figure(metric, metric.shown(target))
     if proof.proven:
         return "target-reached", (
-            f"{metric.label} {figure(metric, seen.newest.value)} on {counted(seen.newest.evaluated, 'evaluation label')} "
-            f"proves {'at most' if metric.less_is_better else 'at least'} {shown}"
+            f"{metric.label} {figure(metric, seen.newest.value)} on "
+            f"{counted(seen.newest.evaluated, 'evaluation label')} proves {'at most' if metric.less_is_better else 'at least'} {shown}"
         )
     if seen.newest.measured.value < target:
         return None
@@ -98,26 +97,18 @@ def _by_forecast(seen: Evidence, outlook: Outlook) -> tuple[Verdict, str]:
     assert target is not None
     shown = figure(metric, metric.shown(target))
     more = seen.situation.left if seen.limit is None else min(seen.limit.labels, seen.situation.left)
-    within = f"within the {counted(more, 'label')} that the pool can give" if seen.limit is None else seen.limit.words
+    within = f"within the {more:,} labels that the pool can give" if seen.limit is None else seen.limit.words
     chance = float((outlook.forecast.column(outlook.owned + more) >= target).mean())
     if chance < SMALL_CHANCE:
         return "infeasible", f"the chance to reach {shown} {within} is {chance_text(chance)}"
-    decision = seen.decision
-    if decision is not None and decision.best == 0 and seen.situation.metric and _has_worth(seen):
-        cheapest = min((each.go_on for each in decision.options if each.go_on is not None), default=math.inf)
+    if seen.decision is not None and seen.decision.best == 0:
         currency = seen.situation.tariff.currency
+        to_the_end = min(each.to_the_end for each in seen.decision.options if each.to_the_end is not None)
         return "infeasible", (
-            f"going on is expected to cost {amount(cheapest, currency)}, stopping {amount(decision.stop, currency)}"
+            f"going on until {shown} or the pool's end is expected to cost {amount(to_the_end, currency)}, stopping "
+            f"{amount(seen.decision.stop, currency)}, and giving up on the way does not pay either"
         )
     return "continue", f"the chance to reach {shown} {within} is {chance_text(chance)}"
-
-
-def _has_worth(seen: Evidence) -> bool:
-    """Without a penalty or a worth of points, stopping costs nothing and would always be best."""
-    costs = seen.outlook.costs if seen.outlook is not None else None
-    if costs is None:
-        return False
-    return costs.penalty_for_missing_target > 0 or (seen.target is None and costs.value_per_point > 0)
 
 
 def next_step(situation: Situation, found: Verdict, batch: NextBatch | None, proof: Proof | None) -> str:

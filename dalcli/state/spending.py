@@ -33,8 +33,8 @@ def votes(connection: Connection) -> list[VoteGroup]:
     """All votes, by purpose, annotator and class."""
     rows = connection.execute(
         "SELECT s.purpose, v.annotator, c.name AS label,"
-        " sum(NOT EXISTS (SELECT 1 FROM vote AS w WHERE w.sample = v.sample AND w.annotator = v.annotator AND w.id > v.id))"
-        " AS latest,"
+        " sum(NOT EXISTS (SELECT 1 FROM vote AS w WHERE w.sample = v.sample AND w.annotator = v.annotator"
+        " AND w.id > v.id)) AS latest,"
         " sum(v.cost IS NULL AND NOT EXISTS (SELECT 1 FROM vote AS w WHERE w.sample = v.sample"
         " AND w.annotator = v.annotator AND (w.id > v.id OR w.cost IS NOT NULL))) AS unpriced,"
         " coalesce(sum(v.cost), 0.0) AS cost, count(v.seconds) AS timed, coalesce(sum(v.seconds), 0.0) AS seconds"
