@@ -55,7 +55,7 @@ def _power(x: Floats, c: Floats) -> Floats:
 
 
 def _shifted_power(x: Floats, c: Floats, d: Floats) -> Floats:
-    # d is a lead that the curve had before its first label; as x^-c with the shift scaled out, so that b stays of order 1
+    # d is a lead that the curve had before its first label; g(1) = 1, so that b stays of order 1
     return ((x + d) / (1 + d)) ** -c
 
 

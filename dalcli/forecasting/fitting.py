@@ -48,7 +48,7 @@ class Fits:
 def _solve(
     linear: Linear, w: Floats, wg: Floats, wgg: Floats, wy: Floats, wgy: Floats, floor: float
 ) -> tuple[Floats, Floats]:
-    """Minimise Σ w (y − a + b g)² with floor ≤ a ≤ 1 and b ≥ 0, from weighted sums that broadcast against each other."""
+    """Minimise Σ w (y − a + b g)² with floor ≤ a ≤ 1 and b ≥ 0, from weighted sums that broadcast together."""
     if linear == "origin":
         # y = a (1 − g)
         a = np.clip((wy - wgy) / np.maximum(w - 2 * wg + wgg, _TINY), floor, 1)

@@ -6,13 +6,13 @@ import numpy as np
 
 from dalcli.forecasting.curves import Floats, Measurements
 
-_SUPPOSED_EXAMPLES = 1000.0
+_SUPPOSED_EXAMPLES = 3000.0
 """Size of an evaluation set that nothing is known of; weighs as much as two points."""
-_SUPPOSED_POINTS = 2.0
+_SUPPOSED_POINTS = 0.5
 
 
 def binomial(value: Floats, evaluated: Floats | float) -> Floats:
-    """Variance of a share measured on so many examples, never 0: two successes and two failures are added (Agresti, Coull)."""
+    """Variance of a share measured on so many examples, never 0: two hits and two misses are added (Agresti)."""
     share = (value * evaluated + 2) / (evaluated + 4)
     return np.asarray(share * (1 - share) / (evaluated + 4), dtype=np.float64)
 

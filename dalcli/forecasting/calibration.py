@@ -1,0 +1,155 @@
+"""From an ensemble to honest quantiles: how far public trajectories strayed from what their ensembles said.
+
+The laws are drawn towards the last measured value (fitted laws promise too much, and noise makes them). The errors that
+public curves had, in units of a scale that each curve gives by itself, then say where the quantiles lie. The table is
+learned by `benchmarks/forecasts.py --learn`; to judge a data set it is learned anew without that data set.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+import numpy as np
+
+from dalcli.forecasting.curves import Floats, PastError
+from dalcli.forecasting.ensemble import Ensemble, drawn_to
+
+NORMAL_80 = 2.563
+"""Width of a normal law's 80% interval in standard deviations."""
+_SUPPOSED = 8.0
+"""So many past errors of a workspace weigh as much as the public trajectories."""
+_WILD = 4.0
+"""Past errors count no farther than so many standard deviations: one broken round is not a law."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """What was learned.
+
+    Attributes:
+        levels: Quantile levels, ascending. [q]
+        points: Numbers of points: the cells' lower ends, ascending. [a]
+        factors: Labels ahead divided by today's: the cells' centres, ascending. [b]
+        coefficients: Of `features`, for the logarithm of the scale. [f]
+        quantiles: Of (measured − middle) / scale. [a, b, q]
+    """
+
+    levels: Floats
+    points: Floats
+    factors: Floats
+    coefficients: Floats
+    quantiles: Floats
+
+    def at(self, points: int, factors: Floats) -> Floats:
+        """Quantiles for a curve of so many points, between the cells' centres interpolated in the logarithm. [m, q]"""
+        cell = self.quantiles[max(int(np.searchsorted(self.points, points, side="right")) - 1, 0)]
+        places, wanted = np.log(self.factors), np.log(factors)
+        return np.stack([np.interp(wanted, places, level) for level in cell.T], axis=1)
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """Where a measurement at each size is expected.
+
+    Attributes:
+        levels: Quantile levels. [q]
+        quantiles: Of the measured value, neither clipped nor made to rise. [m, q]
+    """
+
+    levels: Floats
+    quantiles: Floats
+
+    @property
+    def median(self) -> Floats:
+        """[m]"""
+        return self._level(0.5)
+
+    @property
+    def deviation(self) -> Floats:
+        """Standard deviation of the normal law that has the same 80% interval. [m]"""
+        return (self._level(0.9) - self._level(0.1)) / NORMAL_80
+
+    def _level(self, level: float) -> Floats:
+        return np.array([np.interp(level, self.levels, row) for row in self.quantiles], dtype=np.float64)
+
+
+@cache
+def packaged() -> Table:
+    """The table that ships with the package."""
+    return table_from(files("dalcli.forecasting").joinpath("calibration.json").read_text(encoding="utf-8"))
+
+
+def table_from(document: str) -> Table:
+    """A table from its JSON document, as `benchmarks/forecasts.py --learn` writes it."""
+    stored = json.loads(document)
+    return Table(**{key: np.array(stored[key], dtype=np.float64) for key in Table.__dataclass_fields__})
+
+
+def middle(made: Ensemble, last: float) -> Floats:
+    """What the laws give, drawn towards the last measured value. [m]
+
+    `made` was asked at today's size first; the same for `features`.
+    """
+    return drawn_to(made.middle, float(made.middle[0]), last)
+
+
+def features(made: Ensemble, factors: Floats, last: float, points: int, span: float) -> Floats:
+    """What the scale of a curve's errors depends on, as logarithms; the last column is constant. [m, f]
+
+    Args:
+        made: The ensemble at m sizes, of which today's is the first.
+        factors: Those sizes in units of today's. [m]
+        last: The last measured value.
+        points: Distinct sizes that were measured.
+        span: The largest of them divided by the smallest.
+    """
+    noise = made.noise
+    little = 0.1 * noise
+    of_curve = (
+        noise,
+        1 - last + noise,
+        made.missed + little,
+        abs(last - made.middle[0]) + little,
+        min(points, 30),
+        min(span, 500.0),
+    )
+    of_size = (
+        made.spread + little,
+        np.abs(made.middle - made.middle[0]) + little,
+        np.sqrt(made.weights @ (made.laws - made.middle) ** 2) + little,
+        1 + np.log(factors),
+    )
+    columns = [np.full_like(factors, value) for value in of_curve] + list(of_size) + [np.full_like(factors, np.e)]
+    return np.asarray(np.log(np.stack(columns, axis=1)), dtype=np.float64)
+
+
+def calibrated(
+    made: Ensemble, factors: Floats, last: float, points: int, span: float, table: Table, past: Sequence[PastError] = ()
+) -> Calibrated:
+    """Quantiles of what will be measured at every size, from a table and a workspace's own past errors."""
+    scale = np.exp(features(made, factors, last, points, span) @ table.coefficients)
+    spread = table.at(points, factors) * scale[:, None]
+    found = Calibrated(table.levels, middle(made, last)[:, None] + spread)
+    shift, widen = sharpening(past)
+    median = found.median[:, None]
+    return Calibrated(table.levels, median + shift * found.deviation[:, None] + widen * (found.quantiles - median))
+
+
+def sharpening(past: Sequence[PastError]) -> tuple[float, float]:
+    """By how many standard deviations to move forecasts, and by what to widen them, from what past ones came to.
+
+    Both shrink towards (0, 1), the public trajectories' word, which weighs as much as eight past errors.
+    """
+    strayed = np.array([_standardised(error) for error in past if np.isfinite(_standardised(error))])
+    count = len(strayed)
+    shift = float(strayed.sum() / (count + _SUPPOSED))
+    return shift, float(np.sqrt((_SUPPOSED + np.sum((strayed - shift) ** 2)) / (_SUPPOSED + count)))
+
+
+def _standardised(error: PastError) -> float:
+    deviation = max(error.predicted_p90 - error.predicted_p10, 1e-4) / NORMAL_80
+    return float(np.clip((error.measured - error.predicted_p50) / deviation, -_WILD, _WILD))
