@@ -62,7 +62,7 @@ def chart(
 ) -> str:
     """Points and band over the logarithm of x, with ``figure`` at the y axis, in lines of at most ``width``.
 
-    ``bounds``: what y can be. The middle row of each cell decides: a band narrower than a row shows its middle line alone.
+    ``bounds``: what y can be. A band narrower than a row shows its middle alone.
     """
     xs = [x for x, *_ in points] + [x for x, *_ in band]
     ys = [y for _, y in points] + [y for _, *values in band for y in values] + ([] if target is None else [target])

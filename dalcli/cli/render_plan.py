@@ -139,7 +139,7 @@ def _purchases(result: PlanResult, purchases: Sequence[Purchase]) -> RenderableT
 
 
 def _classes(result: PlanResult) -> list[RenderableType]:
-    wanted = "classes with recall below the mean"
+    wanted = "classes with recall below the mean of all"
     if result.target is not None and not result.less_is_better:
         wanted = f"classes with recall below {percent(result.target)}"
     shown = result.classes[:CLASSES_SHOWN]
@@ -209,7 +209,7 @@ def _proof(result: PlanResult) -> str:
     if p.training == 0:
         return f"{target}: {now}; training on more labels first would not be cheaper"
     money = "" if p.money is None else f" ({amount(p.money, result.standing.spent.currency)})"
-    then = f"{counted(p.evaluation, 'more evaluation label')}" if p.evaluation else "the evaluation labels there are"
+    then = f"{_number(p.evaluation)} more evaluation labels" if p.evaluation else "the evaluation labels there are"
     return f"{target}: {now}; cheapest: {_number(p.training)} more labels, then {then}{money}"
 
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from dalcli.config.words import counted
 from dalcli.evaluation.intervals import wilson
-from dalcli.forecasting.forecast import FAR, Forecast
+from dalcli.forecasting.cautions import FAR
+from dalcli.forecasting.forecast import Forecast
 from dalcli.planning import ledger
 from dalcli.planning.basis import Points
 from dalcli.planning.figures import amount, figure
@@ -166,7 +167,7 @@ def _cheapest_batch(situation: Situation, outlook: Outlook, decision: Decision, 
 
 
 def _shortfalls(situation: Situation, target: float | None, level: float) -> tuple[ClassShortfall, ...]:
-    """Classes whose recall lies below the target's, worst first; below the mean recall where there is none."""
+    """Classes whose recall lies below the target's, worst first; surely below the mean where there is none."""
     if not situation.curve.points:
         return ()
     report = next(v.report for v in situation.measured if v.version == situation.curve.points[-1].version)
@@ -174,11 +175,13 @@ def _shortfalls(situation: Situation, target: float | None, level: float) -> tup
     if not known:
         return ()
     recalls = [entry["correct"] / entry["support"] for entry in known]
-    wanted = target if target is not None and not situation.metric.less_is_better else float(np.mean(recalls))
+    has_target = target is not None and not situation.metric.less_is_better
+    wanted = target if target is not None and has_target else float(np.mean(recalls))
     found = []
     for entry, recall in zip(known, recalls, strict=True):
-        if recall < wanted:
-            interval = wilson(entry["correct"], entry["support"], level)
+        interval = wilson(entry["correct"], entry["support"], level)
+        # Half of all classes lie below their mean: only those that surely do tell something.
+        if recall < wanted and (has_target or interval.high < wanted):
             labels = situation.class_labels.get(entry["name"], 0)
             found.append(
                 ClassShortfall(
@@ -241,7 +244,7 @@ def _about_target(situation: Situation, outlook: Outlook, target: float) -> list
         )
     elif FAR * today < needed < np.inf:
         notes.append(
-            f"{shown} is likely beyond {FAR:g} times the {counted(today, 'label')} measured: read the range, not its middle; "
-            "every further round narrows it"
+            f"{shown} is likely beyond {FAR:g} times the {counted(today, 'label')} measured: read the "
+            "range, not its middle; every further round narrows it"
         )
     return notes

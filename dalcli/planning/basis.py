@@ -14,7 +14,7 @@ from dalcli.planning.metrics import Metric
 from dalcli.planning.situation import Situation
 
 ENOUGH = 5
-"""Measured versions of so many sizes are a trajectory to forecast from; with fewer, random parts do, if there are any."""
+"""Measured versions of so many sizes are forecast from; with fewer, random parts of the labels, if there are any."""
 
 
 @dataclass(frozen=True)

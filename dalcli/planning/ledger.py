@@ -23,8 +23,7 @@ from dalcli.state.forecasts import Quantiles, StoredForecast
 
 FACTORS = (1.0, 1.1, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0)
 """How far ahead forecasts are kept, times the labels they were made at."""
-_DECILE = 1.2815515655446004
-"""Standard deviations from the middle of a normal distribution to its tenth and ninetieth percentile."""
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -32,9 +31,9 @@ class Outcome:
     """What came: a version measured after a forecast, with ``labels`` in all, in the metric's units.
 
     Attributes:
-        p10, p50, p90: foretold for its labels.
+        p10, p50, p90: foretold of its measurement.
         error: measured − p50.
-        inside: whether the measurement lies within p10 and p90, widened by the chance of the evaluation examples.
+        inside: whether the measurement lies within p10 and p90.
     """
 
     version: str
@@ -63,10 +62,13 @@ class ScoredForecast:
 
 
 def to_store(forecast: Forecast, trajectory_version: str, metric: Metric, kind: str, points: int) -> StoredForecast:
-    """What is kept of a forecast: values in [0, 1] at :data:`FACTORS` times today's labels."""
+    """What is kept of a forecast: what will be *measured* (values in [0, 1]) with :data:`FACTORS` times today's labels.
+
+    That is wider than the true metric's band: the chance of the evaluation examples and of training is in it.
+    """
     today = int(forecast.sizes[0])
     sizes = sorted({round(today * factor) for factor in FACTORS})
-    quantiles = [Quantiles(size, *(float(q) for q in forecast.at(size, [0.1, 0.5, 0.9]))) for size in sizes]
+    quantiles = [Quantiles(size, *(float(q) for q in forecast.measured_at(size, [0.1, 0.5, 0.9]))) for size in sizes]
     return StoredForecast(
         version=trajectory_version,
         metric=metric.key,
@@ -151,8 +153,6 @@ def _at(forecast: StoredForecast, labels: int) -> tuple[float, float, float]:
 def _outcome(point: CurvePoint, foretold: tuple[float, float, float], metric: Metric) -> Outcome:
     low, middle, high = foretold
     value, trials = point.measured.value, point.measured.trials
-    noise = _DECILE * math.sqrt(max(middle * (1 - middle), 0) / max(trials, 1))
-    inside = middle - math.hypot(middle - low, noise) <= value <= middle + math.hypot(high - middle, noise)
     ends = sorted((metric.shown(low), metric.shown(high)))
     return Outcome(
         version=point.version,
@@ -163,7 +163,7 @@ def _outcome(point: CurvePoint, foretold: tuple[float, float, float], metric: Me
         measured=metric.shown(value),
         evaluated=trials,
         error=metric.shown(value) - metric.shown(middle),
-        inside=inside,
+        inside=low - _ROUNDING <= value <= high + _ROUNDING,
     )
 
 

@@ -2,8 +2,7 @@
 
 The bound is a confidence sequence (``dalcli/evaluation/intervals.py``): a target that Wilson's interval for one look
 "proves" is claimed too often by whoever looks after every round. It is one-sided, as the claim is. A model well above
-the target needs few evaluation labels for it, one just above needs very many: so more training labels can be the cheaper
-proof.
+the target needs few evaluation labels for it, one just above needs very many: so more training labels can be cheaper.
 """
 
 from __future__ import annotations

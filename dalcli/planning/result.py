@@ -177,7 +177,7 @@ class Proof:
 
 @dataclass(frozen=True)
 class ClassShortfall:
-    """A class below the target (without one: below the mean over classes), worst first."""
+    """A class below the target (without one: surely below the mean over classes), worst first."""
 
     name: str
     recall: float

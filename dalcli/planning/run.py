@@ -1,8 +1,9 @@
 """``plan``: what the next labels buy, and when to stop. Never imports torch.
 
 The first file of this room to read. ``situation`` reads everything in one snapshot; ``trajectory`` and ``basis`` say
-which points make one curve; ``dalcli/forecasting`` makes many possible futures of it; ``outlook`` and ``proving`` ask them,
-``verdict`` judges, ``answering`` puts it together; ``ledger`` keeps what was foretold and holds it against what came.
+which points make one curve; ``dalcli/forecasting`` makes many possible futures of it; ``outlook`` and ``proving`` ask
+them, ``verdict`` judges, ``answering`` puts it together; ``ledger`` keeps what was foretold, for what came to be held
+against it.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from datetime import date
 from dalcli.config.hashing import derive_seed
 from dalcli.config.words import counted
 from dalcli.errors import BadInputError, NotReadyError
+from dalcli.forecasting.cautions import FAR
 from dalcli.forecasting.curves import NotEnoughPoints
-from dalcli.forecasting.forecast import FAR, Forecast, forecast
+from dalcli.forecasting.forecast import Forecast, forecast
 from dalcli.planning import ledger
 from dalcli.planning.answering import Made, answer
 from dalcli.planning.basis import points_of
@@ -117,7 +119,7 @@ def _limit(session: Session, request: PlanRequest, situation: Situation) -> Limi
     if request.deadline is not None:
         if costs.labels_per_day is None:
             raise BadInputError(
-                f"{session.workspace.config_path}: costs.labels_per_day is not set: what comes in by then cannot be told",
+                f"{session.workspace.config_path}: costs.labels_per_day is not set: what comes in by then is not known",
                 "say how many labels come in on a working day, under costs: in dalcli.yaml, or ask with --budget",
             )
         days = working_days_until(request.today, request.deadline, costs.working_days)

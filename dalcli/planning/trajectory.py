@@ -49,8 +49,11 @@ class Trajectory:
         return len({point.labels for point in self.points})
 
     def curve(self, metric: Metric) -> Curve:
-        """As the forecast takes it."""
-        points = tuple(Point(p.labels, p.measured.value, p.measured.trials, p.strategy) for p in self.points)
+        """As the forecast takes it; that a cold start chose otherwise than what came after it is no change of ways."""
+        points = tuple(
+            Point(p.labels, p.measured.value, p.measured.trials, p.strategy if position else "")
+            for position, p in enumerate(self.points)
+        )
         return Curve(points, "active" if self.chosen else "random", metric.chance)
 
 

@@ -75,8 +75,8 @@ def _by_measurement(seen: Evidence, proof: Proof, target: float) -> tuple[Verdic
     shown = figure(metric, metric.shown(target))
     if proof.proven:
         return "target-reached", (
-            f"{metric.label} {figure(metric, seen.newest.value)} on "
-            f"{counted(seen.newest.evaluated, 'evaluation label')} proves {'at most' if metric.less_is_better else 'at least'} {shown}"
+            f"{metric.label} {figure(metric, seen.newest.value)} on {counted(seen.newest.evaluated, 'example')} proves "
+            f"{'at most' if metric.less_is_better else 'at least'} {shown}"
         )
     if seen.newest.measured.value < target:
         return None
