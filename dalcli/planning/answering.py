@@ -32,6 +32,9 @@ from dalcli.planning.situation import Situation
 from dalcli.planning.trajectory import CurvePoint
 from dalcli.planning.verdict import Evidence, Limit, next_step, verdict
 
+_DIGITS = 12
+"""Of a target, which has been turned into a value and back."""
+
 
 @dataclass(frozen=True)
 class Made:
@@ -67,7 +70,7 @@ def answer(
         metric=metric.name,
         metric_label=metric.label,
         less_is_better=metric.less_is_better,
-        target=None if target is None else metric.shown(target),
+        target=None if target is None else round(metric.shown(target), _DIGITS),
         verdict=found,
         reason=reason,
         next_step=next_step(situation, found, batch, found_proof),
