@@ -77,6 +77,15 @@ def evaluate(
     model: Annotated[
         str | None, typer.Option(help="Measure this version; default: the newest.", metavar="VERSION")
     ] = None,
+    control: Annotated[
+        bool,
+        typer.Option(
+            "--control", help="Also what choosing has gained over drawing at random, where `query --control` was used."
+        ),
+    ] = False,
+    retrain: Annotated[
+        bool, typer.Option("--retrain", help="With --control: also if that means to train all of a model repeatedly.")
+    ] = False,
     directory: Directory = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -88,8 +97,9 @@ def evaluate(
     from dalcli.cli import render, render_model
     from dalcli.commands import evaluate as command
 
+    command.check(control, retrain)
     with session_of(directory, quiet) as session:
-        render.show(command.run(session, model), render_model.evaluate, json)
+        render.show(command.run(session, model, control, retrain), render_model.evaluate, json)
 
 
 @model_app.command(epilog="Example: dalcli diagnose --budget 100")

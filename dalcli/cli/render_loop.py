@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dalcli.cli.render_paired import paired
+from dalcli.cli.render_paired import gain, paired
 from dalcli.cli.tables import counts, facts, listing, percent, text
 from dalcli.config.words import counted
 
@@ -108,5 +108,7 @@ def status(result: StatusResult) -> str:
         parts += ["", listing(("model", "labels", "accuracy", "interval", "measured on"), rows)]
     if result.paired is not None:
         parts += ["", paired(result.paired)]
+    if result.control_gain is not None:
+        parts += ["", f"gain over random: {gain(result.control_gain)}"]
     parts += ["", f"next: {result.next_step}"]
     return text(*parts)

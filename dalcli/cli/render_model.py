@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dalcli.cli.render_paired import paired
+from dalcli.cli.render_paired import gain, paired
 from dalcli.cli.tables import facts, listing, percent, text
 from dalcli.config.words import bytes_text, counted
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from dalcli.evaluation.run import EvaluateResult
+    from dalcli.commands.evaluate import EvaluateResult
     from dalcli.scores.labeled_sketch import SketchReport
     from dalcli.scores.recall import PrescreenRecall
     from dalcli.scoring.estimate import ScoreEstimate
@@ -106,6 +106,7 @@ def evaluate(result: EvaluateResult) -> str:
                 f"{percent(interval['low'])} to {percent(interval['high'])})",
             ),
             *([] if result.paired is None else [("compared", paired(result.paired))]),
+            *([] if result.control_gain is None else [("gain over random", gain(result.control_gain))]),
             *_calibration(r),
         ]
     )

@@ -30,7 +30,11 @@ class CurvePoint:
 
 @dataclass(frozen=True)
 class StatusResult:
-    """What ``status`` tells: one snapshot of the loop."""
+    """What ``status`` tells: one snapshot of the loop.
+
+    ``paired`` is the newest measured version against the one before; ``control_gain`` what ``evaluate --control`` found
+    last. None where there is none.
+    """
 
     root: str
     classes: tuple[str, ...]
@@ -47,6 +51,7 @@ class StatusResult:
     open_batches: tuple[Batch, ...]
     curve: tuple[CurvePoint, ...]
     paired: PairedTest | None
+    control_gain: dict[str, Any] | None
     next_step: str
 
 
@@ -84,6 +89,7 @@ def run(session: Session) -> StatusResult:
             open_batches=open_batches,
             curve=curve,
             paired=newest_pair(connection, session.config),
+            control_gain=evaluations.newest_gain(connection),
             next_step=_next_step(states, sum(counts.values()), model, newer, open_batches, unmeasured),
         )
 

@@ -32,7 +32,7 @@ FORWARD_BATCH = 128  # images; without a backward pass they need little memory
 
 
 @dataclass(frozen=True)
-class EvaluateResult:
+class Evaluated:
     """One version's report; ``labels`` is what it was trained on.
 
     Attributes:
@@ -45,7 +45,7 @@ class EvaluateResult:
     paired: PairedTest | None
 
 
-def evaluate(session: Session, version: str | None = None) -> EvaluateResult:
+def evaluate(session: Session, version: str | None = None) -> Evaluated:
     """Measure the newest (or the named) version; a measurement made before is printed again.
 
     Raises:
@@ -82,7 +82,7 @@ def evaluate(session: Session, version: str | None = None) -> EvaluateResult:
             )
     with session.database.read() as connection:
         paired = _against_the_one_before(connection, model.version, known.outcomes, session.config)
-    return EvaluateResult(model.version, model.labels, known.report, paired)
+    return Evaluated(model.version, model.labels, known.report, paired)
 
 
 def newest_pair(connection: Connection, config: Config) -> PairedTest | None:

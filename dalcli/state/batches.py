@@ -9,9 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from dalcli.state.catalog import Purpose
 from dalcli.state.database import INTERNAL, Connection, Row, now
+
+Origin = Literal["cold start", "active", "control"]
 
 
 @dataclass(frozen=True)
@@ -169,6 +172,20 @@ def strategies(connection: Connection, batch: Batch) -> list[str]:
     """The strategies that chose a batch's rows, sorted."""
     rows = connection.execute("SELECT DISTINCT strategy FROM batch_row WHERE batch = ? ORDER BY strategy", (batch.key,))
     return [row["strategy"] for row in rows]
+
+
+def origins(connection: Connection) -> dict[int, Origin]:
+    """How every sample that was issued for training came to be chosen, by its key: what its last batch says.
+
+    Samples that were never issued (labels that came with the images, say) are not listed. What was drawn at random as a
+    whole batch is "control" like a control arm, unless there was no model yet: a cold start is nobody's choice.
+    """
+    rows = connection.execute(
+        "SELECT r.sample, CASE WHEN r.arm = 'control' THEN 'control' WHEN b.model IS NULL THEN 'cold start'"
+        " WHEN r.strategy = 'random' THEN 'control' ELSE 'active' END AS origin"
+        " FROM batch_row AS r JOIN batch AS b ON b.id = r.batch WHERE b.purpose = 'training' ORDER BY b.id"
+    )
+    return {row["sample"]: row["origin"] for row in rows}
 
 
 def holding(connection: Connection, samples: Iterable[int]) -> list[Batch]:

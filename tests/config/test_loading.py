@@ -41,7 +41,7 @@ def test_values_arrive() -> None:
         ("sed: 1\n", ["line 1: sed: unknown key: did you mean 'seed'?"]),
         ("\n\nquery:\n  zzz: 1\n", [
             "line 4: query.zzz: unknown key"
-            " (known here: strategy, cold_start, gamma, budget, memory_limit, close_at, experts, compose)"
+            " (known here: strategy, cold_start, gamma, budget, memory_limit, control, close_at, experts, compose)"
         ]),
         ("query: {compose: {selection: kmean++}}\n", [
             "line 1: query.compose.selection: should be 'top', 'kmeans++', 'k-center', 'lcmd' or 'clusters',"
