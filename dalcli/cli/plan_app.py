@@ -32,6 +32,14 @@ def plan(
         str | None,
         typer.Option(help="accuracy, macro, recall:CLASS or error; default: plan.metric.", metavar="METRIC"),
     ] = None,
+    subsets: Annotated[
+        bool,
+        typer.Option(
+            "--subsets",
+            help="Forecast from models trained on random parts of the labels; by itself where the network is frozen "
+            "and fewer than five versions were measured.",
+        ),
+    ] = False,
     exit_code: Annotated[
         bool, typer.Option("--exit-code", help="End with a status of its own for every verdict.")
     ] = False,
@@ -45,12 +53,18 @@ def plan(
     forecast is kept and held against what comes: plan history.
     """
     if context.invoked_subcommand is not None:
-        _before_history(context, (target, budget, money, deadline, metric, exit_code or None), directory, json, quiet)
+        _before_history(
+            context,
+            (target, budget, money, deadline, metric, subsets or None, exit_code or None),
+            directory,
+            json,
+            quiet,
+        )
         return
     from dalcli.cli import render, render_plan
     from dalcli.commands import plan as command
 
-    request = command.check(command.Options(target, budget, money, deadline, metric, exit_code=exit_code))
+    request = command.check(command.Options(target, budget, money, deadline, metric, subsets, exit_code))
     with session_of(directory, quiet) as session:
         result = command.run(session, request)
         render.show(result, render_plan.plan, json)

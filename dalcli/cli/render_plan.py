@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from dalcli.cli.chart import chart, terminal_marks, terminal_width
+from dalcli.cli.render_paired import gain as gain_over_random
 from dalcli.cli.tables import facts, listing, percent, text
 from dalcli.config.words import counted
 from dalcli.planning.figures import amount, chance_text
@@ -170,7 +171,7 @@ def _tail(result: PlanResult) -> Iterator[tuple[str, object]]:
     if result.proof is not None and result.target is not None and not result.proof.proven:
         yield "to prove it", _proof(result)
     if result.gain_over_random is not None:
-        yield "gain over random", gain_text(result.gain_over_random)
+        yield "gain over random", gain_over_random(result.gain_over_random)
     if s.spent.money is not None and s.spent.votes and (s.spent.money or s.spent.currency):
         money = amount(s.spent.money, s.spent.currency)
         yield "spent so far", f"{money}: {counted(s.spent.votes, 'vote')}, {counted(s.spent.rounds, 'round')}"
@@ -228,11 +229,6 @@ def _record(record: TrackRecord, less_is_better: bool) -> str:
         f"{record.forecasts}: {100 * record.coverage:.0f}% of {counted(record.outcomes, 'measurement')} within p10 and "
         f"p90 (80% are meant to be), median error {record.median_error:.2g}{unit}"
     )
-
-
-def gain_text(gain: dict[str, object]) -> str:
-    """What choosing gained, as it was stored."""
-    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in gain.items())
 
 
 def history(result: HistoryResult) -> str:

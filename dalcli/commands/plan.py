@@ -56,6 +56,7 @@ def check(options: Options) -> PlanRequest:
         money=options.money,
         deadline=None if options.deadline is None else _deadline(options.deadline, today),
         metric=options.metric,
+        subsets=options.subsets,
         today=today,
         demanding=not options.exit_code,
     )

@@ -33,10 +33,10 @@ class Points:
         return max(FEWEST_SIZES - self.sizes, 0)
 
 
-def points_of(situation: Situation, parts: tuple[Point, ...] = ()) -> Points:
+def points_of(situation: Situation, parts: tuple[Point, ...] = (), prefer_parts: bool = False) -> Points:
     """The measured versions where there are enough; else ``parts``, points of random parts, if there are any."""
     trajectory, metric = situation.curve, situation.metric
-    if trajectory.sizes < ENOUGH and parts:
+    if parts and (trajectory.sizes < ENOUGH or prefer_parts):
         return _of_parts(parts, metric, trajectory.sizes)
     curve = trajectory.curve(metric)
     return Points(curve.kind, curve, trajectory.sizes, trajectory.notes)
@@ -45,7 +45,7 @@ def points_of(situation: Situation, parts: tuple[Point, ...] = ()) -> Points:
 def _of_parts(parts: tuple[Point, ...], metric: Metric, measured: int) -> Points:
     sizes = len({point.labels for point in parts})
     note = (
-        f"made from {counted(len(parts), 'model')} trained on random parts of the labels, for only "
-        f"{counted(measured, 'size was', 'sizes were')} measured: it foretells labels drawn at random"
+        f"made from {counted(len(parts), 'model')} trained on random parts of the labels, not from the "
+        f"{counted(measured, 'measured size')}: it foretells what labels drawn at random would bring"
     )
     return Points("random", Curve(parts, "random", metric.chance), sizes, (note,), subsets=True)

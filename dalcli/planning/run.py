@@ -1,4 +1,4 @@
-"""``plan``: what the next labels buy, and when to stop. Never imports torch.
+"""``plan``: what the next labels buy, and when to stop. Imports torch only to fit ``subsets``.
 
 The first file of this room to read. ``situation`` reads everything in one snapshot; ``trajectory`` and ``basis`` say
 which points make one curve; ``dalcli/forecasting`` makes many possible futures of it; ``outlook`` and ``proving`` ask
@@ -14,13 +14,13 @@ from datetime import date
 
 from dalcli.config.hashing import derive_seed
 from dalcli.config.words import counted
-from dalcli.errors import BadInputError, NotReadyError
+from dalcli.errors import BadInputError, DalcliError, NotReadyError
 from dalcli.forecasting.cautions import FAR
-from dalcli.forecasting.curves import NotEnoughPoints
+from dalcli.forecasting.curves import NotEnoughPoints, Point
 from dalcli.forecasting.forecast import Forecast, forecast
-from dalcli.planning import ledger
+from dalcli.planning import ledger, subsets
 from dalcli.planning.answering import Made, answer
-from dalcli.planning.basis import points_of
+from dalcli.planning.basis import ENOUGH, Points, points_of
 from dalcli.planning.days import working_days_until
 from dalcli.planning.figures import amount
 from dalcli.planning.metrics import Metric, check_target
@@ -41,6 +41,7 @@ class PlanRequest:
         budget: labels on top of those there are; ``money`` the same in the currency.
         deadline: the last day on which labels count.
         metric: None: ``plan.metric``.
+        subsets: forecast from models trained on random parts of the labels, and train those that are missing.
         today: days are counted from the next one on.
         demanding: a question that cannot be answered at all is an error, not a verdict.
     """
@@ -50,6 +51,7 @@ class PlanRequest:
     money: float | None = None
     deadline: date | None = None
     metric: str | None = None
+    subsets: bool = False
     today: date = date.min
     demanding: bool = True
 
@@ -80,7 +82,8 @@ def plan(session: Session, request: PlanRequest) -> PlanResult:
     limit = _limit(session, request, situation)
     if not situation.curve.points and request.demanding and request.question != "standing":
         raise _nothing_measured(situation)
-    made = _forecast(session, situation)
+    parts = _parts(session, request, situation)
+    made = _forecast(session, situation, points_of(situation, parts, request.subsets))
     outlook = None if made.forecast is None else _outlook(session, request, situation, target, made.forecast)
     level = session.config.evaluation.confidence
     return answer(situation, request.question, target, limit, made, outlook, level)
@@ -142,9 +145,45 @@ def _nothing_measured(situation: Situation) -> NotReadyError:
     return NotReadyError(f"nothing to plan from: {reason}", f"run: {next_step(situation, found, None, None)}")
 
 
-def _forecast(session: Session, situation: Situation) -> Made:
+def _parts(session: Session, request: PlanRequest, situation: Situation) -> tuple[Point, ...]:
+    """Models trained on random parts of the labels, where they are asked for, or needed and soon trained.
+
+    Raises:
+        NotReadyError: they are asked for, and the newest model was not measured, or has too few labels.
+    """
+    if not request.subsets and situation.curve.sizes >= ENOUGH:
+        return ()
+    parts = subsets.plan_parts(session, situation)
+    why_not = _without_parts(situation, parts)
+    if parts is None or why_not is not None:
+        if request.subsets:
+            raise NotReadyError(f"nothing to take parts of: {why_not}", "see: dalcli status")
+        return ()
+    frozen = parts.model.penalty is not None
+    if parts.missing and not (request.subsets or frozen):
+        return ()
+    try:
+        return subsets.points(subsets.fit_missing(session, parts), situation.metric)
+    except DalcliError as error:
+        if request.subsets:
+            raise
+        session.feedback.warn(f"no models were trained on parts of the labels: {error.message}")  # nobody asked for them
+        return ()
+
+
+def _without_parts(situation: Situation, parts: subsets.Parts | None) -> str | None:
+    if parts is None:
+        return "there is no model, or no evaluation label"
+    if not situation.curve.points or situation.curve.points[-1].version != parts.model.version:
+        return f"{parts.model.version} was not measured: dalcli evaluate"
+    fewest = len({size for size, _ in parts.wanted})
+    if fewest < ENOUGH:
+        return f"{counted(parts.model.labels, 'label')} make {counted(fewest, 'size')}, fewer than {ENOUGH}"
+    return None
+
+
+def _forecast(session: Session, situation: Situation, points: Points) -> Made:
     """The forecast of today's curve, kept in the ledger; or why there is none."""
-    points = points_of(situation)
     metric = situation.metric
     past = ledger.past_errors(situation.stored, situation.curve, metric, points.kind)
     seed = derive_seed(session.config.seed, "plan", metric.key)
@@ -153,7 +192,7 @@ def _forecast(session: Session, situation: Situation) -> Made:
     try:
         made = forecast(points.curve, horizon=horizon, seed=seed, past=past)
     except NotEnoughPoints as few:
-        return Made(points, None, _come_back(situation, few))
+        return Made(points, None, _come_back(few))
     version = situation.curve.points[-1].version
     inputs = ledger.inputs_digest([(p.labels, p.value, p.evaluated) for p in points.curve.points], points.kind, past)
     with session.database.read() as connection:
@@ -181,9 +220,9 @@ def _outlook(
     )
 
 
-def _come_back(situation: Situation, few: NotEnoughPoints) -> str:
+def _come_back(few: NotEnoughPoints) -> str:
     missing = few.need - few.have
     return (
         f"not enough rounds yet: a forecast needs {few.need} measured versions with different numbers of labels, "
-        f"and there {'is' if few.have == 1 else 'are'} {few.have}: come back after {missing} more"
+        f"and there {'is' if few.have == 1 else 'are'} {few.have}: come back after {missing} more, or try --subsets"
     )
