@@ -42,15 +42,16 @@ class Outlook:
     costs: CostsConfig
     today: date
 
-    def values(self, labels: int) -> Range[float]:
-        """The metric after so many labels in all."""
-        return shown_range(self.metric, self.forecast.column(labels))
-
     def band(self) -> tuple[BandPoint, ...]:
         """The whole forecast, up to the pool's end."""
         end = self.owned + self.left
         sizes = [int(size) for size in self.forecast.sizes if size < end] + [max(end, int(self.forecast.sizes[0]))]
-        return tuple(BandPoint(size, *vars(self.values(size)).values()) for size in sizes)
+        rows = np.array([np.quantile(self.forecast.column(size), QUANTILES) for size in sizes])
+        rising = np.maximum.accumulate(rows, axis=0)  # interpolating may lose the last bit of a flat stretch
+        return tuple(
+            BandPoint(size, *sorted(self.metric.shown(float(value)) for value in row))
+            for size, row in zip(sizes, rising, strict=True)
+        )
 
     def purchase(self, more: int) -> Purchase:
         """What so many more labels buy."""

@@ -167,7 +167,9 @@ def _parts(session: Session, request: PlanRequest, situation: Situation) -> tupl
     except DalcliError as error:
         if request.subsets:
             raise
-        session.feedback.warn(f"no models were trained on parts of the labels: {error.message}")  # nobody asked for them
+        session.feedback.warn(
+            f"no models were trained on parts of the labels: {error.message}"
+        )  # nobody asked for them
         return ()
 
 

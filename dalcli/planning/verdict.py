@@ -62,10 +62,7 @@ def _nothing_measured(situation: Situation) -> tuple[Verdict, str]:
     if situation.model is None:
         return "insufficient-data", "there is no model yet"
     if situation.measured:
-        return (
-            "insufficient-data",
-            f"no measurement tells the {situation.metric.label}: its class has no evaluation label",
-        )
+        return "need-evaluation-labels", f"no evaluation label tells the {situation.metric.label}"
     return "insufficient-data", "no model version has been measured yet"
 
 

@@ -371,3 +371,12 @@ def test_the_ledger_says_what_votes_cost(tmp_path: Path) -> None:
     found = plan(root, "--money", "100")
     assert found["answer"]["labels"] == 400
     assert found["standing"]["spent"]["money"] == pytest.approx(0.25 * 900)
+
+
+def test_a_class_without_evaluation_labels(tmp_path: Path) -> None:
+    root = planned(tmp_path / "work", SIZES[:5], evaluated=1)  # an odd or even key: a cat, and no dog
+    other = next(
+        each for each in ("cat", "dog") if run(root, "plan", "--metric", f"recall:{each}", "--budget", "9").code
+    )
+    assert verdict(root, "--metric", f"recall:{other}") == (12, "need-evaluation-labels")
+    assert run(root, "plan", "--metric", f"recall:{other}", "--budget", "9").code == 5

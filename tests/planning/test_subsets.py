@@ -57,9 +57,7 @@ def test_by_itself_on_a_frozen_network(frozen: SmallPool, tmp_path: Path) -> Non
     assert pool.json("plan", "history")["forecasts"][0]["kind"] == "random"
 
 
-def test_a_killed_run_continues_to_the_same(
-    frozen: SmallPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_killed_run_continues_to_the_same(frozen: SmallPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole, killed = copied(frozen, tmp_path / "whole"), copied(frozen, tmp_path / "killed")
     whole.ok("plan")
     left = iter(range(7))
