@@ -1,8 +1,8 @@
 """What a number of labels is expected to cost, over a forecast's draws: arrays in, arrays out.
 
 Two ways of spending. *Ordering* buys a fixed number of labels now, whatever they bring. *Going on* buys in batches,
-looks after each, and stops where the target is reached or at a limit; so it pays for the labels that a draw needs, not for
-the limit. Money in one currency; a missed target costs the penalty once, a point of the metric is 0.01.
+looks after each, and stops where the target is reached or at a limit; so it pays for the labels that a draw needs, not
+for the limit. Money in one currency; a missed target costs the penalty once, a point of the metric is 0.01.
 (Mahmood et al., *Optimizing Data Collection for Machine Learning*, NeurIPS 2022, minimise the same sum.)
 """
 
