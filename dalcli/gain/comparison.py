@@ -29,6 +29,7 @@ from dalcli.evaluation.intervals import Interval
 FEWEST = 30
 """Labels of either arm below which nothing is compared."""
 DRAWS = 2000
+_AT_ONCE = 1 << 18  # numbers
 
 Judge = Callable[[IntArray], NDArray[np.bool_]]
 """Trains on labels (by row) and says which evaluation examples (n,) the model gets right."""
@@ -63,28 +64,29 @@ class Arms:
         return min(len(self.active), len(self.control))
 
 
-def trainings(arms: Arms, repeats: int) -> int:
+def trainings(arms: Arms, repeats: int, exact: bool) -> int:
     """How often :func:`compare` trains."""
-    return sum(_wholes(len(arm), arms.compared, repeats) + repeats for arm in (arms.active, arms.control))
+    return sum(_wholes(len(arm), arms.compared, repeats, exact) + repeats for arm in (arms.active, arms.control))
 
 
-def compare(arms: Arms, judge: Judge, repeats: int, random: np.random.Generator, level: float = 0.95) -> Gain:
+def compare(
+    arms: Arms, judge: Judge, repeats: int, random: np.random.Generator, level: float = 0.95, exact: bool = True
+) -> Gain:
     """Train on subsets of either arm and compare; ``repeats`` ≥ 2 subsets of each kind.
+
+    ``exact``: the same labels always give the same model, so that there is no use in training on all of an arm again.
 
     Raises:
         ValueError: an arm has fewer than two labels.
     """
     if arms.compared < 2 or repeats < 2:
         raise ValueError(f"nothing to compare: {arms.compared} labels, {repeats} repeats")
-    active = _Side.of(arms.active, arms, judge, repeats, random)
-    control = _Side.of(arms.control, arms, judge, repeats, random)
+    active = _Side.of(arms.active, arms, judge, repeats, random, exact)
+    control = _Side.of(arms.control, arms, judge, repeats, random, exact)
     difference = active.correct - control.correct
     gain = float(difference.mean())
     examples = len(difference)
-    noise = np.empty(DRAWS)
-    for draw in range(DRAWS):
-        noise[draw] = difference[random.integers(0, examples, examples)].mean() - gain
-    noise += active.drawn(random) - control.drawn(random)
+    noise = _resampled_means(difference, random) - gain + active.drawn(random) - control.drawn(random)
     low, high = np.quantile(gain + noise, [(1 - level) / 2, (1 + level) / 2])
     return Gain(
         compared=arms.compared,
@@ -104,14 +106,16 @@ class _Side:
     deviations: NDArray[np.float64]
 
     @classmethod
-    def of(cls, labels: IntArray, arms: Arms, judge: Judge, repeats: int, random: np.random.Generator) -> _Side:
+    def of(
+        cls, labels: IntArray, arms: Arms, judge: Judge, repeats: int, random: np.random.Generator, exact: bool
+    ) -> _Side:
         total, m, half = len(labels), arms.compared, arms.compared // 2
 
         def judged(size: int) -> NDArray[np.float64]:
             chosen = random.choice(labels, size, replace=False) if size < total else labels
             return judge(np.concatenate([arms.common, chosen])).astype(np.float64)
 
-        wholes = _wholes(total, m, repeats)
+        wholes = _wholes(total, m, repeats, exact)
         correct = np.mean([judged(m) for _ in range(wholes)], axis=0)
         halves = np.array([judged(half).mean() for _ in range(repeats)])
         wanted = 1 / total + (1 / m - 1 / total) / wholes
@@ -123,6 +127,14 @@ class _Side:
         return self.deviations[random.integers(0, len(self.deviations), DRAWS)]
 
 
-def _wholes(total: int, m: int, repeats: int) -> int:
-    """Subsets of m of ``total`` labels: there is only one if that is all of them."""
-    return repeats if total > m else 1
+def _resampled_means(values: NDArray[np.float64], random: np.random.Generator) -> NDArray[np.float64]:
+    """(DRAWS,) means of the values drawn again with replacement."""
+    n = len(values)
+    step = max(1, _AT_ONCE // n)
+    parts = [min(step, DRAWS - start) for start in range(0, DRAWS, step)]
+    return np.concatenate([values[random.integers(0, n, (part, n))].mean(axis=1) for part in parts])
+
+
+def _wholes(total: int, m: int, repeats: int, exact: bool) -> int:
+    """Trainings on m of ``total`` labels: one is enough where that is all of them and training is exact."""
+    return 1 if exact and total == m else repeats

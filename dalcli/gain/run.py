@@ -137,7 +137,9 @@ def _situation(connection: Connection, config: Config, version: str | None) -> _
 
 
 def _planned(situation: _Situation) -> int:
-    return trainings(situation.arms(situation.images), _repeats(situation.model))
+    return trainings(
+        situation.arms(situation.images), _repeats(situation.model), exact=situation.model.penalty is not None
+    )
 
 
 def _repeats(model: ModelVersion) -> int:
@@ -185,14 +187,14 @@ def _measure(session: Session, situation: _Situation) -> Gain:
         if arms.compared < FEWEST:
             raise NotReadyError("too many of the labeled images can no longer be read", "see `dalcli pool quarantine`")
         random = generator(config.seed, "control gain", model.version)
-        with session.feedback.task("comparing", trainings(arms, repeats), "trainings") as task:
+        with session.feedback.task("comparing", trainings(arms, repeats, not whole), "trainings") as task:
 
             def counting(rows: IntArray) -> Any:
                 right = judge(rows)
                 task.advance()
                 return right
 
-            return compare(arms, counting, repeats, random, config.evaluation.confidence)
+            return compare(arms, counting, repeats, random, config.evaluation.confidence, exact=not whole)
 
 
 def _result(situation: _Situation, gain: Gain | None, planned: int, reason: str | None) -> ControlGain:

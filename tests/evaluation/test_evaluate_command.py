@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import math
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax
 from sklearn import metrics
 
 from tests import processes
@@ -152,3 +158,84 @@ def test_a_damaged_model_is_named_with_a_remedy(trained: SmallPool) -> None:
     assert outcome.code == 1
     assert "model.safetensors" in outcome.err
     assert "backup" in outcome.err
+
+
+def test_the_temperature_is_that_of_the_same_predictions(tmp_path: Path) -> None:
+    pool = make_pool(tmp_path / "w", 48, evaluation={"reserve": 0.6}, training={"max_epochs": 3})
+    pool.label(pool.pool()[:8])
+    pool.ok("train")
+    rows = pool.pool(purpose="evaluation")
+    pool.label(rows[:19])
+    early = pool.json("evaluate")["report"]["temperature"]
+    assert list(early) == ["value", "bounded", "nll", "ece", "folds", "reason"]
+    assert (early["value"], early["reason"]) == (None, "19 evaluation labels, at least 20")
+    assert "none (19 evaluation labels, at least 20)" in pool.ok("evaluate").out
+    pool.label(rows)
+    report = pool.json("evaluate")["report"]
+    logits = np.log(predictions(pool, rows))  # but for a constant
+    true = np.array([CLASSES.index(truth(row["path"])) for row in rows])
+    span = {"bounds": (np.log(0.05), np.log(20)), "method": "bounded", "options": {"xatol": 1e-10}}
+    best = minimize_scalar(
+        lambda x: -log_softmax(logits / np.exp(x), axis=1)[np.arange(len(true)), true].mean(), **span
+    )
+    assert report["temperature"]["value"] == pytest.approx(np.exp(best.x), rel=1e-3)
+    assert best.fun < report["temperature"]["nll"]
+    with connected(pool) as database:
+        stored = database.execute("SELECT temperature FROM evaluation ORDER BY id").fetchall()
+    assert stored == [(None,), (report["temperature"]["value"],)]
+
+
+def test_a_grown_set_keeps_old_measurements_and_versions_are_compared_on_what_is_common(trained: SmallPool) -> None:
+    rows = trained.pool(purpose="evaluation")
+    trained.label(rows[:6])
+    first = trained.json("evaluate")
+    assert first["paired"] is None
+    trained.label(trained.pool("unlabeled")[:2])
+    trained.ok("train")
+    trained.label(rows)
+    assert trained.json("status")["next_step"] == "dalcli evaluate"
+    second = trained.json("evaluate")
+    assert trained.json("status")["next_step"] != "dalcli evaluate"
+    paired = second["paired"]
+    keys = ["version", "against", "examples", "better", "worse", "difference", "p_value", "verdict", "level"]
+    assert list(paired) == keys
+    assert (paired["version"], paired["against"], paired["examples"]) == ("m-0002", "m-0001", 6)
+    curve = trained.json("status")["curve"]
+    assert [point["samples"] for point in curve] == [6, len(rows)]
+    again = trained.json("evaluate", "--model", "m-0001")["report"]
+    assert again["examples"] == len(rows)
+    compared = trained.json("status")["paired"]
+    assert compared["examples"] == len(rows)
+    assert compared["better"] - compared["worse"] == second["report"]["correct"] - again["correct"]
+    assert compared["difference"] == pytest.approx(second["report"]["accuracy"] - again["accuracy"])
+    assert f"of {len(rows)} common examples)" in trained.ok("status").out
+    with connected(trained) as database:
+        assert database.execute("SELECT count(*) FROM evaluation").fetchone() == (3,), "the one on six is still there"
+
+
+def test_what_an_older_program_measured_is_measured_again_while_its_files_are_there(trained: SmallPool) -> None:
+    trained.label(trained.pool(purpose="evaluation"))
+    whole = trained.json("evaluate")
+    old = {key: value for key, value in whole["report"].items() if key != "temperature"}
+    with connected(trained) as database:
+        row = (json.dumps(old),)
+        database.execute("UPDATE evaluation SET outcomes = NULL, temperature = NULL, report = ?", row)
+    kept = trained.version() / "model.safetensors"
+    away = kept.rename(kept.with_suffix(".away"))
+    assert trained.json("evaluate")["report"] == old
+    assert "with temperature" not in trained.ok("evaluate").out
+    away.rename(kept)
+    assert trained.json("evaluate") == whole
+    with connected(trained) as database:
+        stored = database.execute("SELECT length(outcomes), temperature FROM evaluation").fetchall()
+    assert stored == [(12 * whole["report"]["examples"], whole["report"]["temperature"]["value"])]
+
+
+@contextmanager
+def connected(pool: SmallPool) -> Iterator[sqlite3.Connection]:
+    connection = sqlite3.connect(pool.root / ".dalcli" / "state.db")
+    try:
+        with connection:
+            yield connection
+    finally:
+        connection.close()
