@@ -43,7 +43,7 @@ class PlanConfig(Section):
 class CostsConfig(Section):
     """What labels cost, in money and in days, and what accuracy is worth. All money is in `currency`."""
 
-    currency: str = Field("", max_length=12, description="what amounts are shown in: EUR, USD, ...")
+    currency: str | None = Field(None, max_length=12, description="what amounts are shown in: EUR, USD, ...")
     price_per_vote: Price | None = Field(
         None,
         description="one annotator's answer about one image; default: what the ledger's `cost` comes to, or "

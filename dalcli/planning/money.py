@@ -62,7 +62,7 @@ def tariff(costs: CostsConfig, votes: Sequence[VoteGroup], usable: float) -> Tar
     """
     price, source = _price_per_vote(costs, votes)
     per_label = None if price is None else price * costs.votes_per_sample / usable
-    return Tariff(costs.currency, per_label, costs.price_per_round, source)
+    return Tariff(costs.currency or "", per_label, costs.price_per_round, source)
 
 
 def spent(costs: CostsConfig, votes: Sequence[VoteGroup], rounds: int) -> Spent:
@@ -72,7 +72,7 @@ def spent(costs: CostsConfig, votes: Sequence[VoteGroup], rounds: int) -> Spent:
         price = _price_of(costs, votes, group)
         if group.unpriced and total is not None:
             total = None if price is None else total + price * group.unpriced
-    return Spent(sum(group.votes for group in votes), rounds, total, costs.currency)
+    return Spent(sum(group.votes for group in votes), rounds, total, costs.currency or "")
 
 
 def _price_per_vote(costs: CostsConfig, votes: Sequence[VoteGroup]) -> tuple[float | None, str]:

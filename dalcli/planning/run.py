@@ -118,7 +118,7 @@ def _limit(session: Session, request: PlanRequest, situation: Situation) -> Limi
                 "say what a label costs, under costs: in dalcli.yaml, or ask with --budget LABELS",
             )
         affordable = situation.tariff.affordable(request.money, situation.batch)
-        return Limit(affordable, f"with {amount(request.money, costs.currency)}")
+        return Limit(affordable, f"with {amount(request.money, situation.tariff.currency)}")
     if request.deadline is not None:
         if costs.labels_per_day is None:
             raise BadInputError(
