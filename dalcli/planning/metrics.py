@@ -109,7 +109,7 @@ class Metric:
         # A version that was measured before a class came has a smaller matrix: its first classes are the same.
         known = len(confusion)
         mean = float((confusion * self.costs[:known, :known]).sum() / max(confusion.sum(), 1))
-        return Measured(1 - mean / self.highest, examples, examples)
+        return Measured(min(max(1 - mean / self.highest, 0.0), 1.0), examples, examples)
 
 
 def _as_sure_as(classes: Sequence[Mapping[str, Any]], value: float) -> int:

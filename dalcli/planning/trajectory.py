@@ -70,10 +70,10 @@ def trajectory(versions: Sequence[MeasuredVersion], metric: Metric, level: float
     if len(alike) < len(versions):
         others = counted(len(versions) - len(alike), "version was", "versions were")
         notes.append(f"{others} trained with other settings, network or classes: not on this curve")
-    found = [(version, metric.measure(version.report)) for version in alike]
+    found = [(version, metric.measure(version.report)) for version in alike if version.labels]
     points = tuple(_point(version, measured, metric, level) for version, measured in found if measured is not None)
-    if len(points) < len(alike):
-        without = counted(len(alike) - len(points), "version was", "versions were")
+    if len(points) < len(found):
+        without = counted(len(found) - len(points), "version was", "versions were")
         notes.append(f"{without} measured without an example that tells the {metric.label}")
     # A strategy that chose anything bends the curve, for all labels that came later stand on it.
     chosen = any(name not in {"", "random"} for version in alike for name in version.strategies)
