@@ -1,4 +1,4 @@
-"""What ensembles said at every prefix of public trajectories, and the calibration learned from it. Not a benchmark itself."""
+"""What ensembles said at every prefix of public trajectories, and what is learned from it. Not a benchmark itself."""
 
 from __future__ import annotations
 

@@ -1,16 +1,18 @@
 """Spending on public trajectories: the forecast's decisions beside rules of thumb. Not a benchmark itself.
 
-The target is a share of today's error; a label's price is such that labeling the whole trajectory costs 1; a target that
-is missed costs the penalty. What was measured decides. *Ordering* chooses once, at every prefix, how many labels to buy.
-*Going on* starts at four points, looks after every later size, and stops when the target was measured or when it gives up.
+The target is a share of today's error; a label's price is such that labeling the whole trajectory costs 1; a target
+that is missed costs the penalty. What was measured decides. *Ordering* chooses once, at every prefix, how many labels
+to buy. *Going on* starts at four points, looks after every later size, and stops when the target was measured or when
+it gives up.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from curve_backtests import SEED, Backtest
+from numpy.typing import NDArray
 
 from dalcli.forecasting.curves import Floats
 from dalcli.forecasting.decisions import Prices, going_on_costs, order_costs
@@ -22,9 +24,17 @@ ERRORS_LEFT = (0.95, 0.9, 0.8, 0.65)
 PENALTIES = (0.5, 1.0, 2.0, 4.0)
 """In units of what labeling everything costs."""
 OURS, STOP, EVERYTHING, UNTIL = "forecast", "always stop", "label everything", "go on until reached"
+
+
+def _slope(test: Backtest) -> Floats:
+    labels, value = test.known.labels, test.known.value
+    rise = max((value[-1] - value[-2]) / (labels[-1] - labels[-2]), 0)
+    return np.minimum(value[-1] + rise * (test.sizes - labels[-1]), 1)
+
+
 THUMBS = {
     "last value": lambda test: np.full(len(test.sizes), test.last),
-    "last slope": lambda test: _slope(test),
+    "last slope": _slope,
     "POW2": lambda test: test.made.laws[list(FAMILIES).index("POW2")],
     "POW3": lambda test: test.made.laws[list(FAMILIES).index("POW3")],
 }
@@ -66,21 +76,10 @@ def going_on(tests: Sequence[Backtest], forecasts: Sequence[Forecast]) -> Floats
         end = min(int(reached), len(tests))
         for column, penalty in enumerate(PENALTIES):
             prices = Prices(price, penalty=penalty)
-
-            def ours(step: int, needed: Sequence[Floats] = needed, prices: Prices = prices) -> bool:
-                left = tests[step].sizes.astype(np.float64)
-                cost = going_on_costs(needed[step], left, left[0], left[1] - left[0], prices)
-                return bool(cost[1:].min() < cost[0])
-
-            def thumb(rule: int, penalty: float = penalty, thumbs: list[list[int | None]] = thumbs):  # noqa: ANN202
-                def goes_on(step: int) -> bool:
-                    size = thumbs[step][rule]
-                    left = tests[step].sizes
-                    return size is not None and (left[size] - left[0]) * price < penalty
-
-                return goes_on
-
-            stops = [_stops(goes_on, end) for goes_on in (ours, *(thumb(rule) for rule in range(len(THUMBS))))]
+            stops = [_stops((_worth(*pair, prices) for pair in zip(tests, needed, strict=True)), end)]
+            for rule in range(len(THUMBS)):
+                believed = ((test.sizes, sizes_of[rule]) for test, sizes_of in zip(tests, thumbs, strict=True))
+                stops.append(_stops((_believed(*pair, price, penalty) for pair in believed), end))
             stops += [0, len(tests), end]
             costs[row, column] = price * (sizes[stops] - sizes[0]) + penalty * (measured[stops] < target)
     return costs
@@ -105,18 +104,24 @@ def targets(test: Backtest) -> list[float]:
     return [1 - (1 - test.last) * left for left in ERRORS_LEFT]
 
 
-def _slope(test: Backtest) -> Floats:
-    labels, value = test.known.labels, test.known.value
-    rise = max((value[-1] - value[-2]) / (labels[-1] - labels[-2]), 0)
-    return np.minimum(value[-1] + rise * (test.sizes - labels[-1]), 1)
-
-
 def _first(curve: Floats, target: float) -> int | None:
     """The first later size at which a curve has reached the target."""
     there = np.flatnonzero(curve[1:] >= target)
     return int(there[0]) + 1 if len(there) else None
 
 
-def _stops(goes_on: Callable[[int], bool], end: int) -> int:
+def _worth(test: Backtest, needed: Floats, prices: Prices) -> bool:
+    """Whether going on is expected to cost less than stopping, by the forecast."""
+    sizes = test.sizes.astype(np.float64)
+    costs = going_on_costs(needed, sizes, sizes[0], sizes[1] - sizes[0], prices)
+    return bool(costs[1:].min() < costs[0])
+
+
+def _believed(sizes: NDArray[np.int64], reached: int | None, price: float, penalty: float) -> bool:
+    """Whether the believed curve reaches the target for less than the penalty."""
+    return reached is not None and (sizes[reached] - sizes[0]) * price < penalty
+
+
+def _stops(goes_on: Iterable[bool], end: int) -> int:
     """The step at which a rule stops: where it wants to, or where the target was measured or nothing is left."""
-    return next((step for step in range(end) if not goes_on(step)), end)
+    return next((step for step, wanted in zip(range(end), goes_on, strict=False) if not wanted), end)

@@ -47,8 +47,7 @@ def read(paths: Sequence[Path]) -> list[Trajectory]:
     """All trajectories of some files; measurements of one size are averaged."""
     found: dict[tuple[str, ...], dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
     for path in paths:
-        opened = gzip.open(path, "rt", newline="") if path.suffix == ".gz" else path.open(newline="")
-        with opened as file:
+        with gzip.open(path, "rt", newline="") if path.suffix == ".gz" else path.open(newline="") as file:
             for row in csv.DictReader(file):
                 key = tuple(row[column] for column in COLUMNS[:4])
                 found[key][float(row["labels"])].append(float(row["accuracy"]))

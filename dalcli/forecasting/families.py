@@ -85,9 +85,9 @@ FAMILIES: dict[str, Family] = {
         Family("POW2", _power, (_steps(0.01, 3, 28),), "one"),
         Family("POW3", _power, (_steps(0.03, 4, 28),), "ceiling"),
         Family("POW4", _shifted_power, (_steps(0.05, 5, 14), _steps(0.003, 3, 8)), "ceiling"),
-        Family("MMF4", _mmf, (_steps(0.1, 5, 14), _steps(0.003, 5, 10)), "ceiling"),
+        Family("MMF4", _mmf, (_steps(0.1, 5, 16), _steps(0.003, 5, 13)), "ceiling"),
         Family("EXP3", _exponential, (_steps(0.2, 60, 28),), "ceiling"),
         Family("LOG2", _logarithm, ((1.0,),), "endless"),
-        Family("PALM", _palm, (_steps(0.05, 8, 12), _steps(0.003, 1, 5), _steps(0.05, 1.5, 8)), "origin"),
+        Family("PALM", _palm, (_steps(0.05, 8, 16), _steps(0.003, 1, 5), _steps(0.05, 1.5, 11)), "origin"),
     )
 }

@@ -1,0 +1,76 @@
+"""The proof of forecasts: curves of a known law give known figures; what is learned covers what it claims."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import json
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture
+def curves(tmp_path):
+    """Eight curves of a data set that nobody has seen, ten sizes each, with the noise of 1,000 examples."""
+    generator = np.random.default_rng(3)
+    path = tmp_path / "curves.csv"
+    with path.open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["source", "data_set", "strategy", "seed", "labels", "accuracy"])
+        for seed in range(8):
+            for labels in (50, 100, 150, 200, 300, 400, 600, 800, 1200, 1600):
+                true = 0.9 - 0.4 * (labels / 50) ** -0.5
+                rows.writerow(["here", "new", "random", seed, labels, generator.binomial(1000, true) / 1000])
+    return path
+
+
+def test_it_judges_curves_that_it_has_not_seen(curves, capsys):
+    forecasts = importlib.import_module("forecasts")
+    forecasts.main([str(curves), "--json", "--jobs", "1"])
+    report = json.loads(capsys.readouterr().out)
+    assert report["trajectories"] == 8
+    assert report["forecasts"] == 8 * 6
+    assert report["coverage"]["all"]["n"] == 8 * (6 * 7 // 2)
+    assert 0.5 < report["coverage"]["all"]["covered"] <= 1
+    errors = report["error_at_twice"]["all"]
+    assert errors["forecast"] < 0.7 * errors["last value"]
+    for spending in ("orders", "going_on"):
+        costs = report[spending]["all"]
+        assert costs["always stop"] == pytest.approx(np.mean([0.5, 1, 2, 4]))
+        assert costs["forecast"] < costs["always stop"]
+    forecasts.main([str(curves), "--jobs", "1"])
+    assert "| source here | 168 |" in capsys.readouterr().out
+
+
+def test_what_is_learned_holds_as_much_as_it_says_and_finds_the_scale():
+    learning = importlib.import_module("curve_backtests")
+    generator = np.random.default_rng(4)
+    count = 20_000
+    features = np.column_stack([generator.normal(-4, 1, count), generator.normal(-5, 1, count), np.ones(count)])
+    off = np.exp(0.7 * features[:, 0] + 0.3 * features[:, 1]) * generator.laplace(size=count)
+    of = generator.uniform(size=count)
+    known = learning.Errors(
+        features,
+        off,
+        4 + 20 * of,
+        1.1 + 10 * generator.uniform(size=count),
+        of > 2,
+        np.full(count, "a"),
+        np.full(count, "b"),
+    )
+    table = learning.learn(known)
+    assert table.coefficients[:2] == pytest.approx([0.7, 0.3], abs=0.05)
+    levels = table.levels.tolist()
+    low, high = (table.quantiles[..., levels.index(level)].mean() for level in (0.1, 0.9))
+    scale = np.exp(features @ table.coefficients)
+    assert np.mean((off > low * scale) & (off < high * scale)) == pytest.approx(0.8, abs=0.02)
+
+
+def test_rules_stop_where_they_want_or_where_the_target_was_measured():
+    decisions = importlib.import_module("curve_decisions")
+    assert decisions._stops([True, True, False, True], 4) == 2
+    assert decisions._stops([True, True, True], 2) == 2
+    assert decisions._stops([False], 3) == 0
+    assert decisions._first(np.array([0.9, 0.5, 0.7, 0.8]), 0.7) == 2
+    assert decisions._first(np.array([0.9, 0.5]), 0.7) is None
