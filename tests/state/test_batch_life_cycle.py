@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pools_of_samples import pool
 
-from dalcli.state import batches, catalog, ledger
+from dalcli.state import batches, catalog, ledger, versions
 from dalcli.state.batches import Batch, BatchOptions, BatchRow
 from dalcli.state.database import Connection
 from dalcli.state.ledger import Vote
@@ -58,6 +58,37 @@ def test_the_strategies_of_a_batch_are_named_once_each(tmp_path: Path) -> None:
         assert batch is not None
         assert batches.strategies(connection, batch) == ["a", "b"]
         assert batches.strategies(connection, issue(connection, 4)) == ["margin"]
+
+
+def test_how_samples_came_to_be_chosen(tmp_path: Path) -> None:
+    with pool(tmp_path, 8) as database, database.write() as connection:
+        model = versions.begin(
+            connection,
+            parent=None,
+            classes=1,
+            labels={},
+            labels_digest="",
+            fingerprint="",
+            seed=0,
+            threads=1,
+            device="",
+        )
+
+        def issued(model: int | None, *chosen: tuple[int, str, str]) -> Batch:
+            rows = [BatchRow(rank, key, None, None, None, name, arm) for rank, (key, name, arm) in enumerate(chosen, 1)]
+            made, name = {"options": NO_OPTIONS, "purpose": "training", "requested": 3}, batches.next_id(connection)
+            batches.issue(connection, name, rows, b"", **made, model=model, key=None)
+            batch = batches.get(connection, name)
+            assert batch is not None
+            return batch
+
+        issued(None, (1, "random", "active"), (2, "maxherding", "active"), (3, "random", "control"))
+        again = issued(model.key, (4, "margin", "active"), (5, "random", "control"), (6, "random", "control"))
+        batches.release(connection, again)
+        issued(model.key, (5, "margin", "active"), (7, "random", "active"))
+        assert batches.origins(connection) == {
+            1: "cold start", 2: "cold start", 3: "control", 4: "active", 5: "active", 6: "control", 7: "control",
+        }  # fmt: skip
 
 
 def test_ids_count_up_and_keys_are_unique(tmp_path: Path) -> None:
