@@ -28,8 +28,8 @@ ROUND = (
 
 EXIT_CODES = (
     "Exit codes: 0 done; 1 failed, state intact; 2 usage; 3 bad input, nothing changed; 4 locked; "
-    "5 not ready (the message names the command to run); 6 nothing left to query; 10 to 13 verdicts of plan --exit-code; "
-    "70 a bug; 130/143 interrupted."
+    "5 not ready (the message names the command to run); 6 nothing left to query; 10 to 13 verdicts of plan "
+    "--exit-code; 70 a bug; 130/143 interrupted."
 )
 
 

@@ -223,7 +223,9 @@ def _notes(situation: Situation, limit: Limit | None, outlook: Outlook | None, p
                 f"the evaluation reserve has {left} more samples: more come with dalcli pool add --test FOLDER_OR_CSV"
             )
     if situation.gain is None and newest is not None:
-        notes.append("what choosing gains over drawing at random is not known: dalcli query --control 0.1, then evaluate --control")
+        notes.append(
+            "what choosing gains over drawing at random is not known: dalcli query --control 0.1, then evaluate --control"
+        )
     if metric.name == "macro" and proven is not None:
         notes.append("a proof of macro recall is approximate: as of a share of as many examples as are as sure")
     return notes
