@@ -20,6 +20,11 @@ class ExitCode(IntEnum):
     LOCKED = 4
     NOT_READY = 5
     NOTHING_LEFT = 6
+    # Verdicts of `plan --exit-code`: the command did what was asked. "continue" is DONE.
+    TARGET_REACHED = 10
+    INFEASIBLE = 11
+    NEED_EVALUATION_LABELS = 12
+    INSUFFICIENT_DATA = 13
     BUG = 70
     INTERRUPTED = 130
     TERMINATED = 143

@@ -38,6 +38,10 @@ MEANINGS: Mapping[ExitCode, str] = {
     ExitCode.LOCKED: "a live process is training or scoring here; `--wait SECONDS` waits for it",
     ExitCode.NOT_READY: "something must come first; the message names the command to run",
     ExitCode.NOTHING_LEFT: "no sample is left to hand out",
+    ExitCode.TARGET_REACHED: "`plan --exit-code`: verdict target-reached",
+    ExitCode.INFEASIBLE: "`plan --exit-code`: verdict infeasible",
+    ExitCode.NEED_EVALUATION_LABELS: "`plan --exit-code`: verdict need-evaluation-labels",
+    ExitCode.INSUFFICIENT_DATA: "`plan --exit-code`: verdict insufficient-data (0 is continue)",
     ExitCode.BUG: "a bug in dalcli; the traceback is in the log that the message names",
     ExitCode.INTERRUPTED: "interrupted (Ctrl-C); progress is kept",
     ExitCode.TERMINATED: "terminated (SIGTERM); progress is kept",
@@ -72,9 +76,11 @@ def cli_page() -> str:
 
 
 def _commands(group: Any, words: tuple[str, ...] = ("dalcli",)) -> Iterator[tuple[str, Any]]:
-    """Leaf commands in the order of ``--help``."""
+    """Commands in the order of ``--help``; those with sub-commands only if they do something by themselves."""
     for name, command in group.commands.items():
         if getattr(command, "commands", None):
+            if command.invoke_without_command:
+                yield " ".join((*words, name)), command
             yield from _commands(command, (*words, name))
         else:
             yield " ".join((*words, name)), command
@@ -214,6 +220,8 @@ def _kind(schema: Mapping[str, Any]) -> str:
         if "prefixItems" in schema:
             return f"list of {len(schema['prefixItems'])}: {_kind(schema['prefixItems'][0])}"
         return f"list of {_kind(schema['items'])}"
+    if schema["type"] == "object":
+        return f"{{name: {_kind(schema['additionalProperties'])}}}"
     noun = {"integer": "integer", "number": "number", "string": "text", "boolean": "true or false"}[schema["type"]]
     return " ".join(part for part in (noun, _range(schema)) if part)
 

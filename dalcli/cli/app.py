@@ -15,18 +15,21 @@ from dalcli import __version__
 from dalcli.cli.loop_app import batch_app, loop_app
 from dalcli.cli.model_app import model_app
 from dalcli.cli.options import Quiet, RootDirectory, remember
+from dalcli.cli.plan_app import plan_app
 from dalcli.cli.pool_app import init_app, pool_app
 from dalcli.cli.simulate_app import simulate_app
 from dalcli.cli.torchrun import refuse_others
 
 ROUND = (
-    "init", "pool", "query", "batch", "ingest-labels", "train", "score", "evaluate", "status", "diagnose", "simulate",
+    "init", "pool", "query", "batch", "ingest-labels", "train", "score", "evaluate", "status", "plan", "diagnose",
+    "simulate",
 )  # fmt: skip
 """A round from its first command to its last, then what is asked now and then."""
 
 EXIT_CODES = (
     "Exit codes: 0 done; 1 failed, state intact; 2 usage; 3 bad input, nothing changed; 4 locked; "
-    "5 not ready (the message names the command to run); 6 nothing left to query; 70 a bug; 130/143 interrupted."
+    "5 not ready (the message names the command to run); 6 nothing left to query; 10 to 13 verdicts of plan "
+    "--exit-code; 70 a bug; 130/143 interrupted."
 )
 
 
@@ -50,6 +53,7 @@ for part in (init_app, loop_app, model_app, simulate_app):
     app.add_typer(part)
 app.add_typer(pool_app, name="pool")
 app.add_typer(batch_app, name="batch")
+app.add_typer(plan_app, name="plan")
 
 
 def _version(value: bool) -> None:

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from dalcli.config.class_names import problem_with_classes
+from dalcli.config.planning import CostsConfig, PlanConfig
 from dalcli.config.values import Section, as_batch_size, as_bytes, as_gamma, as_pair, as_penalty
 
 ImageSize = tuple[int, int]
@@ -299,6 +300,8 @@ class Config(Section):
     scoring: ScoringConfig = ScoringConfig()
     query: QueryConfig = QueryConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    plan: PlanConfig = PlanConfig()
+    costs: CostsConfig = CostsConfig()
 
     @model_validator(mode="before")
     @classmethod
@@ -311,7 +314,7 @@ class Config(Section):
             return values
         return values | {"query": FROZEN_QUERY | query}
 
-    @field_validator("data", "model", "training", "scoring", "query", "evaluation", mode="before")
+    @field_validator("data", "model", "training", "scoring", "query", "evaluation", "plan", "costs", mode="before")
     @classmethod
     def _empty_section(cls, value: object) -> object:
         """``query:`` with nothing below it (all of it commented out, say) means the defaults."""

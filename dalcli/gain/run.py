@@ -15,20 +15,20 @@ import numpy as np
 
 from dalcli.config.hashing import fingerprint, generator, short_hash
 from dalcli.config.schema import Config
-from dalcli.data.pixels import Inputs, IntArray
+from dalcli.data.pixels import IntArray
 from dalcli.errors import NotReadyError
-from dalcli.gain.comparison import FEWEST, Arms, Gain, Judge, compare, trainings
+from dalcli.gain.comparison import FEWEST, Arms, Gain, compare, trainings
 from dalcli.state import batches, catalog, classes, evaluations, ledger, versions
 from dalcli.state.batches import Origin
 from dalcli.state.catalog import PoolImage
 from dalcli.state.database import Connection
 from dalcli.state.versions import ModelVersion
-from dalcli.workspace.images import FEATURES_AT_ONCE, PoolImages
+from dalcli.workspace.images import PoolImages
 from dalcli.workspace.session import Session
 from dalcli.workspace.versions import named_version
 
 if TYPE_CHECKING:
-    from dalcli.workspace.loading import LoadedModel
+    pass
 
 HEAD_REPEATS, WHOLE_REPEATS = 20, 4
 FORMAT = 1
@@ -168,6 +168,7 @@ def _seconds_each(model: ModelVersion) -> str:
 
 
 def _measure(session: Session, situation: _Situation) -> Gain:
+    from dalcli.gain.learners import learner
     from dalcli.runtime.device import reproducible, resolve_device
     from dalcli.workspace.loading import load_version
 
@@ -181,8 +182,8 @@ def _measure(session: Session, situation: _Situation) -> Gain:
         PoolImages.open(session, situation.images, seen, keep=whole) as images,
         PoolImages.open(session, situation.evaluation, seen, keep=whole) as evaluation,
     ):
-        judge, labeled = _judge(session, situation, loaded, images, evaluation)
-        arms = situation.arms(labeled)
+        judge = learner(session, model, loaded, (images, situation.labels), (evaluation, situation.examples))
+        arms = situation.arms(judge.labeled)
         if arms.compared < FEWEST:
             raise NotReadyError("too many of the labeled images can no longer be read", "see `dalcli pool quarantine`")
         random = generator(config.seed, "control gain", model.version)
@@ -194,40 +195,6 @@ def _measure(session: Session, situation: _Situation) -> Gain:
                 return right
 
             return compare(arms, counting, repeats, random, config.evaluation.confidence, exact=not whole)
-
-
-def _judge(
-    session: Session, situation: _Situation, loaded: LoadedModel, images: PoolImages, evaluation: PoolImages
-) -> tuple[Judge, list[PoolImage]]:
-    """What trains and judges, and the labeled images that its rows are."""
-    from dalcli.gain.learners import Heads, Rows, WholeModels
-    from dalcli.models.frozen_head import FrozenHead
-
-    head = loaded.model if isinstance(loaded.model, FrozenHead) else None
-    features, rows = _seen(session, images, head is not None)
-    others, places = _seen(session, evaluation, head is not None)
-    if not len(places):
-        raise NotReadyError("none of the evaluation images can be read", "see `dalcli pool quarantine`")
-    labeled = [images.images[row] for row in rows]
-    labels = np.array([situation.labels[image.key] for image in labeled], np.int64)
-    truth = np.array([situation.examples[evaluation.images[place].key] for place in places], np.int64)
-    if head is not None:
-        penalty, mode = situation.model.penalty, session.config.training.class_weights
-        assert penalty is not None
-        return Heads(head, penalty, mode, features, labels, others, truth), labeled
-    sources = Rows(images.source, rows), Rows(evaluation.source, places)
-    return WholeModels(session, loaded, sources[0], labels, sources[1], truth), labeled
-
-
-def _seen(session: Session, images: PoolImages, keep: bool) -> tuple[Inputs, IntArray]:
-    """What is seen of the images that can be read (nothing, unless it is to be kept), and their rows."""
-    parts: list[Inputs] = []
-    with session.feedback.task("looking at images", len(images)) as task:
-        for block in images.blocks(FEATURES_AT_ONCE):
-            if keep:
-                parts.append(block.inputs)
-            task.advance(len(block))
-    return np.concatenate(parts) if parts else np.empty((0, *images.source.shape), np.float32), images.rows
 
 
 def _result(situation: _Situation, gain: Gain | None, planned: int, reason: str | None) -> ControlGain:

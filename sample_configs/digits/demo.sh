@@ -49,6 +49,8 @@ for round in $(seq "$rounds"); do
     run dalcli score
     printf '\n$ dalcli evaluate | head -n 5\n'
     dalcli evaluate | head -n 5
+    printf '\n$ dalcli plan | head -n 1\n'
+    dalcli plan | head -n 1
     query --new --key "round-$round" --budget "$budget"
     label
 done
@@ -61,3 +63,6 @@ say "Where the loop stands"
 run dalcli status
 say "The learning curve"
 dalcli status --json | python "$here/curve.py"
+say "What the next labels buy, and how good forecasts were so far"
+run dalcli plan
+run dalcli plan history

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from dalcli_runner import environment, ok, write_labels
+from planned_workspaces import planned
 from safetensors.numpy import save_file
 from workspaces import add_model, add_scores, image, make, photos
 
@@ -58,6 +59,8 @@ def test_no_light_command_imports_torch(tmp_path: Path) -> None:
         ("pool", "list"),
         ("pool", "quarantine"),
         ("pool", "relocate", "more", "more"),
+        ("plan",),
+        ("plan", "history"),
     ]
     assert heavy_modules(root, *lines) == ["0"] * len(lines)
 
@@ -83,6 +86,12 @@ def test_a_query_on_stored_scores_does_not_either(tmp_path: Path) -> None:
     strategies = [name for name in STRATEGIES if not optional & set(create(name, QueryConfig()).columns)]
     lines = [("query", "--new", "--budget", "1", "--strategy", strategy) for strategy in strategies]
     assert heavy_modules(root, *lines, ("status",)) == ["0"] * (len(lines) + 1)
+
+
+def test_a_plan_from_measured_versions_does_not_either(tmp_path: Path) -> None:
+    root = planned(tmp_path / "work", [50, 100, 150, 200, 250])
+    lines = [("plan", "--target", "0.9"), ("plan", "--budget", "10", "--json"), ("plan", "history")]
+    assert heavy_modules(root, *lines) == ["0"] * len(lines)
 
 
 def test_a_wrong_option_of_a_heavy_command_does_not_either(tmp_path: Path) -> None:

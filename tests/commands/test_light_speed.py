@@ -108,6 +108,11 @@ def test_status(pools: Sequence[Pool]) -> None:
     assert status["states"]["training"]["in flight"] == 3_200
 
 
+def test_plan(pools: Sequence[Pool]) -> None:
+    found = ok_and_light(pools, always("plan", "--json"), 0.4, 170).json
+    assert found["standing"]["labels_now"] == 3_200
+
+
 def test_cold_start_query(pools: Sequence[Pool]) -> None:
     assert len(ok_and_light(pools, asking, 28, 120).rows) == 160
 

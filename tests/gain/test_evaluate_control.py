@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from dalcli.data.network import from_json
-from dalcli.gain.learners import Heads
+from dalcli.gain.learners import Heads, Learner, learner
 from dalcli.models.frozen_head import FrozenHead
 from dalcli.state.database import Database
 from tests.frozen_pools import make_frozen_pool
@@ -124,8 +124,10 @@ def test_a_head_trained_on_all_rows_is_the_versions(frozen: SmallPool) -> None:
             PoolImages.open(session, situation.images, seen) as images,
             PoolImages.open(session, situation.evaluation, seen) as examples,
         ):
-            judge, labeled = run._judge(session, situation, loaded, images, examples)
-            right = judge(np.arange(len(labeled)))
+            judge = learner(
+                session, situation.model, loaded, (images, situation.labels), (examples, situation.examples)
+            )
+            right = judge(np.arange(len(judge.labeled)))
     assert right.mean() == frozen.json("evaluate")["report"]["accuracy"]
 
 
@@ -140,7 +142,7 @@ def test_arms_of_one_law_have_intervals_that_contain_nothing() -> None:
         features = (random.normal(0, 1, (110, 6)) + 1.2 * np.eye(3, 6)[labels]).astype(np.float32)
         truth_ = random.integers(0, 3, 200)
         examples = (random.normal(0, 1, (200, 6)) + 1.2 * np.eye(3, 6)[truth_]).astype(np.float32)
-        judge = Heads(FrozenHead(6, 3), 1e-2, "balanced", features, labels, examples, truth_)
+        judge = Learner(Heads(FrozenHead(6, 3), 1e-2, "balanced", features, labels, examples), (), truth_)
         arms = Arms(np.arange(10), np.arange(10, 70), np.arange(70, 110))
         found = compare(arms, judge, 6, random)
         assert 0.5 < found.control_accuracy < 0.95

@@ -1,0 +1,82 @@
+"""``plan``: what the next labels buy, and when to stop; ``plan history``: what was foretold, and what came."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from dalcli.config.schema import MAX_BUDGET
+from dalcli.errors import ExitCode, UsageError
+from dalcli.planning.history import HistoryResult, history
+from dalcli.planning.result import PlanResult, Verdict
+from dalcli.planning.run import PlanRequest, plan
+from dalcli.workspace.session import Session
+
+EXIT_CODES: dict[Verdict, ExitCode] = {
+    "continue": ExitCode.DONE,
+    "target-reached": ExitCode.TARGET_REACHED,
+    "infeasible": ExitCode.INFEASIBLE,
+    "need-evaluation-labels": ExitCode.NEED_EVALUATION_LABELS,
+    "insufficient-data": ExitCode.INSUFFICIENT_DATA,
+}
+"""What ``--exit-code`` makes of a verdict."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line asked for; None: not named."""
+
+    target: float | None = None
+    budget: int | None = None
+    money: float | None = None
+    deadline: str | None = None
+    metric: str | None = None
+    subsets: bool = False
+    exit_code: bool = False
+
+
+def check(options: Options) -> PlanRequest:
+    """Refuse what no workspace could make sense of; the rest as a request.
+
+    Raises:
+        UsageError: an option is out of range, or two ask different questions.
+    """
+    limits = {"--budget": options.budget, "--money": options.money, "--deadline": options.deadline}
+    named = [name for name, value in limits.items() if value is not None]
+    if len(named) > 1:
+        raise UsageError(f"{' and '.join(named)} are two questions", "ask one of them")
+    if options.budget is not None and not 1 <= options.budget <= MAX_BUDGET:
+        raise UsageError(f"--budget {options.budget} is out of range", f"name 1 to {MAX_BUDGET} labels")
+    if options.money is not None and not 0 < options.money <= 1e15:
+        raise UsageError(f"--money {options.money:g} is out of range", "name an amount larger than 0")
+    today = date.today()
+    return PlanRequest(
+        target=options.target,
+        budget=options.budget,
+        money=options.money,
+        deadline=None if options.deadline is None else _deadline(options.deadline, today),
+        metric=options.metric,
+        subsets=options.subsets,
+        today=today,
+        demanding=not options.exit_code,
+    )
+
+
+def run(session: Session, request: PlanRequest) -> PlanResult:
+    """Answer, and keep the forecast behind the answer."""
+    return plan(session, request)
+
+
+def past(session: Session) -> HistoryResult:
+    """Every forecast that was made, with what came of it."""
+    return history(session)
+
+
+def _deadline(text: str, today: date) -> date:
+    try:
+        found = datetime.strptime(text.strip(), "%Y-%m-%d").date()
+    except ValueError:
+        raise UsageError(f"--deadline {text}: not a date", "write it as 2030-01-31 (year, month, day)") from None
+    if found <= today:
+        raise UsageError(f"--deadline {text} has passed: today is {today.isoformat()}", "name a later day")
+    return found

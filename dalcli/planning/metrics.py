@@ -1,0 +1,182 @@
+"""What is planned for: accuracy, macro recall, one class's recall, or the mean cost of an answer.
+
+Inside, every metric is a *value* in [0, 1] of which more is better; people see it in its own units. Only the cost of an
+answer differs: its value is 1 − cost / highest cost.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dalcli.config.hashing import short_hash
+from dalcli.config.planning import PlanConfig
+from dalcli.config.words import suggestion
+from dalcli.errors import BadInputError, UsageError
+from dalcli.evaluation.intervals import Interval, wilson
+from dalcli.forecasting.curves import Floats
+
+NAMES = "accuracy, macro, recall:CLASS, error"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A metric as it was measured.
+
+    Attributes:
+        value: in [0, 1], more is better.
+        trials: how many examples that is as sure as; for macro recall the number for which a share varies as much.
+        examples: evaluation examples in all, of which ``trials`` may be a part.
+    """
+
+    value: float
+    trials: int
+    examples: int
+
+    @property
+    def successes(self) -> float:
+        return min(self.value * self.trials, float(self.trials))
+
+    def interval(self, level: float) -> Interval:
+        """For one look (Wilson)."""
+        count = self.successes
+        whole = round(count)
+        return wilson(whole if math.isclose(count, whole, abs_tol=1e-6) else count, self.trials, level)  # type: ignore[arg-type]  # a mean of numbers in [0, 1] is as sure as a share
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric in a workspace; ``name`` as typed. ``costs`` (K, K) true × answer: of ``error`` only."""
+
+    name: str
+    label: str
+    classes: tuple[str, ...]
+    costs: Floats | None = None
+
+    @property
+    def key(self) -> str:
+        """What forecasts are kept under: other costs make another metric of ``error``."""
+        return self.name if self.costs is None else f"error#{short_hash(repr(self.costs.tolist()))}"
+
+    @property
+    def less_is_better(self) -> bool:
+        return self.costs is not None
+
+    @property
+    def highest(self) -> float:
+        """The dearest answer, of ``error``; 1 of all others."""
+        return 1.0 if self.costs is None else float(self.costs.max())
+
+    def value(self, shown: float) -> float:
+        """From its own units."""
+        return 1 - shown / self.highest if self.less_is_better else shown
+
+    def shown(self, value: float) -> float:
+        """In its own units."""
+        return (1 - value) * self.highest if self.less_is_better else value
+
+    @property
+    def chance(self) -> float:
+        """The value of answering without looking: where forecasts end downwards."""
+        classes = max(len(self.classes), 1)
+        if self.name.startswith("recall:"):
+            return 0.0  # a model may ignore a class altogether
+        if self.costs is None:
+            return 1 / classes
+        return float(1 - self.costs.mean() / self.highest)
+
+    def measure(self, report: Mapping[str, Any]) -> Measured | None:
+        """The metric in a stored report; None where it has no example to tell."""
+        examples = int(report["examples"])
+        if self.name == "accuracy":
+            return Measured(float(report["accuracy"]), examples, examples)
+        if self.costs is not None:
+            return self._mean_cost(np.asarray(report["confusion"], dtype=np.float64), examples)
+        known = [c for c in report["classes"] if c["support"] > 0]
+        if self.name.startswith("recall:"):
+            known = [c for c in known if c["name"] == self.name.removeprefix("recall:")]
+        if not known:
+            return None
+        rates = [c["correct"] / c["support"] for c in known]
+        return Measured(float(np.mean(rates)), _as_sure_as(known, float(np.mean(rates))), examples)
+
+    def _mean_cost(self, confusion: Floats, examples: int) -> Measured:
+        assert self.costs is not None
+        # A version that was measured before a class came has a smaller matrix: its first classes are the same.
+        known = len(confusion)
+        mean = float((confusion * self.costs[:known, :known]).sum() / max(confusion.sum(), 1))
+        return Measured(min(max(1 - mean / self.highest, 0.0), 1.0), examples, examples)
+
+
+def _as_sure_as(classes: Sequence[Mapping[str, Any]], value: float) -> int:
+    """How many examples make a share vary as much as this mean of shares.
+
+    Shares of 0 and 1 vary, too: one success and one failure are added to each for this.
+    """
+    if len(classes) == 1:
+        return int(classes[0]["support"])
+    rates = [(c["correct"] + 1) / (c["support"] + 2) for c in classes]
+    variance = sum(p * (1 - p) / c["support"] for p, c in zip(rates, classes, strict=True)) / len(classes) ** 2
+    middle = float(np.mean(rates))
+    most = sum(int(c["support"]) for c in classes)
+    return max(1, min(int(middle * (1 - middle) / variance), most))
+
+
+def parse(name: str, classes: Sequence[str], config: PlanConfig, where: str) -> Metric:
+    """The metric called ``name``; ``where`` says who named it (``--metric`` or a key), for messages.
+
+    Raises:
+        UsageError: there is no such metric or class, and an option named it.
+        BadInputError: the same, and the configuration did; or its ``error_costs`` name unknown classes.
+    """
+    names = tuple(classes)
+    refuse = UsageError if where.startswith("--") else BadInputError
+    if name.startswith("recall:"):
+        wanted = name.removeprefix("recall:")
+        if wanted not in names:
+            raise refuse(f"{where}: unknown class '{wanted}'{suggestion(wanted, names)}", f"known: {', '.join(names)}")
+        return Metric(name, f"recall of {wanted}", names)
+    if name == "error":
+        return Metric(name, "cost per answer", names, _cost_matrix(names, config))
+    if name not in {"accuracy", "macro"}:
+        known = ("accuracy", "macro", "error", *(f"recall:{each}" for each in names))
+        raise refuse(f"{where}: unknown metric '{name}'{suggestion(name, known)}", f"choose one of: {NAMES}")
+    return Metric(name, "accuracy" if name == "accuracy" else "macro recall", names)
+
+
+def check_target(metric: Metric, target: float, where: str) -> None:
+    """Refuse what cannot be a value of this metric.
+
+    Raises:
+        UsageError, BadInputError: see :func:`parse`.
+    """
+    refuse = UsageError if where.startswith("--") else BadInputError
+    if metric.less_is_better:
+        if not 0 < target < metric.highest:
+            raise refuse(
+                f"{where} {target:g} is out of range for {metric.label}",
+                f"the dearest answer costs {metric.highest:g}: name a number between 0 and that",
+            )
+    elif not 0 < target < 1:
+        percent = f": {target:g}% is {target / 100:g}" if 1 < target <= 100 else ""
+        raise refuse(f"{where} {target:g} is out of range{percent}", "name a share between 0 and 1, 0.95 say")
+
+
+def _cost_matrix(names: tuple[str, ...], config: PlanConfig) -> Floats:
+    costs = np.ones((len(names), len(names))) - np.eye(len(names))
+    for truth, answers in config.error_costs.items():
+        for answer, cost in answers.items():
+            for name in (truth, answer):
+                if name not in names:
+                    raise BadInputError(
+                        f"dalcli.yaml: plan.error_costs: unknown class '{name}'{suggestion(name, names)}",
+                        f"known: {', '.join(names)}",
+                    )
+            costs[names.index(truth), names.index(answer)] = cost
+    if not costs.max() > 0:
+        raise BadInputError("dalcli.yaml: plan.error_costs: no answer costs anything", "give wrong answers a cost")
+    return costs

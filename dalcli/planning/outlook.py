@@ -1,0 +1,182 @@
+"""A forecast asked: what labels buy, what a target takes, what is best bought next."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+
+from dalcli.config.planning import CostsConfig
+from dalcli.forecasting.curves import Floats
+from dalcli.forecasting.decisions import Prices, going_on_costs, order_costs
+from dalcli.forecasting.forecast import Forecast
+from dalcli.planning.days import date_after
+from dalcli.planning.metrics import Metric
+from dalcli.planning.money import Tariff
+from dalcli.planning.result import BandPoint, BatchOption, Decision, Purchase, Range, ToTarget
+
+QUANTILES = (0.1, 0.5, 0.9)
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """A forecast with what surrounds it.
+
+    Attributes:
+        owned: training labels there are by now; what is bought comes on top.
+        left: usable labels that the pool can still give.
+        batch: labels a round.
+        target: as a value in [0, 1]; None: there is none.
+    """
+
+    forecast: Forecast
+    metric: Metric
+    target: float | None
+    owned: int
+    left: int
+    batch: int
+    tariff: Tariff
+    costs: CostsConfig
+    today: date
+
+    def band(self) -> tuple[BandPoint, ...]:
+        """The whole forecast, up to the pool's end."""
+        end = self.owned + self.left
+        sizes = [int(size) for size in self.forecast.sizes if size < end] + [max(end, int(self.forecast.sizes[0]))]
+        rows = np.array([np.quantile(self.forecast.column(size), QUANTILES) for size in sizes])
+        rising = np.maximum.accumulate(rows, axis=0)  # interpolating may lose the last bit of a flat stretch
+        return tuple(
+            BandPoint(size, *sorted(self.metric.shown(float(value)) for value in row))
+            for size, row in zip(sizes, rising, strict=True)
+        )
+
+    def purchase(self, more: int) -> Purchase:
+        """What so many more labels buy."""
+        column = self.forecast.column(self.owned + more)
+        rounds = math.ceil(more / self.batch)
+        days = self._days(more, rounds)
+        return Purchase(
+            labels=more,
+            value=shown_range(self.metric, column),
+            reach=None if self.target is None else float((column >= self.target).mean()),
+            rounds=rounds,
+            money=self.tariff.money(more, rounds),
+            days=days,
+            date=self._date(days),
+        )
+
+    def budgets(self) -> tuple[Purchase, ...]:
+        """Some budgets, from one batch to the rest of the pool."""
+        sizes = {min(self.batch * times, self.left) for times in (1, 2, 4, 8)} | {self.left}
+        return tuple(self.purchase(size) for size in sorted(sizes) if size > 0)
+
+    def needed(self) -> Floats:
+        """Labels in all at which each draw reaches the target; inf where the pool ends before. [n]"""
+        assert self.target is not None
+        found = self.forecast.labels_for(self.target)
+        return np.where(found <= self.owned + self.left, found, np.inf)
+
+    def to_target(self) -> ToTarget | None:
+        """What the target takes."""
+        if self.target is None:
+            return None
+        needed = self.needed()
+        more = np.maximum(needed - self.owned, 0)
+        labels = [float(np.quantile(more, each, method="higher")) for each in QUANTILES]
+        rounds = [math.ceil(each / self.batch) if math.isfinite(each) else 0 for each in labels]
+        days = [self._days(each, count) for each, count in zip(labels, rounds, strict=True)]
+        return ToTarget(
+            target=self.metric.shown(self.target),
+            chance=float(np.isfinite(needed).mean()),
+            labels=Range(*(int(each) if math.isfinite(each) else None for each in labels)),
+            money=Range(*(self.tariff.money(each, count) for each, count in zip(labels, rounds, strict=True))),
+            days=Range(*days),
+            date=Range(*(self._date(each) for each in days)),
+        )
+
+    def gain(self, more: int) -> Range[float]:
+        """What a batch adds, in points; in the metric's units where less is better."""
+        before, after = self.forecast.column(self.owned), self.forecast.column(self.owned + more)
+        scale = self.metric.highest if self.metric.less_is_better else 100.0
+        return Range(*(float(q) for q in np.quantile((after - before) * scale, QUANTILES)))
+
+    def decision(self) -> Decision | None:
+        """Expected costs of stopping, of the next batch, of going on.
+
+        None where labels have no price, or nothing speaks for buying any: no penalty for missing a target and no worth
+        of points.
+        """
+        penalty = 0.0 if self.target is None else self.costs.penalty_for_missing_target
+        if self.tariff.per_label is None or not (penalty or self.costs.value_per_point):
+            return None
+        prices = Prices(
+            label=self.tariff.per_label,
+            round=self.tariff.per_round,
+            penalty=penalty,
+            # A point of `error` is a hundredth of its dearest answer inside, and 0.01 of its units outside.
+            point=self.costs.value_per_point * self.metric.highest,
+        )
+        sizes = batch_sizes(self.batch, self.left)
+        more = np.array([0, *sizes], dtype=np.float64)
+        columns = np.stack([self.forecast.column(self.owned + int(each)) for each in more], axis=1)
+        order = order_costs(columns, more, prices, self.target)
+        if self.target is None:
+            paired = zip(sizes, order[1:], strict=True)
+            options = tuple(BatchOption(size, float(cost), None, None, None) for size, cost in paired)
+            return Decision(float(order[0]), options, int(more[order.argmin()]))
+        return self._with_target(prices, sizes, order)
+
+    def _with_target(self, prices: Prices, sizes: Sequence[int], order: Floats) -> Decision:
+        needed, limits = self.needed(), self._limits()
+        worth = prices.point * 100 * self._gained(limits)
+        options = []
+        for size, cost in zip(sizes, order[1:], strict=True):
+            going_on = going_on_costs(needed, limits, self.owned, size, prices) - worth
+            lowest = int(going_on.argmin())
+            options.append(
+                BatchOption(size, float(cost), float(going_on[-1]), float(going_on[lowest]), int(limits[lowest]))
+            )
+        stop = float(order[0])
+        cost, best = min((option.go_on or 0.0, option.labels) for option in options)
+        return Decision(stop, tuple(options), best if cost < stop - 1e-9 else 0)
+
+    def _gained(self, limits: Floats) -> Floats:
+        """Expected rise of the metric, up to the target, until there are so many labels. [k]"""
+        assert self.target is not None
+        before = np.minimum(self.forecast.column(self.owned), self.target)
+        after = [np.minimum(self.forecast.column(int(limit)), self.target) for limit in limits]
+        return np.array([float((each - before).mean()) for each in after])
+
+    def _limits(self) -> Floats:
+        end = self.owned + self.left
+        inside = [float(size) for size in self.forecast.sizes if self.owned < size < end]
+        return np.array([*inside, float(end)])
+
+    def _days(self, more: float, rounds: int) -> float | None:
+        if self.costs.labels_per_day is None or math.isinf(more):
+            return None
+        return more / self.costs.labels_per_day + rounds * self.costs.days_per_round
+
+    def _date(self, days: float | None) -> str | None:
+        found = None if days is None else date_after(self.today, days, self.costs.working_days)
+        return None if found is None else found.isoformat()
+
+
+def batch_sizes(usual: int, left: int) -> tuple[int, ...]:
+    """Batches worth comparing: the usual one, halves and doubles of it, and all that is left."""
+    sizes = {math.ceil(usual * factor) for factor in (0.25, 0.5, 1, 2, 4, 8)}
+    return tuple(sorted({min(size, left) for size in sizes if min(size, left) > 0}))
+
+
+def shown_range(metric: Metric, column: Floats) -> Range[float]:
+    """Quantiles in the metric's units, lowest first."""
+    return Range(*sorted(metric.shown(float(each)) for each in np.quantile(column, QUANTILES)))
+
+
+def cheapest(options: Sequence[int], cost: Callable[[int], float | None]) -> tuple[int, float] | None:
+    """The option that costs least, and what; None where none has a cost."""
+    costs = [(found, each) for each in options if (found := cost(each)) is not None]
+    return None if not costs else (min(costs)[1], min(costs)[0])

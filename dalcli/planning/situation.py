@@ -1,0 +1,125 @@
+"""Everything that a plan depends on, read in one snapshot."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dalcli.evaluation.run import is_measured
+from dalcli.planning.metrics import Metric, parse
+from dalcli.planning.money import Spent, Tariff, spent, tariff
+from dalcli.planning.trajectory import Trajectory, trajectory
+from dalcli.state import batches, catalog, classes, evaluations, forecasts, ledger, spending, versions
+from dalcli.state import trajectory as measured_versions
+from dalcli.state.batches import Batch
+from dalcli.state.forecasts import StoredForecast
+from dalcli.state.trajectory import MeasuredVersion
+from dalcli.state.versions import ModelVersion
+from dalcli.workspace.session import Session
+
+_FEWEST_ANSWERS = 20
+"""Fewer answered images say too little of how many give a usable label."""
+_USUAL_PART = 0.25
+"""Where nobody has said how large batches are: this part of the labels there are."""
+_FIRST_OF_A_CLASS = 10
+
+
+@dataclass(frozen=True)
+class Situation:
+    """A workspace as planning sees it.
+
+    Attributes:
+        states: samples by purpose and state.
+        class_labels: training labels by class.
+        measured: every measured version; ``curve`` those of them that lie on today's curve.
+        usable: share of answered training images that gave a label to train on.
+        batch: labels of a usual batch.
+        is_measured: whether the newest model was measured on the evaluation labels of now.
+        newer_labels: how many labels the newest model has not seen.
+    """
+
+    classes: tuple[str, ...]
+    states: Mapping[str, Counter[str]]
+    class_labels: Mapping[str, int]
+    metric: Metric
+    measured: Sequence[MeasuredVersion]
+    curve: Trajectory
+    stored: Sequence[StoredForecast]
+    tariff: Tariff
+    spent: Spent
+    usable: float
+    disputed: float | None
+    batch: int
+    strategy: str
+    model: ModelVersion | None
+    is_measured: bool
+    newer_labels: int
+    open_batches: tuple[Batch, ...]
+    gain: dict[str, Any] | None
+
+    @property
+    def owned(self) -> int:
+        """Training labels there are by now."""
+        return self.states["training"]["labeled"]
+
+    @property
+    def left(self) -> int:
+        """Usable labels that the pool can still give; answers that are on their way included."""
+        training = self.states["training"]
+        return math.floor((training["unlabeled"] + training["in flight"]) * self.usable + 1e-9)
+
+
+def read(session: Session, metric: str, where: str) -> Situation:
+    """Look at the workspace; ``metric`` by name, ``where`` it was named.
+
+    Raises:
+        UsageError, BadInputError: there is no such metric, or the configuration names classes that there are not.
+    """
+    config = session.config
+    with session.database.read() as connection:
+        names = classes.names(connection)
+        chosen = parse(metric, names, config.plan, where)
+        states = catalog.count_states(connection)
+        counts = ledger.class_counts(connection, "training")
+        votes = spending.votes(connection)
+        issued = batches.listing(connection)
+        measured = measured_versions.measured(connection)
+        model = versions.newest(connection)
+        usable = _usable(states["training"])
+        return Situation(
+            classes=names,
+            states=states,
+            class_labels={name: counts[position] for position, name in enumerate(names)},
+            metric=chosen,
+            measured=measured,
+            curve=trajectory(measured, chosen, config.evaluation.confidence),
+            stored=forecasts.listing(connection),
+            tariff=tariff(config.costs, votes, usable),
+            spent=spent(config.costs, votes, sum(batch.purpose == "training" for batch in issued)),
+            usable=usable,
+            disputed=spending.disputed_share(connection),
+            batch=config.query.budget or _usual_batch(issued, states["training"], len(names)),
+            strategy=config.query.cold_start if model is None else config.query.strategy,
+            model=model,
+            is_measured=model is not None and is_measured(connection, config, model),
+            newer_labels=0 if model is None else versions.newer_labels(connection, model),
+            open_batches=tuple(batch for batch in issued if batch.open),
+            gain=evaluations.newest_gain(connection),
+        )
+
+
+def _usable(training: Mapping[str, int]) -> float:
+    answered = training["labeled"] + training["disputed"] + training["skipped"]
+    if answered < _FEWEST_ANSWERS or not training["labeled"]:
+        return 1.0
+    return training["labeled"] / answered
+
+
+def _usual_batch(issued: Sequence[Batch], training: Mapping[str, int], classes: int) -> int:
+    """As large as the last one; without one, a part of the labels there are; without any, some of each class."""
+    sizes = [batch.requested for batch in issued if batch.purpose == "training"]
+    first = _FIRST_OF_A_CLASS * max(classes, 1)
+    return sizes[-1] if sizes else max(first, round(training["labeled"] * _USUAL_PART))

@@ -1,0 +1,137 @@
+"""The verdict: go on, or why not; and the command to run next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dalcli.config.words import counted
+from dalcli.planning.figures import amount, chance_text, figure
+from dalcli.planning.outlook import Outlook
+from dalcli.planning.result import Decision, NextBatch, Proof, Verdict
+from dalcli.planning.situation import Situation
+from dalcli.planning.trajectory import CurvePoint
+
+SMALL_CHANCE = 0.05
+"""Where the target is reached less often than this, going on is called infeasible."""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What the question allows to be spent: labels on top of those there are, in words."""
+
+    labels: int
+    words: str
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What there is to judge by; None: there is no such thing."""
+
+    situation: Situation
+    newest: CurvePoint | None
+    target: float | None
+    outlook: Outlook | None
+    refused: str | None
+    proof: Proof | None
+    decision: Decision | None
+    limit: Limit | None
+
+
+def verdict(seen: Evidence) -> tuple[Verdict, str]:
+    """The verdict and its reason, a sentence."""
+    if seen.newest is None:
+        return _nothing_measured(seen.situation)
+    if seen.proof is not None and seen.target is not None:
+        found = _by_measurement(seen, seen.proof, seen.target)
+        if found is not None:
+            return found
+    if seen.outlook is None:
+        return "insufficient-data", seen.refused or "there is no forecast"
+    if not seen.situation.left:
+        return "infeasible", "every training sample is answered: the pool has no label left to buy"
+    if seen.target is not None:
+        return _by_forecast(seen, seen.outlook)
+    if seen.decision is not None and seen.decision.best == 0:
+        return "infeasible", "no further batch is worth its price (costs.value_per_point)"
+    return "continue", "no target is set: name one with --target, or plan.target in dalcli.yaml"
+
+
+def _nothing_measured(situation: Situation) -> tuple[Verdict, str]:
+    if not situation.states["evaluation"]["labeled"]:
+        return "need-evaluation-labels", "there are no evaluation labels, so nothing can be measured"
+    if situation.model is None:
+        return "insufficient-data", "there is no model yet"
+    if situation.measured:
+        return "need-evaluation-labels", f"no evaluation label tells the {situation.metric.label}"
+    return "insufficient-data", "no model version has been measured yet"
+
+
+def _by_measurement(seen: Evidence, proof: Proof, target: float) -> tuple[Verdict, str] | None:
+    assert seen.newest is not None
+    metric = seen.situation.metric
+    shown = figure(metric, metric.shown(target))
+    if proof.proven:
+        return "target-reached", (
+            f"{metric.label} {figure(metric, seen.newest.value)} on {counted(seen.newest.evaluated, 'example')} proves "
+            f"{'at most' if metric.less_is_better else 'at least'} {shown}"
+        )
+    if seen.newest.measured.value < target:
+        return None
+    if proof.training and proof.evaluation is not None:
+        return None  # measured above the target, and yet the cheaper proof is a better model
+    if proof.evaluation_now is not None:
+        return "need-evaluation-labels", (
+            f"{metric.label} {figure(metric, seen.newest.value)} is {'below' if metric.less_is_better else 'above'} "
+            f"{shown}, but not proven to be: about {proof.evaluation_now} more evaluation labels would do"
+        )
+    return "need-evaluation-labels" if seen.outlook is None else "continue", (
+        f"{metric.label} is at the target, too near to it for a proof"
+    )
+
+
+def _by_forecast(seen: Evidence, outlook: Outlook) -> tuple[Verdict, str]:
+    metric, target = seen.situation.metric, seen.target
+    assert target is not None
+    shown = figure(metric, metric.shown(target))
+    more = seen.situation.left if seen.limit is None else min(seen.limit.labels, seen.situation.left)
+    within = f"within the {more:,} labels that the pool can give" if seen.limit is None else seen.limit.words
+    chance = float((outlook.forecast.column(outlook.owned + more) >= target).mean())
+    if chance < SMALL_CHANCE:
+        return "infeasible", f"the chance to reach {shown} {within} is {chance_text(chance)}"
+    if seen.decision is not None and seen.decision.best == 0:
+        currency = seen.situation.tariff.currency
+        to_the_end = min(each.to_the_end for each in seen.decision.options if each.to_the_end is not None)
+        return "infeasible", (
+            f"going on until {shown} or the pool's end is expected to cost {amount(to_the_end, currency)}, stopping "
+            f"{amount(seen.decision.stop, currency)}, and giving up on the way does not pay either"
+        )
+    return "continue", f"the chance to reach {shown} {within} is {chance_text(chance)}"
+
+
+def next_step(situation: Situation, found: Verdict, batch: NextBatch | None, proof: Proof | None) -> str:
+    """The command to run next; what is under way comes first."""
+    out = {batch.purpose: batch for batch in situation.open_batches}
+    evaluation, training = situation.states["evaluation"], situation.states["training"]
+    if found == "target-reached":
+        return "nothing: the target is reached"
+    if not sum(training.values()):
+        return "dalcli pool add FOLDER"
+    if found == "need-evaluation-labels":
+        if "evaluation" in out:
+            return f"dalcli ingest-labels FILE   (evaluation batch {out['evaluation'].batch_id} is out)"
+        wanted = 100 if proof is None or not proof.evaluation_now else proof.evaluation_now
+        if not evaluation["unlabeled"]:
+            return "dalcli pool add --test FOLDER_OR_CSV   (the evaluation reserve is empty)"
+        return f"dalcli query --purpose evaluation --budget {min(wanted, evaluation['unlabeled'])} > to_label.csv"
+    if situation.newer_labels or (situation.model is None and training["labeled"]):
+        return "dalcli train && dalcli evaluate"
+    if situation.model is not None and evaluation["labeled"] and not situation.is_measured:
+        return "dalcli evaluate"
+    if found == "infeasible":
+        return "nothing: more labels of this pool will not do"
+    if "training" in out:
+        return f"dalcli ingest-labels FILE   (batch {out['training'].batch_id} is out)"
+    if not training["unlabeled"]:
+        return "nothing: every training sample is answered"
+    size = min(situation.batch if batch is None or not batch.labels else batch.labels, training["unlabeled"])
+    return f"dalcli query --budget {size} > to_label.csv"

@@ -1,0 +1,59 @@
+"""What the votes in the ledger have cost, as far as it says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dalcli.state.catalog import Purpose
+from dalcli.state.database import Connection
+
+
+@dataclass(frozen=True)
+class VoteGroup:
+    """Votes of one annotator for one class (None: skipped): the latest of each about each sample.
+
+    Attributes:
+        votes: how many.
+        unpriced: how many of those have no cost in the ledger.
+        cost: what the ledger says all votes of this group cost, those that were replaced since included.
+        timed: how many of the votes say how long they took; ``seconds`` is their sum.
+    """
+
+    purpose: Purpose
+    annotator: str
+    label: str | None
+    votes: int
+    unpriced: int
+    cost: float
+    timed: int
+    seconds: float
+
+
+def votes(connection: Connection) -> list[VoteGroup]:
+    """All votes, by purpose, annotator and class."""
+    rows = connection.execute(
+        "SELECT s.purpose, v.annotator, c.name AS label,"
+        " sum(NOT EXISTS (SELECT 1 FROM vote AS w WHERE w.sample = v.sample AND w.annotator = v.annotator"
+        " AND w.id > v.id)) AS latest,"
+        " sum(v.cost IS NULL AND NOT EXISTS (SELECT 1 FROM vote AS w WHERE w.sample = v.sample"
+        " AND w.annotator = v.annotator AND (w.id > v.id OR w.cost IS NOT NULL))) AS unpriced,"
+        " coalesce(sum(v.cost), 0.0) AS cost, count(v.seconds) AS timed, coalesce(sum(v.seconds), 0.0) AS seconds"
+        " FROM vote AS v JOIN sample AS s ON s.id = v.sample LEFT JOIN class AS c ON c.position = v.class"
+        " GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
+    )
+    return [
+        VoteGroup(
+            row["purpose"], row["annotator"], row["label"], row["latest"], row["unpriced"], row["cost"], row["timed"],
+            row["seconds"],
+        )
+        for row in rows
+    ]  # fmt: skip
+
+
+def disputed_share(connection: Connection) -> float | None:
+    """Of the images that several annotators labeled, the share whose labels differ; None: there are none."""
+    row = connection.execute(
+        "SELECT count(*) AS several, coalesce(sum(differ), 0) AS differ FROM"
+        " (SELECT min(class) <> max(class) AS differ FROM latest_vote GROUP BY sample HAVING count(class) > 1)"
+    ).fetchone()
+    return None if not row["several"] else float(row["differ"] / row["several"])
