@@ -44,7 +44,7 @@ def run(
     table = read_labels(TextInput.from_stdin() if from_stdin else TextInput.from_path(file))
     with session.database.write() as connection:
         if allow_new_classes:
-            classes.append(connection, new_classes(table.rows, classes.names(connection)))
+            classes.append(connection, new_classes(table.rows, classes.positions(connection)))
         matched = match_labels(connection, session.workspace, table, name=name, folder=folder)
         _refuse(name, matched.problems, _remedy(matched.problems))
         before = {batch.batch_id for batch in batches.open_batches(connection)}
@@ -100,6 +100,7 @@ def _tell(session: Session, recording: Recording, before: set[str], touched: tup
     counts = [
         (recording.recorded, "new label recorded", "new labels recorded"),
         (recording.skipped, "sample recorded as skipped", "samples recorded as skipped"),
+        (recording.confirmed, "earlier label confirmed", "earlier labels confirmed"),
         (recording.unchanged, "known already", "known already"),
         (recording.replaced, "earlier label replaced", "earlier labels replaced"),
         (
