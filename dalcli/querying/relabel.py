@@ -56,7 +56,7 @@ def candidates(connection: Connection, request: QueryRequest) -> list[Candidate]
             "labels have changed since suspects were looked for" if found else "nobody has looked for suspects yet",
             "run: dalcli labels suspects",
         )
-    free = disputes.labeled_and_free(connection)
+    free = disputes.labeled_and_free(connection) - suspicions.looked_at(connection)
     return [Candidate(s.sample, {}, 1.0 - s.probability) for s in found.suspects if s.sample in free]
 
 

@@ -43,8 +43,8 @@ def _another_look(session: Session, request: QueryRequest) -> Iterator[QueryResu
     """The same for samples that have labels: what is known of them is stored, and nothing has to be made."""
     for _ in range(ATTEMPTS):
         with session.database.read() as connection:
-            found = issuing.print_again(connection, session, request)
-            yield found or relabel.choose(connection, session, request)
+            found = issuing.print_again(connection, session, request) or relabel.choose(connection, session, request)
+        yield found
 
 
 def _prepared(session: Session, request: QueryRequest) -> Iterator[QueryResult | Snapshot]:

@@ -183,6 +183,14 @@ def holding(connection: Connection, samples: Iterable[int]) -> list[Batch]:
     return [_batch(row) for row in found]
 
 
+def out_for_relabeling(connection: Connection) -> dict[int, str]:
+    """Sample key → the id of the batch in which it is out for another look."""
+    found = connection.execute(
+        "SELECT f.sample, b.batch_id FROM in_flight AS f JOIN batch AS b ON b.id = f.batch WHERE b.relabel"
+    )
+    return {row["sample"]: row["batch_id"] for row in found}
+
+
 def release(connection: Connection, batch: Batch) -> int:
     """Give every row still out back to the pool; returns how many."""
     cursor = connection.execute(

@@ -8,14 +8,14 @@ from dataclasses import asdict, dataclass
 
 from dalcli.state import classes, ledger
 from dalcli.state.database import Connection, now
-from dalcli.state.versions import ModelVersion
 
 
 @dataclass(frozen=True)
 class Suspect:
-    """A training sample (its key), the class it is labeled with, what the model says instead, and how probable each is.
+    """A training sample (key), the class it is labeled with, what the model says instead, how probable each is.
 
-    ``probability``: of the label; ``instead``: of the suggestion. ``by``: the version that has not seen the label.
+    ``probability``: of the label; ``instead``: of the suggestion. ``by``: whose prediction it is, which has not seen
+    the label: a model version, or one of the folds of a cross-validation.
     """
 
     sample: int
@@ -28,10 +28,13 @@ class Suspect:
 
 @dataclass(frozen=True)
 class Finding:
-    """Suspects, most suspicious first, of ``checked`` labels; ``unchecked`` ones nobody could judge."""
+    """Suspects, most suspicious first, of ``checked`` labels; ``unchecked`` ones nobody could judge.
+
+    ``made_from``: which predictions, as a text that is the same for the same ones.
+    """
 
     labels_digest: str
-    how: str
+    made_from: str
     checked: int
     unchecked: int
     suspects: tuple[Suspect, ...]
@@ -42,30 +45,40 @@ def labels_digest(connection: Connection) -> str:
     return ledger.digest(ledger.labels(connection, "training"), [str(c) for c in classes.counted_as(connection)])
 
 
-def store(connection: Connection, model: ModelVersion, finding: Finding) -> None:
-    """Keep a finding; it replaces none."""
+def store(connection: Connection, finding: Finding) -> None:
+    """Keep a finding beside those before it."""
     report = {
-        "how": finding.how,
         "checked": finding.checked,
         "unchecked": finding.unchecked,
         "suspects": [asdict(suspect) for suspect in finding.suspects],
     }
     connection.execute(
-        "INSERT INTO suspicion (model, labels_digest, report, measured_at) VALUES (?, ?, ?, ?)",
-        (model.key, finding.labels_digest, json.dumps(report), now()),
+        "INSERT INTO suspicion (model, labels_digest, made_from, report, measured_at)"
+        " VALUES ((SELECT max(id) FROM model_version WHERE finished_at IS NOT NULL), ?, ?, ?, ?)",
+        (finding.labels_digest, finding.made_from, json.dumps(report), now()),
     )
 
 
 def newest(connection: Connection) -> Finding | None:
     """The last finding, if any."""
-    row = connection.execute("SELECT labels_digest, report FROM suspicion ORDER BY id DESC LIMIT 1").fetchone()
+    row = connection.execute("SELECT * FROM suspicion ORDER BY id DESC LIMIT 1").fetchone()
     if row is None:
         return None
     report = json.loads(row["report"])
     suspects: Sequence[Suspect] = [Suspect(**each) for each in report["suspects"]]
-    return Finding(row["labels_digest"], report["how"], report["checked"], report["unchecked"], tuple(suspects))
+    return Finding(row["labels_digest"], row["made_from"], report["checked"], report["unchecked"], tuple(suspects))
 
 
 def is_current(connection: Connection, finding: Finding) -> bool:
     """Whether labels are what they were then."""
     return finding.labels_digest == labels_digest(connection)
+
+
+def looked_at(connection: Connection) -> set[int]:
+    """Samples that were suspect once and that people have answered again since."""
+    rows = connection.execute(
+        "SELECT DISTINCT p.sample FROM batch_progress AS p"
+        " JOIN batch_row AS r ON r.batch = p.batch AND r.rank = p.rank JOIN batch AS b ON b.id = p.batch"
+        " WHERE b.relabel AND r.strategy = 'suspects' AND p.answered"
+    )
+    return {row["sample"] for row in rows}

@@ -81,8 +81,9 @@ ALTER TABLE batch ADD COLUMN relabel INTEGER NOT NULL DEFAULT 0;
 -- Labels that a model contradicts: one measurement each, with the labels and settings that it holds for.
 CREATE TABLE suspicion (
     id            INTEGER PRIMARY KEY,
-    model         INTEGER NOT NULL REFERENCES model_version (id),
+    model         INTEGER REFERENCES model_version (id),   -- the newest one then; NULL: none was needed
     labels_digest TEXT NOT NULL,
+    made_from     TEXT NOT NULL,                           -- which predictions
     report        TEXT NOT NULL CHECK (json_valid(report)),
     measured_at   TEXT NOT NULL
 ) STRICT;
