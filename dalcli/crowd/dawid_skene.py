@@ -45,6 +45,8 @@ class Votes:
 def dawid_skene(votes: Votes, *, right: float = RIGHT, anything: float = ANY) -> Floats:
     """Probability of every class for every sample: (samples, classes), rows sum to 1.
 
+    Pseudo-votes ``right`` and ``anything`` (> 0) are as above; the frequencies of the classes start with ``anything``, too.
+
     Starts from the shares of the votes. Memory: a few times (samples + votes) × classes × 8 bytes.
 
     Raises:
@@ -59,15 +61,15 @@ def dawid_skene(votes: Votes, *, right: float = RIGHT, anything: float = ANY) ->
     np.add.at(found, (votes.samples, votes.classes), 1.0)
     found /= found.sum(axis=1, keepdims=True).clip(1.0)
     for _ in range(MAX_ITERATIONS):
-        before, found = found, _expectation(votes, found, confusion)
+        before, found = found, _expectation(votes, found, confusion, anything)
         if np.abs(found - before).max() < TOLERANCE:
             break
     return found
 
 
-def _expectation(votes: Votes, truth: Floats, confusion: _Confusion) -> Floats:
+def _expectation(votes: Votes, truth: Floats, confusion: _Confusion, anything: float) -> Floats:
     """The truths, given the confusion matrices that fit ``truth`` best."""
-    share = truth.sum(axis=0) + 1.0  # a class that was never the truth is rare, not impossible
+    share = truth.sum(axis=0) + anything  # a class that was never the truth is rare, not impossible
     logs = np.tile(np.log(share / share.sum()), (len(truth), 1))
     np.add.at(logs, votes.samples, confusion.log_likelihood(truth))
     logs -= logs.max(axis=1, keepdims=True)
