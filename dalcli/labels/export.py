@@ -128,7 +128,7 @@ def to_folders(workspace: Workspace, labels: Labels, folder: Path) -> int:
     gone = [str(path) for path in paths if not path.is_file()]
     if gone:
         raise BadInputError(
-            f"{counted(len(gone), 'labeled image is', 'labeled images are')} not where they were; nothing was written",
+            f"{counted(len(gone), 'labeled image')} cannot be found; nothing was written",
             "say where they went with `dalcli pool relocate`, or bring them back",
             gone[:20],
         )

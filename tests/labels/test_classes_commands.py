@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from dalcli_runner import ok, run, write_labels
-from workspaces import add_model, add_scores, ask, dump, make
+from workspaces import add_model, add_scores, ask, dump, make, session
 
-from dalcli.state import classes, ledger, versions
+from dalcli.training.plan import make_plan
 from tests.small_pools import SmallPool
 
 
@@ -144,7 +144,6 @@ def test_names_that_labels_may_still_use_are_kept(root: Path) -> None:
 
 def test_a_real_model_before_and_after(trained: SmallPool) -> None:
     """Three colours become two: the old version is measured by the new question, and the next one learns it."""
-    root = trained.root
     rows = trained.pool(purpose="evaluation")
     trained.label(rows)
     before = trained.json("evaluate")["report"]
@@ -167,16 +166,17 @@ def test_a_real_model_before_and_after(trained: SmallPool) -> None:
     trained.ok("score")
     chosen = trained.ok("query", "--budget", "3").out
     assert "green" not in {line.split(",")[4] for line in chosen.splitlines()[1:]}
-    del root
 
 
-def test_an_unfinished_training_goes_on_under_a_new_name(tmp_path: Path) -> None:
-    from workspaces import session
+def test_a_new_name_does_not_undo_an_unfinished_training(root: Path) -> None:
+    """What is to be trained is recognised by its digest; a merge is another one."""
 
-    made = make(tmp_path / "work", 4)
-    with session(made) as opened:
-        with opened.database.write() as connection:
-            before = ledger.digest({1: 0}, classes.founding_names(connection))
-            classes.rename(connection, 0, "kitten")
-            assert ledger.digest({1: 0}, classes.founding_names(connection)) == before
-            assert versions.newest(connection) is None
+    def digest() -> str:
+        with session(root) as opened:
+            return make_plan(opened).digest
+
+    before = digest()
+    ok(root, "classes", "rename", "dog", "hound")
+    assert digest() == before
+    ok(root, "classes", "merge", "hound", "cat")
+    assert digest() != before
