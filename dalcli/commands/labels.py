@@ -18,6 +18,7 @@ from dalcli.state.catalog import Purpose
 from dalcli.state.consensus import InForce
 from dalcli.workspace.session import Session
 
+FEW = 10
 ExportFormat = Literal["csv", "imagefolder", "label-studio"]
 
 
@@ -45,10 +46,11 @@ class SuspectLabel:
 
 @dataclass(frozen=True)
 class SuspectsResult:
-    """Suspect labels, most suspicious first, of ``checked`` ones; nobody could judge the ``unchecked``."""
+    """Suspect labels, most suspicious first, of ``checked`` ones in ``classes``; nobody could judge the others."""
 
     checked: int
     unchecked: int
+    classes: int
     suspects: tuple[SuspectLabel, ...]
 
 
@@ -91,7 +93,7 @@ def find_suspects(session: Session, wait: float = 0.0) -> SuspectsResult:
     """Labels that a model contradicts with confidence."""
     finding = suspects.look(session, wait)
     with session.database.read() as connection:
-        names = classes.names(connection)
+        names, counted_as = classes.names(connection), classes.counted_as(connection)
         images = {i.key: i for i in catalog.images_of(connection, [s.sample for s in finding.suspects])}
         done = suspicions.looked_at(connection)
     found = tuple(
@@ -108,7 +110,7 @@ def find_suspects(session: Session, wait: float = 0.0) -> SuspectsResult:
         for s in finding.suspects
         if s.sample in images
     )
-    result = SuspectsResult(finding.checked, finding.unchecked, found)
+    result = SuspectsResult(finding.checked, finding.unchecked, len(set(counted_as)), found)
     _tell(session, result)
     return result
 
@@ -120,6 +122,10 @@ def _tell(session: Session, result: SuspectsResult) -> None:
         session.feedback.warn(
             f"{counted(result.unchecked, 'label was', 'labels were')} not checked: every version that was scored has "
             "seen them, or their images cannot be read"
+        )
+    if result.suspects and result.checked < FEW * result.classes:
+        session.feedback.warn(
+            f"that is less than {FEW} labels a class: after so few a model contradicts many a label that is right"
         )
     if fresh:
         session.feedback.note(f"hand them out again: dalcli query --relabel {fresh} --suspects > again.csv")

@@ -110,4 +110,6 @@ def _next_step(
         return "dalcli evaluate"
     if training["unlabeled"]:
         return "dalcli query --budget N > to_label.csv"
+    if training["disputed"]:
+        return "dalcli query --relabel N > again.csv"
     return "nothing: every training sample is answered"

@@ -45,7 +45,7 @@ class Votes:
 def dawid_skene(votes: Votes, *, right: float = RIGHT, anything: float = ANY) -> Floats:
     """Probability of every class for every sample: (samples, classes), rows sum to 1.
 
-    Pseudo-votes ``right`` and ``anything`` (> 0) are as above; the frequencies of the classes start with ``anything``, too.
+    Pseudo-votes ``right`` and ``anything`` (> 0) are as above; frequencies of classes start with ``anything``, too.
 
     Starts from the shares of the votes. Memory: a few times (samples + votes) × classes × 8 bytes.
 

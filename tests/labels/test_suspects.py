@@ -69,13 +69,14 @@ def test_heads_find_planted_errors_before_any_model_and_after(frozen: SmallPool)
         assert float(row["probability"]) < 0.5 < float(row["suggested_probability"])
     assert "labels checked look wrong" in first.err
     assert "not checked" not in first.err
+    assert "less than" not in first.err
     before = dump(frozen.root)
     again = frozen.ok("labels", "suspects")
     assert again.out == first.out
     assert "up to date" in again.err
     assert dump(frozen.root) == before
     document = frozen.json("labels", "suspects")
-    assert list(document) == ["checked", "unchecked", "suspects"]
+    assert list(document) == ["checked", "unchecked", "classes", "suspects"]
     assert (document["checked"], document["unchecked"]) == (len(frozen.pool("labeled")), 0)
     assert list(document["suspects"][0]) == [
         "sample_id", "path", "label", "suggested", "probability", "suggested_probability", "by", "looked_at",
@@ -162,6 +163,7 @@ def test_a_whole_network_judges_what_it_had_not_seen(tmp_path: Path) -> None:
     found = ok(root, "labels", "suspects", "--json")
     assert (found.json["checked"], found.json["unchecked"]) == (6, 2)
     assert "2 labels were not checked" in found.err
+    assert "less than 10 labels a class" in found.err
     assert {(x["sample_id"], x["suggested"], x["by"]) for x in found.json["suspects"]} == {
         (s[2], "dog", "m-0001"),
         (s[17], "cat", "m-0001"),
