@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from dalcli.data.network import to_json
 from dalcli.errors import NotReadyError
 from dalcli.state import catalog, versions
 from dalcli.training.head import held_out
@@ -30,5 +31,6 @@ def head_predictions(session: Session) -> tuple[list[int], NDArray[np.float64]]:
     with PoolImages.open(session, images, plan.spec.seen) as opened:
         if not len(opened):
             raise NotReadyError("none of the labeled images can be read", "see `dalcli pool quarantine`")
-        penalty = None if newest is None or newest.network is None else newest.penalty
+        known = newest is not None and newest.network == to_json(plan.spec.frozen)
+        penalty = newest.penalty if newest is not None and known else None
         return held_out(session, plan.spec, opened, plan.labels, penalty)

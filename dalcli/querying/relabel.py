@@ -1,8 +1,8 @@
 """Another look at samples that have labels already: disputed ones, or those whose label a model contradicts.
 
 Both are chosen from what is stored. A dispute is worth the more, the less is known about its outcome: the entropy, in
-nats, of the votes on each class, weighed with the probability that the newest model gives it where that has been scored
-(it was not trained on disputed samples, so its opinion is one more). Suspects come as ``labels suspects`` ranked them.
+nats, of the votes on each class, weighed with the probability that the newest model gives it, where that was scored and
+the model was not trained on the sample, before somebody disagreed. Suspects come as ``labels suspects`` ranked them.
 """
 
 from __future__ import annotations
@@ -74,7 +74,9 @@ def choose(connection: Connection, session: Session, request: QueryRequest) -> C
     model = versions.newest(connection) if request.purpose == "training" else None
     names, counted_as = classes.names(connection), classes.counted_as(connection)
     predicted = _predictions(connection, session, model, list(images.values()))
-    worth = {each.sample: _worth(each, predicted.get(each.sample), counted_as) for each in found}
+    trained_on = set() if model is None else versions.seen_labels(connection, model).keys()
+    opinion = {key: probabilities for key, probabilities in predicted.items() if key not in trained_on}
+    worth = {each.sample: _worth(each, opinion.get(each.sample), counted_as) for each in found}
     best = sorted(images.values(), key=lambda image: (-worth[image.key], image.sample_id))[: request.budget]
     batch_id, strategy = batches.next_id(connection), STRATEGIES[request.relabel or "disputed"]
     arm = "evaluation" if request.purpose == "evaluation" else "active"

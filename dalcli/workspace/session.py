@@ -90,7 +90,8 @@ def _adopt_consensus(database: Database, config: Config, feedback: Feedback) -> 
         disputed = _disputed(connection)
         consensus.adopt(connection, wanted)
         left = _disputed(connection)
-    feedback.note(f"labels.consensus: {wanted.rule} is in force now: {left} disputed, {disputed} before")
+    if disputed or left:
+        feedback.note(f"labels.consensus: {wanted.rule} is in force now: {left} disputed, {disputed} before")
 
 
 def _disputed(connection: Connection) -> int:

@@ -158,6 +158,16 @@ def test_what_the_model_says_counts_as_an_opinion(root: Path) -> None:
         assert row["pseudo_label"] == ("cat" if p_cat[row["sample_id"]] > 0.5 else "dog")
 
 
+def test_a_model_that_was_trained_on_a_label_has_no_opinion_on_it(root: Path) -> None:
+    s = sample_ids(root)
+    add_model(root)  # on 4 and 5
+    add_scores(root)
+    ok(root, "ingest-labels", answers(root / "b4.csv", "b", {s[4]: "dog"}))
+    scores = {r["sample_id"]: float(r["score"]) for r in ok(root, "query", "--relabel", "9").rows}
+    assert scores[s[4]] == pytest.approx(math.log(2), abs=1e-12)
+    assert scores[s[2]] < math.log(2)
+
+
 def test_disputed_evaluation_samples_are_asked_again_too(tmp_path: Path) -> None:
     made = make(tmp_path / "work", 12, reserve=0.6)
     rows = ok(made, "query", "--purpose", "evaluation", "--budget", "2").rows
