@@ -111,6 +111,11 @@ def _tell(session: Session, recording: Recording, before: set[str], touched: tup
     ]
     parts = [counted(count, one, many) for count, one, many in counts if count]
     session.feedback.note(", ".join(parts) if parts else "up to date: no label in this file")
+    if recording.nameless:
+        session.feedback.warn(
+            f"{counted(recording.nameless, 'answer')} to another look without an annotator: that is one more opinion, "
+            "of somebody without a name; add the column to correct what somebody said"
+        )
     for batch in touched:
         if batch.batch_id in before and not batch.open:
             released = f", {batch.released} released" if batch.released else ""

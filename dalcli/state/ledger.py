@@ -44,12 +44,13 @@ class Conflict:
 
 @dataclass
 class Recording:
-    """What became of a list of votes."""
+    """What became of a list of votes; ``nameless``: answers to another look by nobody who had been named."""
 
     recorded: int = 0
     skipped: int = 0
     unchanged: int = 0
     confirmed: int = 0
+    nameless: int = 0
     replaced: int = 0
     kept: int = 0
     conflicts: list[Conflict] = field(default_factory=list)
@@ -74,6 +75,7 @@ def record(connection: Connection, votes: Iterable[Vote], on_conflict: OnConflic
             (vote.sample, vote.annotator),
         ).fetchone()
         touched.add(vote.sample)
+        result.nameless += before is None and not vote.annotator and asked.about(vote.sample)
         if before is not None and asked.answers(vote, before):
             result.confirmed += before["class"] == vote.label
             result.replaced += before["class"] is not None and before["class"] != vote.label
@@ -109,6 +111,10 @@ class _AskedAgain:
         self._issued: defaultdict[int, dict[str, int]] = defaultdict(dict)
         for row in rows:
             self._issued[row["sample"]][row["batch_id"]] = row["after_vote"]
+
+    def about(self, sample: int) -> bool:
+        """Whether the sample was handed out for another look."""
+        return sample in self._issued
 
     def answers(self, vote: Vote, before: Row) -> bool:
         """Whether ``vote`` is the annotator's first answer to such a batch; ``before`` is the last one they gave.

@@ -128,6 +128,20 @@ def test_an_old_file_that_is_read_again_answers_nothing(root: Path) -> None:
     assert ok(root, "batch", "show", "b-0002", "--json").json["batch"]["answered"] == 1
 
 
+def test_a_sheet_without_names_is_a_further_opinion_and_can_be_taken_back(root: Path) -> None:
+    s = sample_ids(root)
+    rows = [r for r in ok(root, "query", "--relabel", "9").rows if r["sample_id"] in {s[2], s[3]}]
+    told = ok(root, "ingest-labels", write_labels(root / "filled.csv", rows, all_of_them="cat"))
+    assert "2 answers to another look without an annotator" in told.err
+    assert "annotator" not in ok(root, "ingest-labels", "filled.csv").err
+    [votes] = [d["votes"] for d in ok(root, "labels", "disputed", "--json").json["samples"] if d["sample_id"] == s[2]]
+    assert votes == {"cat": ["", "a"], "dog": ["b"]}
+    (root / "back.csv").write_text(f"sample_id,label,skipped\n{s[2]},,1\n")
+    ok(root, "ingest-labels", "back.csv", "--on-conflict", "replace")
+    [votes] = [d["votes"] for d in ok(root, "labels", "disputed", "--json").json["samples"] if d["sample_id"] == s[2]]
+    assert votes == {"cat": ["a"], "dog": ["b"]}
+
+
 def test_a_third_opinion_settles_it_by_majority(root: Path) -> None:
     (root / "dalcli.yaml").write_text("evaluation: {reserve: 0.0}\nlabels: {consensus: majority}\n")
     s = sample_ids(root)
