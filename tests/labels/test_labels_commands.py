@@ -163,6 +163,20 @@ def test_exported_votes_say_the_same_in_another_workspace(root: Path, tmp_path: 
     assert ok(other, "labels", "export").out == ok(root, "labels", "export").out
 
 
+@pytest.mark.parametrize("name", ['a,"b"', "=1+1", "café", "NA", "00123", "a;b\tc"])
+def test_class_names_come_back_as_they_were(root: Path, name: str) -> None:
+    ok(root, "classes", "rename", "cat", name)
+    ok(root, "labels", "export", "--votes", "-o", "votes.csv")
+    ok(root, "classes", "rename", name, "cat")
+    before = dump(root)
+    assert "known already" in ok(root, "ingest-labels", "votes.csv").err  # an earlier name is understood
+    assert dump(root) == before
+    tasks = json.loads(ok(root, "labels", "export", "--format", "label-studio").out)
+    assert {"cat", "dog"} == {
+        choice for t in tasks for a in t["annotations"] for r in a["result"] for choice in r["value"]["choices"]
+    }
+
+
 def test_export_as_folders_copies_images_and_all_or_nothing(root: Path) -> None:
     s = sample_ids(root)
     done = ok(root, "labels", "export", "--format", "imagefolder", "--output", "set")
