@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from dalcli.config.hashing import derive_seed, fingerprint
 from dalcli.config.schema import Config
 from dalcli.config.words import counted
+from dalcli.crowd.merging import merged_logits
 from dalcli.data.identity import digests, tie_keys
 from dalcli.errors import NotReadyError
 from dalcli.evaluation.metrics import Accumulator
@@ -59,8 +60,8 @@ def evaluate(session: Session, version: str | None = None) -> Evaluated:
         labels = ledger.labels(connection, "evaluation")
         if not labels:
             raise _no_labels(connection)
-        names = classes.names(connection)
-        known = evaluations.find(connection, model.key, ledger.digest(labels, names), settings)
+        names, merged, meant = classes.names(connection), classes.counted_as(connection), _meant(connection)
+        known = evaluations.find(connection, model.key, ledger.digest(labels, meant), settings)
         newer = versions.newer_labels(connection, model) if model == versions.newest(connection) else 0
     if newer:
         said = counted(newer, "label is", "labels are")
@@ -68,13 +69,13 @@ def evaluate(session: Session, version: str | None = None) -> Evaluated:
     if known is not None and (_whole(known, names) or not are_there(session.workspace.model_folder(model.version))):
         session.feedback.note("up to date: measured before on the same labels")
     else:
-        known = _measure(session, model, labels, names)
+        known = _measure(session, model, labels, names, merged)
         with session.database.write() as connection:
             measured = {key: labels[key] for key in known.samples}
             evaluations.store(
                 connection,
                 model.key,
-                ledger.digest(measured, names),
+                ledger.digest(measured, meant),
                 settings,
                 known.report,
                 known.temperature,
@@ -97,8 +98,14 @@ def newest_pair(connection: Connection, config: Config) -> PairedTest | None:
 
 def is_measured(connection: Connection, config: Config, model: ModelVersion) -> bool:
     """Whether ``model`` was measured on exactly the evaluation labels of now, as configured now."""
-    digest = ledger.digest(ledger.labels(connection, "evaluation"), classes.names(connection))
+    digest = ledger.digest(ledger.labels(connection, "evaluation"), _meant(connection))
     return evaluations.find(connection, model.key, digest, _settings(config)) is not None
+
+
+def _meant(connection: Connection) -> tuple[str, ...]:
+    """What each class counts as by name: after a merge the same labels are another question, whoever has them."""
+    names = classes.names(connection)
+    return tuple(names[position] for position in classes.counted_as(connection))
 
 
 def _settings(config: Config) -> str:
@@ -129,9 +136,11 @@ class _Measured(Measurement):
     samples: tuple[int, ...]
 
 
-def _measure(session: Session, model: ModelVersion, labels: Mapping[int, int], names: Sequence[str]) -> _Measured:
+def _measure(
+    session: Session, model: ModelVersion, labels: Mapping[int, int], names: Sequence[str], merged: Sequence[int]
+) -> _Measured:
     """Everything about ``model`` on those images that can be read. Memory: a number per image and class, twice."""
-    images, logits = _logits(session, model, labels, len(names))
+    images, logits = _logits(session, model, labels, merged)
     if not images:
         raise NotReadyError("none of the evaluation images can be read", "see `dalcli pool quarantine`")
     settings = session.config.evaluation
@@ -152,9 +161,9 @@ def _measure(session: Session, model: ModelVersion, labels: Mapping[int, int], n
 
 
 def _logits(
-    session: Session, model: ModelVersion, labels: Mapping[int, int], total: int
+    session: Session, model: ModelVersion, labels: Mapping[int, int], merged: Sequence[int]
 ) -> tuple[list[PoolImage], NDArray[np.float32]]:
-    """The labeled images that can be read, and what the version says of them (n, ``total`` classes)."""
+    """The labeled images that can be read, and what the version says of them (n, classes); ``merged``: see there."""
     from dalcli.models.predict import logits_of_inputs
     from dalcli.runtime.device import reproducible, resolve_device
     from dalcli.runtime.modes import eval_mode
@@ -166,7 +175,7 @@ def _logits(
     with session.database.read() as connection:
         images = [image for image in catalog.images(connection, "evaluation") if image.key in labels]
     seen: list[PoolImage] = []
-    parts = [np.empty((0, total), np.float32)]
+    parts = [np.empty((0, len(merged)), np.float32)]
     batch_size = FORWARD_BATCH if config.scoring.batch_size == "auto" else config.scoring.batch_size
     with (
         reproducible(device, config.threads),
@@ -177,7 +186,7 @@ def _logits(
         for block in opened.blocks(batch_size):
             logits = logits_of_inputs(loaded.model, block.inputs, loaded.meta.pixel_stats, device).numpy()
             seen += [opened.images[row] for row in block.rows]
-            parts.append(_padded(logits, total))
+            parts.append(merged_logits(_padded(logits, len(merged)), merged))
             task.advance(len(block))
     return seen, np.concatenate(parts)
 

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -27,8 +27,6 @@ from dalcli.workspace.images import PoolImages
 from dalcli.workspace.session import Session
 from dalcli.workspace.versions import named_version
 
-if TYPE_CHECKING:
-    pass
 
 HEAD_REPEATS, WHOLE_REPEATS = 20, 4
 FORMAT = 1

@@ -224,7 +224,8 @@ def _notes(situation: Situation, limit: Limit | None, outlook: Outlook | None, p
             )
     if situation.gain is None and newest is not None:
         notes.append(
-            "what choosing gains over drawing at random is not known: dalcli query --control 0.1, then evaluate --control"
+            "what choosing gains over drawing at random is not known: "
+            "dalcli query --control 0.1, then evaluate --control"
         )
     if metric.name == "macro" and proven is not None:
         notes.append("a proof of macro recall is approximate: as of a share of as many examples as are as sure")
