@@ -27,7 +27,6 @@ from dalcli.workspace.images import PoolImages
 from dalcli.workspace.session import Session
 from dalcli.workspace.versions import named_version
 
-
 HEAD_REPEATS, WHOLE_REPEATS = 20, 4
 FORMAT = 1
 """Of what is stored: another number, and all is measured again."""
