@@ -139,7 +139,7 @@ def _next_batch(situation: Situation, outlook: Outlook | None, decision: Decisio
     if outlook is not None and decision is not None and decision.options:
         size, reason = _cheapest_batch(situation, outlook, decision, size)
     elif outlook is not None:
-        reason += ": without a price of labels and a worth of points or the target, one size is as good as another"
+        reason += ": nothing under costs in dalcli.yaml speaks for another size"
     return NextBatch(
         labels=size,
         strategy=situation.strategy,
@@ -224,8 +224,7 @@ def _notes(situation: Situation, limit: Limit | None, outlook: Outlook | None, p
             )
     if situation.gain is None and newest is not None:
         notes.append(
-            "what choosing gains over drawing at random is not known: "
-            "dalcli query --control 0.1, then evaluate --control"
+            "what choosing gains over drawing at random is not known: dalcli query --control 0.1 tells in time"
         )
     if metric.name == "macro" and proven is not None:
         notes.append("a proof of macro recall is approximate: as of a share of as many examples as are as sure")

@@ -13,6 +13,7 @@ from dalcli.planning.trajectory import CurvePoint
 
 SMALL_CHANCE = 0.05
 """Where the target is reached less often than this, going on is called infeasible."""
+_LIKELY = 0.5
 
 
 @dataclass(frozen=True)
@@ -77,13 +78,16 @@ def _by_measurement(seen: Evidence, proof: Proof, target: float) -> tuple[Verdic
         )
     if seen.newest.measured.value < target:
         return None
+    beyond = "below" if metric.less_is_better else "above"
+    unproven = f"{metric.label} {figure(metric, seen.newest.value)} is {beyond} {shown}, but not proven to be"
     if proof.training and proof.evaluation is not None:
-        return None  # measured above the target, and yet the cheaper proof is a better model
-    if proof.evaluation_now is not None:
-        return "need-evaluation-labels", (
-            f"{metric.label} {figure(metric, seen.newest.value)} is {'below' if metric.less_is_better else 'above'} "
-            f"{shown}, but not proven to be: about {proof.evaluation_now} more evaluation labels would do"
+        then = f", then {proof.evaluation:,} more evaluation labels" if proof.evaluation else ""
+        return (
+            "continue",
+            f"{unproven}: the cheapest proof is a better model, with {proof.training:,} more labels{then}",
         )
+    if proof.evaluation_now is not None:
+        return "need-evaluation-labels", f"{unproven}: about {proof.evaluation_now:,} more evaluation labels would do"
     return "need-evaluation-labels" if seen.outlook is None else "continue", (
         f"{metric.label} is at the target, too near to it for a proof"
     )
@@ -98,7 +102,9 @@ def _by_forecast(seen: Evidence, outlook: Outlook) -> tuple[Verdict, str]:
     chance = float((outlook.forecast.column(outlook.owned + more) >= target).mean())
     if chance < SMALL_CHANCE:
         return "infeasible", f"the chance to reach {shown} {within} is {chance_text(chance)}"
-    if seen.decision is not None and seen.decision.best == 0:
+    reached = float((outlook.forecast.column(outlook.owned) >= target).mean())
+    # Where the target is likely reached already, stopping costs next to nothing, and what is missing is the proof.
+    if seen.decision is not None and seen.decision.best == 0 and reached < _LIKELY:
         currency = seen.situation.tariff.currency
         to_the_end = min(each.to_the_end for each in seen.decision.options if each.to_the_end is not None)
         return "infeasible", (

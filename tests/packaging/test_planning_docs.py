@@ -20,7 +20,7 @@ DOCUMENTS = [
 
 
 def test_every_key_is_named() -> None:
-    told = set(re.findall(r"`(\w+)`", PAGE.split("## `--json`")[1]))
+    told = set(re.findall(r"`(\w+)`", PAGE.split("## `--json`")[1].split("## ")[0]))
     keys = {
         field.name for each in DOCUMENTS for field in dataclasses.fields(each) if not field.metadata.get("internal")
     }

@@ -380,3 +380,14 @@ def test_a_class_without_evaluation_labels(tmp_path: Path) -> None:
     )
     assert verdict(root, "--metric", f"recall:{other}") == (12, "need-evaluation-labels")
     assert run(root, "plan", "--metric", f"recall:{other}", "--budget", "9").code == 5
+
+
+def test_above_the_target_and_a_better_model_is_the_cheaper_proof(tmp_path: Path) -> None:
+    """Stopping would cost nothing in any future, and yet the target is not proven: that is no reason to stop."""
+    rising = [0.63, 0.77, 0.87, 0.90, 0.93, 0.962, 0.976]
+    root = planned(tmp_path / "work", [40 * n for n in range(1, 8)], rising, evaluation=450, pool=1347, config=COSTS)
+    assert verdict(root, "--target", "0.95") == (0, "continue")
+    found = plan(root, "--target", "0.95")
+    assert "the cheapest proof is a better model" in found["reason"]
+    assert found["proof"]["training"] > 0
+    assert found["next_step"] == "dalcli query --budget 40 > to_label.csv"
