@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dalcli.scores.store import ScoreStore
-from dalcli.state import batches, catalog, classes, evaluations, ledger, versions
+from dalcli.state import batches, catalog, classes, evaluations, labeling, ledger, versions
 from dalcli.state.batches import Batch
 from dalcli.state.versions import ModelVersion
 from dalcli.workspace.network import recorded
@@ -43,6 +43,7 @@ class StatusResult:
     unscored: int | None
     open_batches: tuple[Batch, ...]
     curve: tuple[CurvePoint, ...]
+    proposed_classes: dict[str, int]
     next_step: str
 
 
@@ -78,6 +79,7 @@ def run(session: Session) -> StatusResult:
             unscored=unscored,
             open_batches=open_batches,
             curve=curve,
+            proposed_classes={each.name: len(each.samples) for each in labeling.proposals(connection)},
             next_step=_next_step(states, sum(counts.values()), model, newer, open_batches, curve),
         )
 

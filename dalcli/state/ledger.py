@@ -50,8 +50,10 @@ class Recording:
     conflicts: list[Conflict] = field(default_factory=list)
 
 
-def record(connection: Connection, votes: Iterable[Vote], on_conflict: OnConflict = "refuse") -> Recording:
-    """Append votes in order. The same vote again is a no-op.
+def record(
+    connection: Connection, votes: Iterable[Vote], on_conflict: OnConflict = "refuse", *, again: bool = False
+) -> Recording:
+    """Append votes in order. The same vote again is a no-op, unless annotators were asked ``again``: they confirm it.
 
     A different label by the same annotator is a conflict: refused (listed in ``conflicts``; the caller rolls
     back), replaced by a newer vote, or ignored. A label after a skip is an answer at last, not a conflict, and that
@@ -60,10 +62,10 @@ def record(connection: Connection, votes: Iterable[Vote], on_conflict: OnConflic
     result = Recording()
     for vote in votes:
         before = connection.execute(
-            "SELECT class, file, line FROM vote WHERE sample = ? AND annotator = ? ORDER BY id DESC LIMIT 1",
+            "SELECT class, file, line FROM standing_vote WHERE sample = ? AND annotator = ? ORDER BY id DESC LIMIT 1",
             (vote.sample, vote.annotator),
         ).fetchone()
-        if before is not None and before["class"] == vote.label:
+        if before is not None and before["class"] == vote.label and not again:
             result.unchanged += 1
         elif before is None or before["class"] is None or on_conflict == "replace":
             result.replaced += before is not None and before["class"] is not None
