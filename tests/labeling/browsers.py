@@ -1,4 +1,4 @@
-"""A real browser without a window: Debian's Chromium, driven by selenium; tests skip, with the reason, where either is not."""
+"""A real browser without a window: Chromium, driven by selenium. Where either is not, tests skip and say so."""
 
 from __future__ import annotations
 

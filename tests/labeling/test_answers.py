@@ -207,7 +207,9 @@ def test_the_models_guesses_are_counted_where_both_are_known(tmp_path: Path) -> 
         ann = served.person()
         item = ann.next()["items"][0]
         assert (item["guess"], item["confidence"]) == ("cat", 0.75)
-        replies = [ann.answer(ann.looking_at(), **what) for what in ({"label": "cat"}, {"label": "dog"}, {}, {"label": "cat"})]
+        replies = [
+            ann.answer(ann.looking_at(), **what) for what in ({"label": "cat"}, {"label": "dog"}, {}, {"label": "cat"})
+        ]
         found = [(reply["standing"]["guesses"]["right"], reply["standing"]["guesses"]["seen"]) for reply in replies]
         assert found == [(1, 1), (1, 2), (1, 2), (1, 2)]
         back = ann.undo(replies[1]["vote"])["standing"]["guesses"]
@@ -222,14 +224,21 @@ def test_evaluation_batches_are_labeled_too(tmp_path: Path) -> None:
         ann = served.person()
         ann.answer(ann.looking_at(), label="cat")
         connection = sqlite3.connect(root / ".dalcli" / "state.db")
-        connection.execute("UPDATE sample SET purpose = 'evaluation' WHERE id IN (SELECT id FROM sample"
-                           " WHERE id NOT IN (SELECT sample FROM batch_row) LIMIT 3)")
+        connection.execute(
+            "UPDATE sample SET purpose = 'evaluation' WHERE id IN (SELECT id FROM sample"
+            " WHERE id NOT IN (SELECT sample FROM batch_row) LIMIT 3)"
+        )
         connection.commit()
         connection.close()
         ok(root, "query", "--purpose", "evaluation", "--budget", "2")  # while the page is open
         assert ann.next()["items"][0]["batch"] == "b-0002"
         assert ann.next()["standing"] | {"an_hour": None} == {
-            "done": 1, "total": 3, "elsewhere": 0, "mine": 1, "an_hour": None, "guesses": {"seen": 0, "right": 0},
+            "done": 1,
+            "total": 3,
+            "elsewhere": 0,
+            "mine": 1,
+            "an_hour": None,
+            "guesses": {"seen": 0, "right": 0},
         }
 
 

@@ -126,7 +126,9 @@ def test_a_page_that_is_closed_gives_its_image_back(tmp_path: Path) -> None:
         ann, bob = served.person("ann"), served.person("bob")
         first = ann.looking_at()
         second = bob.looking_at()
-        assert {first, second} == {row["sample_id"] for row in ok(tmp_path / "w", "batch", "show", "b-0001", "--csv").rows}
+        assert {first, second} == {
+            row["sample_id"] for row in ok(tmp_path / "w", "batch", "show", "b-0001", "--csv").rows
+        }
         reply = served.person("cem").next()
         assert (reply["items"], reply["standing"]["elsewhere"]) == ([], 2)
         assert ann.say("leave").status == 200
