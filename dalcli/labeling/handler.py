@@ -16,6 +16,7 @@ class Handler(BaseHTTPRequestHandler):
     server: LabelServer
     protocol_version = "HTTP/1.1"
     timeout = READ_SECONDS
+    wbufsize = 65_536  # head and body in one packet
 
     def do_GET(self) -> None:
         self._respond()

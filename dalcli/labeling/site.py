@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from typing import Any, Protocol, TypeVar
@@ -48,8 +48,9 @@ class Response:
 
     @classmethod
     def of(cls, status: int, document: object) -> Response:
-        """A JSON document."""
-        return cls(status, JSON, json.dumps(document, ensure_ascii=False).encode(errors="backslashreplace"))
+        """A JSON document, of dataclasses too."""
+        text = json.dumps(document, ensure_ascii=False, default=vars)
+        return cls(status, JSON, text.encode(errors="backslashreplace"))
 
 
 Message = TypeVar("Message", Visit, Answer, Undo)
@@ -107,14 +108,13 @@ class Site:
             shown = picture(self._workspace, image)
             return Response(200, shown.kind, shown.data, IMAGE_HEADERS)
         if place == "api/setup":
-            return Response.of(200, asdict(self._clerk.ask(lambda desk, connection: desk.setup(connection))))
+            return Response.of(200, self._clerk.ask(lambda desk, connection: desk.setup(connection)))
         return assets()[place]
 
     def _post(self, place: str, headers: Headers, body: bytes) -> Response:
         if (headers.get("Content-Type") or "").partition(";")[0].strip().lower() != JSON:
             raise RefusedError(415, f"send {JSON}")
-        reply = self._actions[place](body)
-        return Response.of(200, None if reply is None else asdict(reply))
+        return Response.of(200, self._actions[place](body))
 
     def _call(self, kind: type[Message], body: bytes, action: Callable[[Desk, Connection, Message], Any]) -> Any:
         try:
