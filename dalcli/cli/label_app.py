@@ -43,9 +43,9 @@ def label(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Label the open batch in a browser, on a page that this command serves until Ctrl-C.
+    """Label the open batch in a browser.
 
-    Every answer is in the ledger before the next image is shown.
+    The page is served until Ctrl-C; every answer is in the ledger before the next image is shown.
     """
     from dalcli.cli import render, render_label
     from dalcli.cli.streams import say

@@ -28,15 +28,15 @@ COMMANDS = sorted(commands())
 
 def test_every_command_of_this_release_is_there() -> None:
     assert [" ".join(command) for command in COMMANDS] == [
-        "batch list", "batch release", "batch show", "diagnose", "evaluate", "ingest-labels", "init", "pool add",
-        "pool list", "pool quarantine", "pool relocate", "query", "score", "simulate", "status", "train",
+        "batch list", "batch release", "batch show", "diagnose", "evaluate", "ingest-labels", "init", "label",
+        "pool add", "pool list", "pool quarantine", "pool relocate", "query", "score", "simulate", "status", "train",
     ]  # fmt: skip
 
 
 IN_ORDER = {
     (): [
-        "init", "pool", "query", "batch", "ingest-labels", "train", "score", "evaluate", "status", "diagnose",
-        "simulate",
+        "init", "pool", "query", "batch", "label", "ingest-labels", "train", "score", "evaluate", "status",
+        "diagnose", "simulate",
     ],
     ("pool",): ["add", "list", "quarantine", "relocate"],
     ("batch",): ["list", "show", "release"],
