@@ -6,8 +6,8 @@ A workspace of photographs (640×480, JPEG), all handed out in one batch, and th
 own. Each client does what the page does: it loads the image and the next one, thinks, answers, and goes on with what
 the reply says. `think` is the mean of its pause in seconds (drawn evenly from half to one and a half of it); with 0
 every client answers as fast as it is answered, which no people do. The server is killed (SIGKILL) while they work; then
-every answer that a client was told of must be in the ledger, once, as it was given. Latencies are those of answers, from
-the first byte sent to the last received, fsync included; fresh connections, as browsers make them here.
+every answer that a client was told of must be in the ledger, once, as it was given. Latencies are those of answers,
+from the first byte sent to the last received, fsync included; fresh connections, as browsers make them here.
 """
 
 from __future__ import annotations

@@ -98,7 +98,7 @@ class Desk:
             raise RefusedError(409, "that answer does not stand any more: there is nothing to take back")
         labeling.withdraw(connection, undo.vote)
         self._taken_back += self._given[undo.annotator].pop(undo.vote, None) is not None
-        self._work.read(connection)
+        self._work.read_again(connection, vote.sample)
         if self._work.is_waiting(vote.sample, undo.annotator):
             self._leases.take(undo.page, vote.sample)
         return self._reply(undo)

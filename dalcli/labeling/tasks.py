@@ -10,7 +10,7 @@ from typing import Protocol
 from dalcli.labeling.request import Guesses
 from dalcli.state import batches, labeling
 from dalcli.state.database import Connection
-from dalcli.state.labeling import HandedOut, Opinion
+from dalcli.state.labeling import Disputed, HandedOut, Opinion
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,9 @@ class Work(Protocol):
 
     def read(self, connection: Connection) -> None:
         """Take everything from the database anew."""
+
+    def read_again(self, connection: Connection, sample: int) -> None:
+        """Take one sample's part of it anew."""
 
     def waiting(self, annotator: str) -> Iterator[Task]:
         """What an annotator could be asked now, in order."""
@@ -69,18 +72,31 @@ class BatchWork:
         if self._only is None:
             self.batches |= {batch.key for batch in batches.open_batches(connection)}
         rows = labeling.handed_out(connection, self.batches)
-        # An image that was released may have been issued again: what counts is the newest row.
-        newest = {row.sample: row for row in rows}
-        self.tasks = {sample: _task(row) for sample, row in newest.items()}
-        self._out = {row.sample: self.tasks[row.sample] for row in newest.values() if row.state == "out"}
-        self._done = {row.sample for row in newest.values() if row.state == "answered"}
-        self._right = {
-            row.sample: row.label == row.guess
-            for row in newest.values()
-            if row.label is not None and row.guess is not None
-        }
+        self.tasks, self._out, self._right, self._done = {}, {}, {}, set()
+        for row in rows:
+            self._sort(row)
         self._issued = Counter(row.batch for row in rows)
         self._answered = Counter(row.batch for row in rows if row.state == "answered")
+
+    def read_again(self, connection: Connection, sample: int) -> None:
+        for row in labeling.handed_out(connection, self.batches, sample):
+            before = sample in self._done
+            self._sort(row)
+            self._answered[row.batch] += (sample in self._done) - before
+
+    def _sort(self, row: HandedOut) -> None:
+        """An image that was released may have been issued again: of the rows of one sample, the last one counts."""
+        task = Task(row.sample, row.sample_id, row.batch, row.batch_id, row.guess, row.confidence)
+        self.tasks[task.sample] = task
+        self._out.pop(task.sample, None)
+        self._right.pop(task.sample, None)
+        self._done.discard(task.sample)
+        if row.state == "out":
+            self._out[task.sample] = task
+        elif row.state == "answered":
+            self._done.add(task.sample)
+        if row.label is not None and row.guess is not None:
+            self._right[task.sample] = row.label == row.guess
 
     def waiting(self, annotator: str) -> Iterator[Task]:
         return iter(self._out.values())
@@ -115,10 +131,6 @@ class BatchWork:
         return Guesses(len(self._right), sum(self._right.values()))
 
 
-def _task(row: HandedOut) -> Task:
-    return Task(row.sample, row.sample_id, row.batch, row.batch_id, row.guess, row.confidence)
-
-
 class RelabelWork:
     """Samples that annotators disagree about. Who voted last has seen all others, and is not asked again."""
 
@@ -127,9 +139,15 @@ class RelabelWork:
         self._disputed: dict[int, Task] = {}
 
     def read(self, connection: Connection) -> None:
-        found = labeling.disputed(connection)
-        self._disputed = {each.sample: Task(each.sample, each.sample_id, opinions=each.opinions) for each in found}
+        self._disputed = {each.sample: _disputed(each) for each in labeling.disputed(connection)}
         self.tasks |= self._disputed
+
+    def read_again(self, connection: Connection, sample: int) -> None:
+        found = labeling.disputed(connection, sample)
+        if not found:
+            self._disputed.pop(sample, None)
+        for each in found:
+            self.tasks[sample] = self._disputed[sample] = _disputed(each)
 
     def waiting(self, annotator: str) -> Iterator[Task]:
         return (task for task in self._disputed.values() if self._asks(task, annotator))
@@ -141,10 +159,14 @@ class RelabelWork:
         return task.opinions[-1].annotator != annotator
 
     def answered(self, connection: Connection, task: Task, label: int | None) -> None:
-        self.read(connection)
+        self.read_again(connection, task.sample)
 
     def progress(self, annotator: str) -> tuple[int, int]:
         return len(self.tasks) - sum(1 for _ in self.waiting(annotator)), len(self.tasks)
 
     def guesses(self) -> Guesses:
         return Guesses(0, 0)
+
+
+def _disputed(found: Disputed) -> Task:
+    return Task(found.sample, found.sample_id, opinions=found.opinions)

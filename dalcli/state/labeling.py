@@ -69,8 +69,11 @@ def data_version(connection: Connection) -> int:
     return int(connection.execute("PRAGMA data_version").fetchone()[0])
 
 
-def handed_out(connection: Connection, batches: Iterable[int]) -> list[HandedOut]:
-    """The rows of some batches (keys), oldest batch first, by rank; ``state`` is answered, released or out."""
+def handed_out(connection: Connection, batches: Iterable[int], sample: int | None = None) -> list[HandedOut]:
+    """The rows of some batches (keys), or those of one sample in them, oldest batch first, by rank.
+
+    ``state`` is answered, released or out.
+    """
     rows = connection.execute(
         "SELECT r.sample, s.sample_id, r.batch, b.batch_id, r.rank, r.pseudo_label, r.confidence,"
         " CASE WHEN p.answered THEN 'answered' WHEN r.released_at IS NOT NULL THEN 'released' ELSE 'out' END AS state,"
@@ -78,8 +81,8 @@ def handed_out(connection: Connection, batches: Iterable[int]) -> list[HandedOut
         "  ORDER BY v.id DESC LIMIT 1) AS label"
         " FROM batch_row AS r JOIN batch AS b ON b.id = r.batch JOIN sample AS s ON s.id = r.sample"
         " JOIN batch_progress AS p ON p.batch = r.batch AND p.rank = r.rank"
-        " WHERE r.batch IN (SELECT value FROM json_each(?)) ORDER BY r.batch, r.rank",
-        (json.dumps(sorted(batches)),),
+        " WHERE r.batch IN (SELECT value FROM json_each(?)) AND (? IS NULL OR r.sample = ?) ORDER BY r.batch, r.rank",
+        (json.dumps(sorted(batches)), sample, sample),
     )
     return [
         HandedOut(
@@ -97,18 +100,20 @@ def handed_out(connection: Connection, batches: Iterable[int]) -> list[HandedOut
     ]
 
 
-def disputed(connection: Connection) -> list[Disputed]:
-    """Every readable sample whose annotators disagree, in the order in which the disputes arose."""
+def disputed(connection: Connection, sample: int | None = None) -> list[Disputed]:
+    """Every readable sample (or this one) whose annotators disagree, in the order of their first votes."""
+    one = "" if sample is None else "a.sample = :sample AND"
     rows = connection.execute(
         "SELECT s.id, s.sample_id, v.id AS vote, v.annotator, v.class, coalesce(v.labeled_at, v.recorded_at) AS at"
         " FROM answer AS a JOIN sample AS s ON s.id = a.sample JOIN latest_vote AS v ON v.sample = a.sample"
-        " WHERE a.state = 'disputed' AND s.quarantine IS NULL"
-        " ORDER BY (SELECT min(w.id) FROM vote AS w WHERE w.sample = s.id), s.id, v.id"
+        f" WHERE {one} a.state = 'disputed' AND s.quarantine IS NULL"
+        " ORDER BY (SELECT min(w.id) FROM vote AS w WHERE w.sample = s.id), s.id, v.id",
+        {"sample": sample},
     )
     found = []
-    for (sample, sample_id), votes in groupby(rows, key=lambda row: (row["id"], row["sample_id"])):
+    for (key, sample_id), votes in groupby(rows, key=lambda row: (row["id"], row["sample_id"])):
         opinions = tuple(Opinion(row["vote"], row["annotator"], row["class"], row["at"]) for row in votes)
-        found.append(Disputed(sample, sample_id, opinions))
+        found.append(Disputed(key, sample_id, opinions))
     return found
 
 

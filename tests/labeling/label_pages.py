@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import http.client
 import json
 import secrets
+import shutil
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,10 +25,17 @@ PATIENCE = 20.0
 
 
 def handed_out(root: Path, count: int = 6, *, images: int = 12, config: str = "") -> Path:
-    """A workspace with an open batch."""
-    make(root, images, config=config)
-    ok(root, "query", "--budget", str(count), "--strategy", "random")
+    """A workspace with an open batch; made once for each size, then copied."""
+    made = _FOLDER / f"{count}-{images}-{config.encode().hex()}"
+    if not made.exists():
+        make(made, images, config=config)
+        ok(made, "query", "--budget", str(count), "--strategy", "random")
+    shutil.copytree(made, root)
     return root
+
+
+_FOLDER = Path(tempfile.mkdtemp(prefix="dalcli-label-tests-"))
+atexit.register(shutil.rmtree, _FOLDER, ignore_errors=True)
 
 
 @dataclass(frozen=True)
