@@ -89,7 +89,7 @@ class Clerk:
             with database.write() as connection:
                 self._desk.refresh(connection)
                 outcomes += [self._outcome(job, connection) for job in jobs]
-        except Exception as error:  # whoever asked is told; the next one finds the desk as it was
+        except Exception as error:  # whoever asked is told; the next one finds what the database says
             self._desk.distrust()
             for job in jobs:
                 job.future.set_exception(error)

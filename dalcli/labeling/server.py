@@ -61,8 +61,9 @@ class LabelServer(ThreadingHTTPServer):
 
     @property
     def address(self) -> str:
-        """``host:port`` as it stands in an address."""
-        return f"[{self.host}]:{self.server_port}" if ":" in self.host else f"{self.host}:{self.server_port}"
+        """``host:port`` as somebody would write it who wants to come here."""
+        host = _own_address(self.address_family) if self.host in {"0.0.0.0", "::"} else self.host
+        return f"[{host}]:{self.server_port}" if ":" in host else f"{host}:{self.server_port}"
 
     def process_request(self, request: Any, client_address: Any) -> None:
         with self._gate:
@@ -110,6 +111,17 @@ class LabelServer(ThreadingHTTPServer):
         error = sys.exc_info()[1]
         if not isinstance(error, OSError):  # of those who went away there is nothing to tell
             self._failed(f"a request to the page failed: {type(error).__name__}: {error}")
+
+
+def _own_address(family: int) -> str:
+    """The address that others on the network know this machine by, as far as it can tell without asking."""
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            # Sends nothing: it only chooses a way to an address that documentation is written with (RFC 5737, 3849).
+            probe.connect(("192.0.2.1" if family == socket.AF_INET else "2001:db8::1", 9))
+            return str(probe.getsockname()[0])
+        except OSError:
+            return socket.gethostname()
 
 
 def _cut(request: Any, how: int) -> None:

@@ -83,6 +83,8 @@ class BatchWork:
             before = sample in self._done
             self._sort(row)
             self._answered[row.batch] += (sample in self._done) - before
+        order = {key: place for place, key in enumerate(self.tasks)}
+        self._out = dict(sorted(self._out.items(), key=lambda entry: order[entry[0]]))
 
     def _sort(self, row: HandedOut) -> None:
         """An image that was released may have been issued again: of the rows of one sample, the last one counts."""

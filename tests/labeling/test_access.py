@@ -7,6 +7,7 @@ import re
 import socket
 import threading
 import time
+import urllib.request
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from dalcli.errors import UsageError
 from dalcli.labeling import guard as guard_module
 from dalcli.labeling import server as server_module
 from dalcli.labeling.guard import Guard, check
+from dalcli.labeling.request import LabelRequest
 from dalcli.labeling.site import MAX_BODY, assets
 
 PAGE = "0" * 32
@@ -315,3 +317,22 @@ def test_the_command_refuses_an_open_door(tmp_path: Path) -> None:
     refused = run(root, "label", "--host", "0.0.0.0")
     assert refused.code == 2
     assert "--token" in refused.err
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "0.0.0.0"])
+def test_the_address_that_is_told_leads_to_the_page(tmp_path: Path, host: str) -> None:
+    if host == "::1" and not has_ipv6():
+        pytest.skip("this machine has no IPv6")
+    with serving(handed_out(tmp_path / "w", 1), LabelRequest(host=host, token="x" * 20)) as served:
+        assert "0.0.0.0" not in served.page.address
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(served.page.address, timeout=10) as page:
+            assert b"dalcli label" in page.read()
+
+
+def has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True

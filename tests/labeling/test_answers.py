@@ -328,3 +328,19 @@ def test_standing_votes_of_the_past_are_read_as_before(tmp_path: Path) -> None:
     ok(root, "ingest-labels", write_labels(root / "l.csv", rows, all_of_them="cat"))
     with session(root) as opened, opened.database.read() as connection:
         assert labeling.standing_votes(connection, [1, 2, 3]) == {1, 2}
+
+
+def test_after_two_undos_the_images_come_in_their_order(tmp_path: Path) -> None:
+    with serving(handed_out(tmp_path / "w", 5)) as served:
+        ann = served.person()
+        shown, votes = [], []
+        for _ in range(3):
+            shown.append(ann.looking_at())
+            votes.append(ann.answer(shown[-1], label="cat")["vote"])
+        for vote in reversed(votes):
+            ann.undo(vote)
+        again = []
+        for _ in range(3):
+            again.append(ann.looking_at())
+            ann.answer(again[-1], label="dog")
+        assert again == shown

@@ -7,6 +7,8 @@ import { leave, post, setup } from "./server.js";
 const POLL = 4000;
 // Somebody who has done nothing for so long has gone for a coffee: that is no labeling time.
 const IDLE = 60000;
+// The pace of the first answers says little.
+const PACE_FROM = 3;
 
 const find = (selector) => document.querySelector(selector);
 const [search, error, end] = ["#search", "#error", "#end"].map(find);
@@ -100,7 +102,7 @@ function standing(now) {
   find("#bar").max = Math.max(now.total, 1);
   find("#bar").value = now.done;
   find("#done").textContent = `${now.done} of ${now.total}`;
-  find("#pace").textContent = now.an_hour === null ? "" : `${Math.round(now.an_hour)} an hour`;
+  find("#pace").textContent = now.an_hour === null || now.mine < PACE_FROM ? "" : `${Math.round(now.an_hour)} an hour`;
   const { seen, right } = now.guesses;
   find("#guesses").textContent = seen === 0 ? "" : `model right: ${right} of ${seen} (${Math.round(100 * right / seen)}%)`;
   document.title = `${now.done}/${now.total} dalcli label`;
