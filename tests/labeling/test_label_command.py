@@ -190,6 +190,8 @@ def test_a_bug_is_told_in_the_terminal_and_costs_no_answer(tmp_path: Path, monke
             broken.setattr(Desk, "_reply", lambda *_: 1 / 0)
             assert ann.say("answer", sample=item, label="cat").status == 500
         assert ask(root, "SELECT * FROM vote") == []
+        assert ann.looking_at() == item  # what was noted in memory did not happen either
+        assert ann.next()["standing"]["done"] == 0
         ann.answer(item, label="cat")
     assert told and "ZeroDivisionError" in told[0]
 
