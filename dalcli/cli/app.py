@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 from dalcli import __version__
 from dalcli.cli.label_app import label_app
+from dalcli.cli.labels_app import classes_app, labels_app
 from dalcli.cli.loop_app import batch_app, loop_app
 from dalcli.cli.model_app import model_app
 from dalcli.cli.options import Quiet, RootDirectory, remember
@@ -21,8 +22,8 @@ from dalcli.cli.simulate_app import simulate_app
 from dalcli.cli.torchrun import refuse_others
 
 ROUND = (
-    "init", "pool", "query", "batch", "label", "ingest-labels", "train", "score", "evaluate", "status", "diagnose",
-    "simulate",
+    "init", "pool", "query", "batch", "label", "ingest-labels", "labels", "classes", "train", "score", "evaluate",
+    "status", "diagnose", "simulate",
 )  # fmt: skip
 """A round from its first command to its last, then what is asked now and then."""
 
@@ -52,6 +53,8 @@ for part in (init_app, loop_app, label_app, model_app, simulate_app):
     app.add_typer(part)
 app.add_typer(pool_app, name="pool")
 app.add_typer(batch_app, name="batch")
+app.add_typer(labels_app, name="labels")
+app.add_typer(classes_app, name="classes")
 
 
 def _version(value: bool) -> None:

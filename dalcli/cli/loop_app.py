@@ -47,6 +47,12 @@ def query(
     key: Annotated[
         str | None, typer.Option(help="With --new: issue at most one batch under this name.", metavar="TEXT")
     ] = None,
+    relabel: Annotated[
+        int | None, typer.Option(help="Hand out N samples that annotators disagree on, for another look.", metavar="N")
+    ] = None,
+    suspects: Annotated[
+        bool, typer.Option("--suspects", help="With --relabel: labels that `labels suspects` found instead.")
+    ] = False,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write here (atomically) instead of stdout.", metavar="FILE")
     ] = None,
@@ -62,7 +68,7 @@ def query(
     from dalcli.cli import render
     from dalcli.commands import query as command
 
-    options = command.Options(budget, purpose.value, strategy, gamma, new, key, stale_ok, wait)
+    options = command.Options(budget, purpose.value, strategy, gamma, new, key, stale_ok, wait, relabel, suspects)
     command.check(options)
     render.check_output(output)
     with session_of(directory, quiet) as session:

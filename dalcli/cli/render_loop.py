@@ -23,7 +23,7 @@ def batch_listing(result: BatchListing) -> str:
             (
                 (
                     b.batch_id,
-                    b.purpose,
+                    f"{b.purpose}, again" if b.relabel else b.purpose,
                     "open" if b.open else "closed",
                     b.issued,
                     b.answered,
@@ -41,7 +41,8 @@ def batch_listing(result: BatchListing) -> str:
 def batch_details(result: BatchDetails) -> str:
     b = result.batch
     rows = ((row.rank, row.sample_id, row.path, row.state) for row in result.rows)
-    head = f"{b.batch_id}: {b.purpose}, {b.answered} of {b.issued} answered, {b.released} released, {b.outstanding} out"
+    purpose = f"{b.purpose}, again" if b.relabel else b.purpose
+    head = f"{b.batch_id}: {purpose}, {b.answered} of {b.issued} answered, {b.released} released, {b.outstanding} out"
     return text(head, listing(("rank", "sample_id", "path", "state"), rows))
 
 

@@ -44,7 +44,7 @@ def run(
     table = read_labels(TextInput.from_stdin() if from_stdin else TextInput.from_path(file))
     with session.database.write() as connection:
         if allow_new_classes:
-            classes.append(connection, new_classes(table.rows, classes.names(connection)))
+            classes.append(connection, new_classes(table.rows, classes.positions(connection)))
         matched = match_labels(connection, session.workspace, table, name=name, folder=folder)
         _refuse(name, matched.problems, _remedy(matched.problems))
         before = {batch.batch_id for batch in batches.open_batches(connection)}
@@ -100,6 +100,7 @@ def _tell(session: Session, recording: Recording, before: set[str], touched: tup
     counts = [
         (recording.recorded, "new label recorded", "new labels recorded"),
         (recording.skipped, "sample recorded as skipped", "samples recorded as skipped"),
+        (recording.confirmed, "earlier label confirmed", "earlier labels confirmed"),
         (recording.unchanged, "known already", "known already"),
         (recording.replaced, "earlier label replaced", "earlier labels replaced"),
         (
@@ -110,6 +111,11 @@ def _tell(session: Session, recording: Recording, before: set[str], touched: tup
     ]
     parts = [counted(count, one, many) for count, one, many in counts if count]
     session.feedback.note(", ".join(parts) if parts else "up to date: no label in this file")
+    if recording.nameless:
+        session.feedback.warn(
+            f"{counted(recording.nameless, 'answer')} to another look without an annotator: that is one more opinion, "
+            "of somebody without a name; add the column to correct what somebody said"
+        )
     for batch in touched:
         if batch.batch_id in before and not batch.open:
             released = f", {batch.released} released" if batch.released else ""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from dalcli.config.schema import MAX_BUDGET, QueryConfig
 from dalcli.config.words import suggestion
 from dalcli.errors import UsageError
-from dalcli.querying.request import QueryRequest, QueryResult
+from dalcli.querying.request import QueryRequest, QueryResult, Relabel
 from dalcli.querying.run import query
 from dalcli.state.catalog import Purpose
 from dalcli.strategies import registry
@@ -26,6 +26,8 @@ class Options:
     key: str | None = None
     stale_ok: bool = False
     wait: float = 0.0
+    relabel: int | None = None
+    suspects: bool = False
 
 
 def check(options: Options) -> None:
@@ -36,6 +38,10 @@ def check(options: Options) -> None:
     """
     if options.budget is not None and not 1 <= options.budget <= MAX_BUDGET:
         raise UsageError(f"--budget {options.budget} is out of range", f"ask for 1 to {MAX_BUDGET} samples")
+    if options.suspects and options.relabel is None:
+        raise UsageError("--suspects says which labels to look at again", "pass --relabel N --suspects")
+    if options.relabel is not None:
+        _check_relabel(options, options.relabel)
     if options.gamma is not None and not options.gamma >= 0:
         raise UsageError(f"--gamma {options.gamma:g} is out of range", "a number from 0 to inf")
     if options.key is not None and not options.new:
@@ -54,6 +60,17 @@ def check(options: Options) -> None:
         )
 
 
+def _check_relabel(options: Options, count: int) -> None:
+    if not 1 <= count <= MAX_BUDGET:
+        raise UsageError(f"--relabel {count} is out of range", f"ask for 1 to {MAX_BUDGET} samples")
+    if options.budget is not None:
+        raise UsageError("--relabel and --budget are two kinds of batches", "ask for one after the other")
+    if options.strategy is not None or options.gamma is not None:
+        raise UsageError("--strategy and --gamma choose samples without a label", "leave them out with --relabel")
+    if options.suspects and options.purpose == "evaluation":
+        raise UsageError("suspects are labels that models are trained on", "leave out --purpose evaluation")
+
+
 def run(session: Session, options: Options) -> QueryResult:
     """Print an open batch again, or issue a new one.
 
@@ -68,6 +85,17 @@ def run(session: Session, options: Options) -> QueryResult:
 
 def _request(config: QueryConfig, options: Options) -> QueryRequest:
     """The options, with the configuration where they say nothing."""
+    if options.relabel is not None:
+        among: Relabel = "suspects" if options.suspects else "disputed"
+        return QueryRequest(
+            budget=options.relabel,
+            purpose=options.purpose,
+            query=config,
+            new=options.new,
+            key=options.key,
+            relabel=among,
+            typed={"relabel": among, "budget": options.relabel},
+        )
     budget = options.budget if options.budget is not None else config.budget
     if budget is None:
         raise UsageError("no budget given", "pass --budget N, or set query.budget in dalcli.yaml")

@@ -50,7 +50,7 @@ class StatusResult:
 def run(session: Session) -> StatusResult:
     """Read everything in one snapshot."""
     with session.database.read() as connection:
-        names = classes.names(connection)
+        names, merged = classes.names(connection), classes.counted_as(connection)
         counts = ledger.class_counts(connection, "training")
         states = catalog.count_states(connection)
         model = versions.newest(connection)
@@ -67,7 +67,7 @@ def run(session: Session) -> StatusResult:
         return StatusResult(
             root=str(session.workspace.root),
             classes=names,
-            labels_per_class={name: counts[position] for position, name in enumerate(names)},
+            labels_per_class={names[position]: counts[position] for position in sorted(set(merged))},
             states={purpose: dict(found) for purpose, found in states.items()},
             model_name=choice.name,
             train=session.config.model.train,
@@ -112,4 +112,6 @@ def _next_step(
         return "dalcli evaluate"
     if training["unlabeled"]:
         return "dalcli query --budget N > to_label.csv"
+    if training["disputed"]:
+        return "dalcli query --relabel N > again.csv"
     return "nothing: every training sample is answered"

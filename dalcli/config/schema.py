@@ -258,6 +258,17 @@ class QueryConfig(Section):
         return {} if value is None else value
 
 
+class LabelsConfig(Section):
+    """What the votes of several annotators amount to."""
+
+    consensus: Literal["unanimous", "majority", "dawid-skene"] = Field(
+        "unanimous",
+        description="what settles a dispute: unanimous: only that those who disagree come to agree; majority: more "
+        "than half of the votes; dawid-skene: what is probably true, given how often each annotator errs (EM)",
+    )
+    certainty: float = Field(0.9, gt=0.5, le=1, description="dawid-skene: the least probability that settles a dispute")
+
+
 class EvaluationConfig(Section):
     """How honest the measured accuracy is."""
 
@@ -291,6 +302,7 @@ class Config(Section):
     training: TrainingConfig = TrainingConfig()
     scoring: ScoringConfig = ScoringConfig()
     query: QueryConfig = QueryConfig()
+    labels: LabelsConfig = LabelsConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
 
     @model_validator(mode="before")
@@ -304,7 +316,7 @@ class Config(Section):
             return values
         return values | {"query": FROZEN_QUERY | query}
 
-    @field_validator("data", "model", "training", "scoring", "query", "evaluation", mode="before")
+    @field_validator("data", "model", "training", "scoring", "query", "labels", "evaluation", mode="before")
     @classmethod
     def _empty_section(cls, value: object) -> object:
         """``query:`` with nothing below it (all of it commented out, say) means the defaults."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from dalcli.config.hashing import fingerprint
 from dalcli.config.words import counted
+from dalcli.crowd.merging import merged_logits
 from dalcli.errors import NotReadyError
 from dalcli.evaluation.metrics import Accumulator
 from dalcli.state import catalog, classes, evaluations, ledger, versions
@@ -47,8 +48,10 @@ def evaluate(session: Session, version: str | None = None) -> EvaluateResult:
         labels = ledger.labels(connection, "evaluation")
         if not labels:
             raise _no_labels(connection)
-        names = classes.names(connection)
-        known = evaluations.find(connection, model.key, ledger.digest(labels, names), settings)
+        names, merged = classes.names(connection), classes.counted_as(connection)
+        # After a merge the same labels are another question, whether or not one of them was of a merged class.
+        meant = tuple(names[position] for position in merged)
+        known = evaluations.find(connection, model.key, ledger.digest(labels, meant), settings)
         newer = versions.newer_labels(connection, model) if model == versions.newest(connection) else 0
     if newer:
         said = counted(newer, "label is", "labels are")
@@ -56,14 +59,14 @@ def evaluate(session: Session, version: str | None = None) -> EvaluateResult:
     if known is not None:
         session.feedback.note("up to date: measured before on the same labels")
         return EvaluateResult(model.version, model.labels, known)
-    measured, report = _measure(session, model, labels, names)
+    measured, report = _measure(session, model, labels, names, merged)
     with session.database.write() as connection:
-        evaluations.store(connection, model.key, ledger.digest(measured, names), settings, report)
+        evaluations.store(connection, model.key, ledger.digest(measured, meant), settings, report)
     return EvaluateResult(model.version, model.labels, report)
 
 
 def _measure(
-    session: Session, model: ModelVersion, labels: Mapping[int, int], names: Sequence[str]
+    session: Session, model: ModelVersion, labels: Mapping[int, int], names: Sequence[str], merged: Sequence[int]
 ) -> tuple[dict[int, int], dict[str, Any]]:
     """The report, and the labels of those images that could be read."""
     from dalcli.models.predict import logits_of_inputs
@@ -89,7 +92,10 @@ def _measure(
         for block in opened.blocks(batch_size):
             keys = [opened.images[row].key for row in block.rows]
             logits = logits_of_inputs(loaded.model, block.inputs, loaded.meta.pixel_stats, device).numpy()
-            accumulator.update(np.array([labels[key] for key in keys], dtype=np.int64), _padded(logits, len(names)))
+            accumulator.update(
+                np.array([labels[key] for key in keys], dtype=np.int64),
+                merged_logits(_padded(logits, len(names)), merged),
+            )
             measured |= {key: labels[key] for key in keys}
             task.advance(len(block))
     if not measured:

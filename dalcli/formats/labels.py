@@ -17,7 +17,7 @@ class LabelRow:
     written beside a sample id, against which it can be checked ('' if there is none). ``label`` is None for
     "not labeled yet", and always for a skipped sample. ``annotator`` is '' if the file does not say. ``cost`` is in
     the user's currency, ``seconds`` the time taken. ``labeled_at`` is ISO 8601 in UTC with offset ``+00:00``: such
-    texts sort by time.
+    texts sort by time. ``batch`` is the id of the batch that the row answers, '' if the file does not say.
     """
 
     line: int
@@ -29,6 +29,7 @@ class LabelRow:
     labeled_at: str | None = None
     skipped: bool = False
     path: str = ""
+    batch: str = ""
 
 
 class LabelFile(NamedTuple):

@@ -1,7 +1,7 @@
 """Labels as a plain table: a ``label`` column and one that names the sample. Our own batches come back this way.
 
 Columns that are used: ``label``; ``sample_id``, ``path``, ``image``, ``file_name`` or ``filename``; and, if
-present, ``annotator``, ``cost``, ``seconds``, ``labeled_at``, ``skipped``. All others are ignored.
+present, ``annotator``, ``cost``, ``seconds``, ``labeled_at``, ``skipped``, ``batch_id``. All others are ignored.
 """
 
 from __future__ import annotations
@@ -76,6 +76,7 @@ class _RowReader:
             seconds=amount("seconds", cells.get("seconds", ""), decimal_comma=self.decimal_comma),
             labeled_at=moment("labeled_at", cells.get("labeled_at", "")),
             skipped=skipped,
+            batch=cells.get("batch_id", "").strip(),
         )
 
     def _sample_ref(self, cells: dict[str, str]) -> str:

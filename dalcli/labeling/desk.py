@@ -38,6 +38,8 @@ class Desk:
         self._leases = leases or Leases()
         self._data_version: int | None = None
         self._names: tuple[str, ...] = ()
+        self._classes: tuple[str, ...] = ()
+        self._positions: dict[str, int] = {}
         self._by_id: dict[str, Task] = {}
         self._given: defaultdict[str, dict[int, Vote]] = defaultdict(dict)
         self._taken_back = 0
@@ -55,6 +57,9 @@ class Desk:
 
     def _read(self, connection: Connection) -> None:
         self._names = classes.names(connection)
+        counted = classes.counted_as(connection)
+        self._classes = tuple(name for place, name in enumerate(self._names) if counted[place] == place)
+        self._positions = classes.positions(connection)
         self._work.read(connection)
         self._by_id = {task.sample_id: task for task in self._work.tasks.values()}
         standing = labeling.standing_votes(connection, [vote for votes in self._given.values() for vote in votes])
@@ -63,7 +68,7 @@ class Desk:
 
     def setup(self, connection: Connection) -> Setup:
         """What a page needs once, and again when the classes have changed."""
-        return Setup(self._names, self._classes_version(), self._request.annotator, self._request.relabel)
+        return Setup(self._classes, self._classes_version(), self._request.annotator, self._request.relabel)
 
     def next(self, connection: Connection, visit: Visit) -> Reply:
         """What this page is to show."""
@@ -139,16 +144,16 @@ class Desk:
     def _position(self, label: str | None) -> int | None:
         if label is None:
             return None
-        if label not in self._names:
-            raise RefusedError(409, f"there is no class '{label}' (any more)")
-        return self._names.index(label)
+        if label not in self._positions:
+            raise RefusedError(409, f"there is no class '{label}'")
+        return self._positions[label]
 
     def _check_proposal(self, name: str) -> None:
         if problem_with_classes([name]) is not None or not name.isprintable():
             raise RefusedError(409, "that is no name for a class")
-        same = [known for known in self._names if _folded(known) == _folded(name)]
+        same = [place for known, place in self._positions.items() if _folded(known) == _folded(name)]
         if same:
-            raise RefusedError(409, f"'{same[0]}' is a class already: choose it")
+            raise RefusedError(409, f"'{self._names[same[0]]}' is a class already: choose it")
 
     def _note(self, annotator: str, recorded: int, vote: Vote) -> None:
         given = self._given[annotator]
@@ -179,7 +184,7 @@ class Desk:
         return None if position is None else self._names[position]
 
     def _classes_version(self) -> str:
-        return short_hash(repr(self._names))
+        return short_hash(repr(self._classes))
 
 
 def _folded(name: str) -> str:

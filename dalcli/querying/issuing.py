@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dalcli.config.words import counted
 from dalcli.errors import NotReadyError, UsageError
+from dalcli.querying import relabel
 from dalcli.querying.request import QueryRequest, QueryResult
 from dalcli.querying.selection import Choice
 from dalcli.state import batches, catalog, memories, versions
@@ -35,7 +36,7 @@ def issue(session: Session, request: QueryRequest, choice: Choice) -> bool:
     with session.database.write() as connection:
         if batches.next_id(connection) != choice.batch_id:
             return False
-        if not catalog.still_eligible(connection, request.purpose, choice.images):
+        if not _still_free(connection, request, choice):
             return False
         batches.issue(
             connection,
@@ -47,16 +48,29 @@ def issue(session: Session, request: QueryRequest, choice: Choice) -> bool:
             requested=request.budget,
             model=None if choice.model is None else choice.model.key,
             key=request.key,
+            relabel=request.relabel is not None,
         )
         if choice.memory is not None:
             memories.remember(connection, choice.strategy, choice.batch_id, choice.memory)
     return True
 
 
+def _still_free(connection: Connection, request: QueryRequest, choice: Choice) -> bool:
+    if request.relabel is None:
+        return catalog.still_eligible(connection, request.purpose, choice.images)
+    free = {candidate.sample for candidate in relabel.candidates(connection, request)}
+    return all(image.key in free for image in choice.images)
+
+
 def tell(session: Session, request: QueryRequest, choice: Choice) -> None:
     """What whoever labels the batch should know about it."""
     feedback, issued = session.feedback, len(choice.rows)
-    if request.purpose == "training" and choice.model is None and choice.strategy != request.query.strategy:
+    if (
+        request.relabel is None
+        and request.purpose == "training"
+        and choice.model is None
+        and choice.strategy != request.query.strategy
+    ):
         feedback.note(f"there is no model yet: a cold start by {choice.strategy}")
     if issued < request.budget:
         asked_for = f"{counted(request.budget, 'sample')} asked for"
@@ -87,8 +101,9 @@ def _asked_before(connection: Connection, request: QueryRequest) -> Batch | None
         return named
     if request.new:
         return None
-    # Training and evaluation batches do not stand in each other's way.
-    in_the_way = [batch for batch in batches.open_batches(connection) if batch.purpose == request.purpose]
+    # Training and evaluation batches do not stand in each other's way, nor does another look in that of new samples.
+    lane = (request.purpose, request.relabel is not None)
+    in_the_way = [batch for batch in batches.open_batches(connection) if (batch.purpose, batch.relabel) == lane]
     matching = [batch for batch in in_the_way if batch.options.same_options(options)]
     if in_the_way and not matching:
         batch = in_the_way[-1]

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from dalcli.config.schema import QueryConfig
 from dalcli.state.batches import BatchOptions
 from dalcli.state.catalog import Purpose
+
+Relabel = Literal["disputed", "suspects"]
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,7 @@ class QueryRequest:
         stale_ok: choose although labels are newer than the model.
         new: issue another batch although one is open.
         key: the name that such a batch has for ever; None: none.
+        relabel: which samples that have labels already are to be looked at again; None: a batch of new ones.
         wait: seconds to wait for another process that computes, if something has to be computed.
         typed: the options that make two queries the same, as they were typed; None where one was not.
     """
@@ -31,6 +35,7 @@ class QueryRequest:
     stale_ok: bool = False
     new: bool = False
     key: str | None = None
+    relabel: Relabel | None = None
     wait: float = 0.0
     typed: Mapping[str, object] = field(default_factory=dict)
 
@@ -39,7 +44,9 @@ class QueryRequest:
         """What a batch that answers this is remembered by."""
         purpose: dict[str, object] = {"purpose": self.purpose}
         effective: dict[str, object] = {"budget": self.budget}
-        if self.purpose == "training":
+        if self.relabel is not None:
+            effective["relabel"] = self.relabel
+        elif self.purpose == "training":
             effective |= {"strategy": self.query.strategy, "gamma": self.query.gamma}
             if self.query.strategy == "composed":
                 effective["compose"] = self.query.compose.model_dump()

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dalcli.errors import DalcliError
-from dalcli.querying import cold_start, issuing, selection
+from dalcli.querying import cold_start, issuing, relabel, selection
 from dalcli.querying.request import QueryRequest, QueryResult
+from dalcli.querying.selection import Choice
 from dalcli.querying.snapshot import Missing, Snapshot, take_snapshot
 from dalcli.strategies.memory_table import MemoryTable
 from dalcli.workspace.session import Session
@@ -27,15 +28,23 @@ def query(session: Session, request: QueryRequest) -> QueryResult:
         NothingLeftError: no sample is eligible.
         LockedError: something has to be computed, and another process is computing.
     """
-    for found in _prepared(session, request):
+    for found in _another_look(session, request) if request.relabel is not None else _prepared(session, request):
         if isinstance(found, QueryResult):
             return found
-        choice = selection.select_batch(session, request, found)
+        choice = selection.select_batch(session, request, found) if isinstance(found, Snapshot) else found
         if issuing.issue(session, request, choice):
             issuing.tell(session, request, choice)
             return QueryResult(choice.batch_id, choice.csv)
         # The race is lost: another process took the id or a sample since the snapshot. The next one has what is left.
     raise DalcliError("other processes keep changing the workspace while this query is choosing", "try again")
+
+
+def _another_look(session: Session, request: QueryRequest) -> Iterator[QueryResult | Choice]:
+    """The same for samples that have labels: what is known of them is stored, and nothing has to be made."""
+    for _ in range(ATTEMPTS):
+        with session.database.read() as connection:
+            found = issuing.print_again(connection, session, request) or relabel.choose(connection, session, request)
+        yield found
 
 
 def _prepared(session: Session, request: QueryRequest) -> Iterator[QueryResult | Snapshot]:

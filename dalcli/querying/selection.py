@@ -113,10 +113,10 @@ def _predictions(selection: Selection, table: Table | None) -> Sequence[tuple[in
     if table is None or "probabilities" not in table.layout:  # without a model
         return [(None, None)] * len(selection.digests)
     probabilities = table.lookup(selection.digests, ["probabilities"])["probabilities"]
-    return [(int(p.argmax()), _shortest(p.max())) for p in probabilities]
+    return [(int(p.argmax()), shortest(p.max())) for p in probabilities]
 
 
-def _shortest(value: np.float32) -> float:
+def shortest(value: np.float32) -> float:
     """The float that prints as shortly as the float32 does: 0.9, not 0.8999999761581421."""
     return float(str(value))
 
@@ -127,7 +127,7 @@ def _csv(workspace: Workspace, snapshot: Snapshot, images: Sequence[PoolImage], 
     return batch_csv.render_batch(
         batch_csv.CsvRow(
             sample_id=image.sample_id,
-            path=_name_today(workspace, image),
+            path=name_today(workspace, image),
             rank=row.rank,
             score=row.score,
             pseudo_label=None if row.pseudo_label is None else names[row.pseudo_label],
@@ -140,7 +140,7 @@ def _csv(workspace: Workspace, snapshot: Snapshot, images: Sequence[PoolImage], 
     )
 
 
-def _name_today(workspace: Workspace, image: PoolImage) -> str:
+def name_today(workspace: Workspace, image: PoolImage) -> str:
     """Of several known names the first under which the file is there: images are moved and renamed."""
     if len(image.files) < 2:
         return image.path

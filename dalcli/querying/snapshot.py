@@ -14,6 +14,7 @@ import numpy as np
 from dalcli.data.identity import digests
 from dalcli.errors import NothingLeftError
 from dalcli.querying import cold_start
+from dalcli.querying.merged import as_counted
 from dalcli.querying.request import QueryRequest
 from dalcli.scores.samples import SampleSet
 from dalcli.scores.store import ScoreStore
@@ -37,7 +38,7 @@ class Snapshot:
     Attributes:
         batch_id: the id that the next batch will have.
         eligible: the samples to choose from, at least one; evaluation samples in the order of their reserve.
-        class_names: by position.
+        class_names: by position; of a merged class, the name of what it counts as.
         strategy_name: what chooses: the strategy asked for, or a cold start's.
         strategy: the same, set up.
         model: the version that scored ``table``; None for evaluation samples and at a cold start.
@@ -102,12 +103,14 @@ def take_snapshot(
         if features is None or not features.holds(known):
             return Missing("features", len(known), strategy.columns)
         table = features
+    names, merged = classes.names(connection), classes.counted_as(connection)
+    table = as_counted(table, merged)
     labeled = [] if table is None else catalog.sample_ids(connection, "training", "labeled")
     memory = None if table is None else memories.latest(connection, name)
     return Snapshot(
         batch_id=batches.next_id(connection),
         eligible=images,
-        class_names=classes.names(connection),
+        class_names=tuple(names[position] for position in merged),
         strategy_name=name,
         strategy=strategy,
         model=model,

@@ -69,6 +69,7 @@ class Batch:
     open: bool
     issued_at: str
     model: str | None
+    relabel: bool = False
 
     def reaches(self, fraction: float) -> bool:
         """Whether at least ``fraction`` of its rows are answered (0.55 of 20 is 11, whatever floats say)."""
@@ -86,7 +87,7 @@ class IssuedRow:
 
 
 _SUMMARY = """
-    SELECT b.id, b.batch_id, b.purpose, b.options, b.requested, b.issued_at, m.version AS model,
+    SELECT b.id, b.batch_id, b.purpose, b.options, b.requested, b.issued_at, b.relabel, m.version AS model,
            count(p.rank) AS issued, coalesce(sum(p.answered), 0) AS answered,
            coalesce(sum(p.released_at IS NOT NULL AND NOT p.answered), 0) AS released
     FROM batch AS b
@@ -111,12 +112,13 @@ def issue(
     requested: int,
     model: int | None,
     key: str | None,
+    relabel: bool = False,
 ) -> None:
-    """Commit a batch together with the bytes that will be printed for it."""
+    """Commit a batch together with the bytes that will be printed for it; ``relabel``: its samples have labels."""
     cursor = connection.execute(
-        "INSERT INTO batch (batch_id, key, options, purpose, requested, model, after_vote, csv, issued_at)"
-        " VALUES (?, ?, ?, ?, ?, ?, (SELECT coalesce(max(id), 0) FROM vote), ?, ?)",
-        (batch_id, key, options.text(), purpose, requested, model, csv, now()),
+        "INSERT INTO batch (batch_id, key, options, purpose, requested, model, after_vote, csv, issued_at,"
+        " relabel) VALUES (?, ?, ?, ?, ?, ?, (SELECT coalesce(max(id), 0) FROM vote), ?, ?, ?)",
+        (batch_id, key, options.text(), purpose, requested, model, csv, now(), relabel),
     )
     batch = cursor.lastrowid
     connection.executemany(
@@ -181,6 +183,14 @@ def holding(connection: Connection, samples: Iterable[int]) -> list[Batch]:
     return [_batch(row) for row in found]
 
 
+def out_for_relabeling(connection: Connection) -> dict[int, str]:
+    """Sample key → the id of the batch in which it is out for another look."""
+    found = connection.execute(
+        "SELECT f.sample, b.batch_id FROM in_flight AS f JOIN batch AS b ON b.id = f.batch WHERE b.relabel"
+    )
+    return {row["sample"]: row["batch_id"] for row in found}
+
+
 def release(connection: Connection, batch: Batch) -> int:
     """Give every row still out back to the pool; returns how many."""
     cursor = connection.execute(
@@ -206,6 +216,7 @@ def _batch(row: Row) -> Batch:
         open=outstanding > 0,
         issued_at=row["issued_at"],
         model=row["model"],
+        relabel=bool(row["relabel"]),
     )
 
 

@@ -99,6 +99,13 @@ def eligible(connection: Connection, purpose: Purpose) -> list[PoolImage]:
     )
 
 
+def images_of(connection: Connection, samples: Sequence[int]) -> list[PoolImage]:
+    """Readable samples among ``samples`` (keys), in the order of sample ids."""
+    return _images(
+        connection, "s.quarantine IS NULL AND s.id IN (SELECT value FROM json_each(?))", (json.dumps(list(samples)),)
+    )
+
+
 def sample_ids(connection: Connection, purpose: Purpose, state: Literal["labeled", "in flight"]) -> list[str]:
     """Readable samples of one purpose that have a label, or that an open batch holds, in the order of sample ids."""
     condition = {
@@ -184,7 +191,7 @@ def entries(connection: Connection) -> Iterator[PoolEntry]:
     rows = connection.execute(
         f"SELECT s.sample_id, s.purpose, s.quarantine, {_SAMPLE_STATE} AS state, c.name AS label,"
         " (SELECT f.path FROM file AS f WHERE f.sample = s.id ORDER BY f.id LIMIT 1) AS path"
-        " FROM sample AS s LEFT JOIN answer AS a ON a.sample = s.id LEFT JOIN class AS c ON c.position = a.class"
+        " FROM sample AS s LEFT JOIN answer AS a ON a.sample = s.id LEFT JOIN class_now AS c ON c.position = a.class"
         " ORDER BY s.sample_id"
     )
     for r in rows:

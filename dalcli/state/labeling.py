@@ -7,13 +7,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
 
+from dalcli.state import classes, consensus
 from dalcli.state.catalog import PoolImage, SeenFile
 from dalcli.state.database import Connection, now
 
 
 @dataclass(frozen=True)
 class HandedOut:
-    """One row of a batch; ``label`` is the class of the newest vote that answers it, None for a skip or none yet."""
+    """One row of a batch; ``label`` is the class of the newest vote that answers it, None for a skip or none yet.
+
+    Classes are those that ``label`` and the model's ``guess`` count as today.
+    """
 
     sample: int
     sample_id: str
@@ -74,6 +78,7 @@ def handed_out(connection: Connection, batches: Iterable[int], sample: int | Non
 
     ``state`` is answered, released or out.
     """
+    counted = classes.counted_as(connection)
     rows = connection.execute(
         "SELECT r.sample, s.sample_id, r.batch, b.batch_id, r.rank, r.pseudo_label, r.confidence,"
         " CASE WHEN p.answered THEN 'answered' WHEN r.released_at IS NOT NULL THEN 'released' ELSE 'out' END AS state,"
@@ -91,10 +96,10 @@ def handed_out(connection: Connection, batches: Iterable[int], sample: int | Non
             batch=row["batch"],
             batch_id=row["batch_id"],
             rank=row["rank"],
-            guess=row["pseudo_label"],
+            guess=None if row["pseudo_label"] is None else counted[row["pseudo_label"]],
             confidence=row["confidence"],
             state=row["state"],
-            label=row["label"],
+            label=None if row["label"] is None else counted[row["label"]],
         )
         for row in rows
     ]
@@ -102,6 +107,7 @@ def handed_out(connection: Connection, batches: Iterable[int], sample: int | Non
 
 def disputed(connection: Connection, sample: int | None = None) -> list[Disputed]:
     """Every readable sample (or this one) whose annotators disagree, in the order of their first votes."""
+    counted = classes.counted_as(connection)
     one = "" if sample is None else "a.sample = :sample AND"
     rows = connection.execute(
         "SELECT s.id, s.sample_id, v.id AS vote, v.annotator, v.class, coalesce(v.labeled_at, v.recorded_at) AS at"
@@ -112,7 +118,10 @@ def disputed(connection: Connection, sample: int | None = None) -> list[Disputed
     )
     found = []
     for (key, sample_id), votes in groupby(rows, key=lambda row: (row["id"], row["sample_id"])):
-        opinions = tuple(Opinion(row["vote"], row["annotator"], row["class"], row["at"]) for row in votes)
+        opinions = tuple(
+            Opinion(row["vote"], row["annotator"], None if row["class"] is None else counted[row["class"]], row["at"])
+            for row in votes
+        )
         found.append(Disputed(key, sample_id, opinions))
     return found
 
@@ -153,6 +162,8 @@ def standing_votes(connection: Connection, votes: Iterable[int]) -> set[int]:
 def withdraw(connection: Connection, vote: int) -> None:
     """Take a vote back. It stays in the ledger, and what the same annotator said before counts again."""
     connection.execute("INSERT INTO withdrawal (vote, withdrawn_at) VALUES (?, ?)", (vote, now()))
+    (sample,) = connection.execute("SELECT sample FROM vote WHERE id = ?", (vote,)).fetchone()
+    consensus.settle(connection, [sample])
 
 
 def propose(connection: Connection, vote: int, name: str) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import json
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from dalcli.config.hashing import short_hash
+from dalcli.state import consensus
 from dalcli.state.catalog import Purpose
-from dalcli.state.database import Connection, now
+from dalcli.state.database import Connection, Row, now
 
 OnConflict = Literal["refuse", "replace", "keep"]
 
@@ -26,6 +28,8 @@ class Vote:
     labeled_at: str | None = None
     seconds: float | None = None
     cost: float | None = None
+    batch: str = ""
+    """The batch that it answers, where the file says so."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +44,13 @@ class Conflict:
 
 @dataclass
 class Recording:
-    """What became of a list of votes."""
+    """What became of a list of votes; ``nameless``: answers to another look by nobody who had been named."""
 
     recorded: int = 0
     skipped: int = 0
     unchanged: int = 0
+    confirmed: int = 0
+    nameless: int = 0
     replaced: int = 0
     kept: int = 0
     conflicts: list[Conflict] = field(default_factory=list)
@@ -57,15 +63,28 @@ def record(
 
     A different label by the same annotator is a conflict: refused (listed in ``conflicts``; the caller rolls
     back), replaced by a newer vote, or ignored. A label after a skip is an answer at last, not a conflict, and that
-    skip, when its file is read again, is history.
+    skip, when its file is read again, is history. Who was asked again (``query --relabel``) may confirm or correct: the
+    first answer to such a batch is a vote of its own.
     """
-    result = Recording()
+    votes = list(votes)
+    result, asked = Recording(), _AskedAgain(connection, votes)
+    touched: set[int] = set()
     for vote in votes:
         before = connection.execute(
-            "SELECT class, file, line FROM standing_vote WHERE sample = ? AND annotator = ? ORDER BY id DESC LIMIT 1",
+            "SELECT v.id, n.counts_as AS class, v.file, v.line, v.labeled_at"
+            " FROM standing_vote AS v LEFT JOIN class_now AS n ON n.position = v.class"
+            " WHERE v.sample = ? AND v.annotator = ? ORDER BY v.id DESC LIMIT 1",
             (vote.sample, vote.annotator),
         ).fetchone()
-        if before is not None and before["class"] == vote.label and not again:
+        touched.add(vote.sample)
+        result.nameless += before is None and not vote.annotator and asked.about(vote.sample)
+        if before is not None and asked.answers(vote, before):
+            result.confirmed += before["class"] == vote.label
+            result.replaced += before["class"] is not None and before["class"] != vote.label
+            result.recorded += vote.label is not None and before["class"] != vote.label
+            result.skipped += vote.label is None and before["class"] is not None
+            _append(connection, vote)
+        elif before is not None and before["class"] == vote.label and not again:
             result.unchanged += 1
         elif before is None or before["class"] is None or on_conflict == "replace":
             result.replaced += before is not None and before["class"] is not None
@@ -78,7 +97,40 @@ def record(
             result.unchanged += 1
         else:
             result.conflicts.append(Conflict(vote, before["class"], before["file"], before["line"]))
+    consensus.settle(connection, touched)
     return result
+
+
+class _AskedAgain:
+    """Which of ``votes`` answer a batch of samples that had been labeled before."""
+
+    def __init__(self, connection: Connection, votes: Sequence[Vote]) -> None:
+        rows = connection.execute(
+            "SELECT r.sample, b.batch_id, b.after_vote FROM batch AS b JOIN batch_row AS r ON r.batch = b.id"
+            " WHERE b.relabel AND r.sample IN (SELECT value FROM json_each(?)) ORDER BY b.id",
+            (json.dumps([vote.sample for vote in votes]),),
+        )
+        self._issued: defaultdict[int, dict[str, int]] = defaultdict(dict)
+        for row in rows:
+            self._issued[row["sample"]][row["batch_id"]] = row["after_vote"]
+
+    def about(self, sample: int) -> bool:
+        """Whether the sample was handed out for another look."""
+        return sample in self._issued
+
+    def answers(self, vote: Vote, before: Row) -> bool:
+        """Whether ``vote`` is the annotator's first answer to such a batch; ``before`` is the last one they gave.
+
+        A file that names no batch may be an old one, read again: what contradicts is then a conflict as ever, and what
+        repeats is an answer only if it differs in its file or its time.
+        """
+        issued = self._issued.get(vote.sample)
+        if not issued:
+            return False
+        if vote.batch:
+            return vote.batch in issued and before["id"] <= issued[vote.batch]
+        fresh = (vote.file, vote.labeled_at) != (before["file"], before["labeled_at"])
+        return before["id"] <= max(issued.values()) and before["class"] == vote.label and fresh
 
 
 def _was_skipped(connection: Connection, vote: Vote) -> bool:
@@ -95,7 +147,8 @@ def was_said_before(connection: Connection, vote: Vote) -> bool:
     """Whether the ledger has this very vote from this file: a newer vote may have replaced it since."""
     return (
         connection.execute(
-            "SELECT 1 FROM vote WHERE sample = ? AND annotator = ? AND class IS ? AND file = ? LIMIT 1",
+            "SELECT 1 FROM vote AS v LEFT JOIN class_now AS n ON n.position = v.class"
+            " WHERE v.sample = ? AND v.annotator = ? AND n.counts_as IS ? AND v.file = ? LIMIT 1",
             (vote.sample, vote.annotator, vote.label, vote.file),
         ).fetchone()
         is not None

@@ -6,11 +6,12 @@ killed run has done nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dalcli.config.hashing import derive_seed
@@ -22,9 +23,10 @@ from dalcli.models.meta import HeadMeta
 from dalcli.models.spec import ModelSpec
 from dalcli.models.tensorfile import read_tensors
 from dalcli.state import catalog, versions
+from dalcli.state.catalog import PoolImage
 from dalcli.state.workspace import WEIGHTS_NAME
 from dalcli.training import softmax
-from dalcli.training.penalty import PenaltyChoice, choose_penalty
+from dalcli.training.penalty import FOLDS, PenaltyChoice, choose_penalty, folds
 from dalcli.training.standardisation import Standardisation
 from dalcli.workspace.images import PoolImages
 from dalcli.workspace.session import Session
@@ -60,7 +62,7 @@ def train_head(session: Session, spec: ModelSpec, images: PoolImages, labels: Ma
     features = standardisation(torch.from_numpy(_features(images)).float())
     truth = torch.tensor([labels[image.key] for image in images.images])
     weights = softmax.class_weights(truth, spec.num_classes, session.config.training.class_weights)[truth]
-    choice = _penalty(session, images, features, truth, spec.num_classes, weights)
+    choice = _penalty(session, images.images, features, truth, spec.num_classes, weights)
     solution = softmax.solve(features, truth, spec.num_classes, choice.penalty, weights=weights)
     head = FrozenHead(spec.frozen.dimension, spec.num_classes)
     head.standardise(standardisation.centre, standardisation.factor)
@@ -77,14 +79,44 @@ def train_head(session: Session, spec: ModelSpec, images: PoolImages, labels: Ma
     )
 
 
+def held_out(
+    session: Session, spec: ModelSpec, images: PoolImages, labels: Mapping[int, int], penalty: float | None
+) -> tuple[list[int], NDArray[np.float64]]:
+    """What heads say of labels that they have not seen: keys and probabilities (n, K) of the images that can be read.
+
+    Five folds, stratified by class, that depend on the seed and the samples; each is judged by a head solved on the
+    other four. ``penalty`` None: as configured, or what all the labels say.
+    """
+    rows, features = [], []
+    for block in images.blocks(AT_ONCE):
+        rows += block.rows.tolist()
+        features.append(block.inputs)
+    if not rows:
+        return [], np.empty((0, spec.num_classes))
+    read = [images.images[row] for row in rows]
+    inputs = _standardisation(session, spec)(torch.from_numpy(np.concatenate(features)).float())
+    truth = torch.tensor([labels[image.key] for image in read])
+    weights = softmax.class_weights(truth, spec.num_classes, session.config.training.class_weights)[truth]
+    strength = penalty or _penalty(session, read, inputs, truth, spec.num_classes, weights).penalty
+    keys = tie_keys(derive_seed(session.config.seed, "held out"), digests([image.sample_id for image in read]))
+    fold = folds(truth, keys)
+    found = torch.empty(len(rows), spec.num_classes, dtype=torch.float64)
+    for number in range(FOLDS):
+        inside, outside = fold != number, fold == number
+        if inside.any() and outside.any():
+            solved = softmax.solve(inputs[inside], truth[inside], spec.num_classes, strength, weights=weights[inside])
+            found[outside] = torch.softmax(inputs[outside].double() @ solved.weights.T + solved.bias, dim=1)
+    return [image.key for image in read], found.numpy()
+
+
 def _penalty(
-    session: Session, images: PoolImages, features: Tensor, truth: Tensor, num_classes: int, weights: Tensor
+    session: Session, images: Sequence[PoolImage], features: Tensor, truth: Tensor, num_classes: int, weights: Tensor
 ) -> PenaltyChoice:
     """As configured, or what the labels say."""
     configured = session.config.training.penalty
     if configured != "auto":
         return PenaltyChoice(configured, (), "training.penalty")
-    ids = digests([image.sample_id for image in images.images])
+    ids = digests([image.sample_id for image in images])
     keys = tie_keys(derive_seed(session.config.seed, "penalty"), ids)
     return choose_penalty(features, truth, num_classes, keys, weights=weights)
 

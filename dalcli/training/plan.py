@@ -28,6 +28,8 @@ class TrainPlan:
 
     Attributes:
         names: the ordered class list.
+        founding_names: what its classes were called at first: a new name is no new training.
+        counted_as: by position, the class that each counts as: itself, unless it was merged.
         labels: the labeled set S, sample key → class position; not empty.
         spec: the architecture.
         fingerprint: of every setting that shapes training.
@@ -45,11 +47,13 @@ class TrainPlan:
     parent: ModelVersion | None
     unfinished: ModelVersion | None
     newer: int
+    founding_names: tuple[str, ...]
+    counted_as: tuple[int, ...]
 
     @property
     def digest(self) -> str:
         """A name for exactly this labeled set and class list."""
-        return ledger.digest(self.labels, self.names)
+        return ledger.digest(self.labels, self.founding_names)
 
     @property
     def done(self) -> ModelVersion | None:
@@ -90,6 +94,8 @@ def make_plan(session: Session) -> TrainPlan:
             parent=_with_files(session, connection, newest),
             unfinished=versions.unfinished(connection),
             newer=versions.newer_labels(connection, newest) if newest is not None else len(labels),
+            founding_names=classes.founding_names(connection),
+            counted_as=classes.counted_as(connection),
         )
 
 
@@ -154,11 +160,12 @@ def warn_of_unlabeled_classes(plan: TrainPlan, feedback: Feedback) -> None:
         labels = "the only label is of class" if count == 1 else f"all {count} labels are of one class,"
         feedback.warn(f"{labels} {only}: the model cannot tell classes apart before others are labeled, too")
         return
-    missing = [name for position, name in enumerate(plan.names) if not counts[position]]
+    active = [position for position, target in enumerate(plan.counted_as) if target == position]
+    missing = [plan.names[position] for position in active if not counts[position]]
     if missing:
         shown = ", ".join([*missing[:NAMES_SHOWN], *(["..."] if len(missing) > NAMES_SHOWN else [])])
         have = "has" if len(missing) == 1 else "have"
-        feedback.warn(f"{len(missing)} of {len(plan.names)} classes {have} no label yet: {shown}")
+        feedback.warn(f"{len(missing)} of {len(active)} classes {have} no label yet: {shown}")
 
 
 def _with_files(session: Session, connection: Connection, newest: ModelVersion | None) -> ModelVersion | None:

@@ -145,8 +145,8 @@ def bring_up_to_date(workspace: Workspace, request: InitRequest, feedback: Feedb
                 "the workspace already exists: edit its dalcli.yaml instead",
             )
         with session.database.read() as connection:
-            owned = classes.names(connection)
-        if request.classes is not None and not contains_in_order(owned, request.classes):
+            owned, spellings = classes.names(connection), classes.spellings(connection)
+        if request.classes is not None and not contains_in_order(spellings, request.classes):
             raise BadInputError(
                 f"--classes {','.join(request.classes)} contradicts the workspace's {','.join(owned)}",
                 "new classes come in with ingest-labels --allow-new-classes",

@@ -5,7 +5,7 @@ The one reader of label files: ``ingest-labels`` records the votes, ``diagnose -
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,7 +44,8 @@ def match_labels(
 
     ``name`` is what the votes give for their file; paths may be relative to ``folder``, where the file is.
     """
-    reader = _Reader(name, classes.names(connection), SampleMatcher.of(connection, workspace, folder))
+    matcher = SampleMatcher.of(connection, workspace, folder)
+    reader = _Reader(name, classes.names(connection), classes.positions(connection), matcher)
     votes: dict[tuple[int, str], Vote] = {}
     problems = list(table.problems)
     for row in table.rows:
@@ -86,7 +87,7 @@ def bad_rows(what: str, problems: Sequence[RowProblem], remedy: str | None, outc
     return BadInputError(f"{what}: {counted(len(lines), 'bad row')}{outcome}", remedy, lines)
 
 
-def new_classes(rows: Iterable[LabelRow], known: Sequence[str]) -> list[str]:
+def new_classes(rows: Iterable[LabelRow], known: Collection[str]) -> list[str]:
     """Labels that are no class yet, in the order in which they come."""
     names = dict.fromkeys(row.label for row in rows if row.label is not None)
     return [name for name in names if name not in known]
@@ -116,11 +117,11 @@ def _agree(earlier: Vote, vote: Vote, names: Sequence[str]) -> None:
 class _Reader:
     """Turns one row at a time into a vote."""
 
-    def __init__(self, file: str, names: tuple[str, ...], matcher: SampleMatcher) -> None:
+    def __init__(self, file: str, names: tuple[str, ...], positions: Mapping[str, int], matcher: SampleMatcher) -> None:
         self.classes = names
         self.matcher = matcher
         self._file = file
-        self._position = {name: index for index, name in enumerate(names)}
+        self._position = positions
 
     def vote(self, row: LabelRow) -> Vote | None:
         """What the row says; None if it is not answered yet. Raises _BadRowError or UnknownSampleError."""
@@ -138,6 +139,7 @@ class _Reader:
             labeled_at=row.labeled_at,
             seconds=row.seconds,
             cost=row.cost,
+            batch=row.batch,
         )
 
     def _class(self, label: str) -> int:

@@ -6,7 +6,7 @@ labels come in together with them in one transaction.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -88,8 +88,8 @@ def add_images(session: Session, sources: Sequence[Path], test: Path | None, lab
     """
     findings = collect(sources, test, labels_from_folders)
     with session.database.read() as connection:
-        known = classes.names(connection)
-    check_labels(findings, known)
+        known = classes.positions(connection)
+    check_labels(findings, tuple(known))
     data, feedback = session.config.data, session.feedback
     return register(session.database, session.workspace, findings, data=data, feedback=feedback, in_parts=False)
 
@@ -114,7 +114,7 @@ def register(
     """
     with database.read() as connection:
         known = files.known_files(connection)
-        names = classes.names(connection)
+        names, positions = classes.names(connection), classes.positions(connection)
         seed, reserve = split_seed(connection), evaluation_reserve(connection)
     paths = [workspace.stored_path(image.path) for image in findings.images]
     labeled = [(path, image) for path, image in zip(paths, findings.images, strict=True) if image.label is not None]
@@ -131,7 +131,7 @@ def register(
     if waiting or labeled:
         with database.write() as connection:
             files.register(connection, waiting, reserve, result)
-            _record_labels(connection, labeled, result, names, workspace)
+            _record_labels(connection, labeled, result, positions, names, workspace)
     return result
 
 
@@ -166,10 +166,10 @@ def _record_labels(
     connection: Connection,
     labeled: Sequence[tuple[str, FoundImage]],
     result: Registration,
+    position: Mapping[str, int],
     names: Sequence[str],
     workspace: Workspace,
 ) -> None:
-    position = {name: index for index, name in enumerate(names)}
     votes = []
     for path, image in labeled:
         if path in result.sample_keys and image.label is not None:

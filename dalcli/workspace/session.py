@@ -8,7 +8,7 @@ The first file of this room to read. Around it: ``creation`` (``init``), ``regis
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,8 @@ from dalcli.config.loading import load
 from dalcli.config.schema import Config, ImageSize
 from dalcli.errors import BadInputError
 from dalcli.feedback import Feedback
-from dalcli.state import classes, meta
+from dalcli.state import catalog, classes, consensus, meta
+from dalcli.state.consensus import InForce
 from dalcli.state.database import Connection, Database
 from dalcli.state.workspace import Workspace, find
 from dalcli.strategies import registry
@@ -70,10 +71,31 @@ def open_session(directory: Path | None, feedback: Feedback) -> Session:
     try:
         with database.read() as connection:
             check_against_database(config, connection, workspace.config_path)
+        _adopt_consensus(database, config, feedback)
     except BaseException:
         database.close()
         raise
     return Session(workspace, config, feedback, database)
+
+
+def _adopt_consensus(database: Database, config: Config, feedback: Feedback) -> None:
+    """Labels depend on this part of the configuration: what the database makes of votes follows it at once."""
+    rule = config.labels.consensus
+    wanted = InForce(rule, config.labels.certainty if rule == "dawid-skene" else 1.0)
+    with database.read() as connection:
+        before = consensus.in_force(connection)
+    if before == wanted:
+        return
+    with database.write() as connection:
+        disputed = _disputed(connection)
+        consensus.adopt(connection, wanted)
+        left = _disputed(connection)
+    if disputed or left:
+        feedback.note(f"labels.consensus: {wanted.rule} is in force now: {left} disputed, {disputed} before")
+
+
+def _disputed(connection: Connection) -> int:
+    return sum(states["disputed"] for states in catalog.count_states(connection).values())
 
 
 def load_config(path: Path) -> Config:
@@ -100,7 +122,7 @@ def check_against_database(config: Config, connection: Connection, path: Path) -
         BadInputError: naming the key, both values and the remedy.
     """
     owned = classes.names(connection)
-    if config.classes is not None and not contains_in_order(owned, config.classes):
+    if config.classes is not None and not contains_in_order(classes.spellings(connection), config.classes):
         raise BadInputError(
             f"{path}: classes: {', '.join(config.classes)} contradicts the workspace's {', '.join(owned)}",
             "remove the key (the database owns the list); new classes come in with ingest-labels --allow-new-classes",
@@ -113,9 +135,12 @@ def check_against_database(config: Config, connection: Connection, path: Path) -
         )
 
 
-def contains_in_order(owned: Sequence[str], given: Sequence[str]) -> bool:
-    """Whether ``given`` is the workspace's class list, or what it was before classes were added."""
-    return tuple(given) == tuple(owned[: len(given)])
+def contains_in_order(owned: Sequence[Collection[str]], given: Sequence[str]) -> bool:
+    """Whether ``given`` is the workspace's class list, or what it was before classes were added or renamed.
+
+    ``owned``: by position, all names that the class has had.
+    """
+    return len(given) <= len(owned) and all(name in known for name, known in zip(given, owned, strict=False))
 
 
 def evaluation_reserve(connection: Connection) -> float:

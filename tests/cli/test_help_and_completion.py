@@ -28,18 +28,22 @@ COMMANDS = sorted(commands())
 
 def test_every_command_of_this_release_is_there() -> None:
     assert [" ".join(command) for command in COMMANDS] == [
-        "batch list", "batch release", "batch show", "diagnose", "evaluate", "ingest-labels", "init", "label",
-        "pool add", "pool list", "pool quarantine", "pool relocate", "query", "score", "simulate", "status", "train",
+        "batch list", "batch release", "batch show", "classes list", "classes merge", "classes rename", "diagnose",
+        "evaluate", "ingest-labels", "init", "label", "labels annotators", "labels disputed", "labels export",
+        "labels log", "labels show", "labels suspects", "pool add", "pool list", "pool quarantine",
+        "pool relocate", "query", "score", "simulate", "status", "train",
     ]  # fmt: skip
 
 
 IN_ORDER = {
     (): [
-        "init", "pool", "query", "batch", "label", "ingest-labels", "train", "score", "evaluate", "status",
-        "diagnose", "simulate",
+        "init", "pool", "query", "batch", "label", "ingest-labels", "labels", "classes", "train", "score", "evaluate",
+        "status", "diagnose", "simulate",
     ],
     ("pool",): ["add", "list", "quarantine", "relocate"],
     ("batch",): ["list", "show", "release"],
+    ("labels",): ["show", "log", "disputed", "annotators", "suspects", "export"],
+    ("classes",): ["list", "rename", "merge"],
 }  # fmt: skip
 
 

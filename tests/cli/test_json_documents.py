@@ -11,6 +11,7 @@ from workspaces import add_model, add_scores, make
 STATES = ["unlabeled", "in flight", "labeled", "disputed", "skipped", "quarantined"]
 BATCH = [
     "batch_id", "purpose", "requested", "issued", "answered", "released", "outstanding", "open", "issued_at", "model",
+    "relabel",
 ]  # fmt: skip
 MODEL = [
     "version", "parent", "classes", "labels", "labels_digest", "fingerprint", "seed", "threads", "device",

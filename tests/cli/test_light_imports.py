@@ -59,6 +59,15 @@ def test_no_light_command_imports_torch(tmp_path: Path) -> None:
         ("pool", "list"),
         ("pool", "quarantine"),
         ("pool", "relocate", "more", "more"),
+        ("labels", "show", "photos/0.png"),
+        ("labels", "log"),
+        ("labels", "disputed"),
+        ("labels", "annotators"),
+        ("labels", "export"),
+        ("labels", "export", "--format", "imagefolder", "--output", "set"),
+        ("labels", "export", "--format", "label-studio"),
+        ("classes", "rename", "cat", "kitten"),
+        ("classes", "list"),
     ]
     assert heavy_modules(root, *lines) == ["0"] * len(lines)
 
@@ -84,6 +93,23 @@ def test_a_query_on_stored_scores_does_not_either(tmp_path: Path) -> None:
     strategies = [name for name in STRATEGIES if not optional & set(create(name, QueryConfig()).columns)]
     lines = [("query", "--new", "--budget", "1", "--strategy", strategy) for strategy in strategies]
     assert heavy_modules(root, *lines, ("status",)) == ["0"] * (len(lines) + 1)
+
+
+def test_another_look_does_not_either(tmp_path: Path) -> None:
+    root = make(tmp_path / "work", 30)
+    rows = ok(root, "query", "--budget", "4").rows
+    for name, label in (("a", "cat"), ("b", "dog")):
+        write_labels(root / f"{name}.csv", [{**row, "annotator": name} for row in rows], all_of_them=label)
+        ok(root, "ingest-labels", f"{name}.csv")
+    late = ok(root, "query", "--budget", "2").rows
+    add_model(root)
+    add_scores(root)
+    write_labels(
+        root / "c.csv", late, **{row["sample_id"]: name for row, name in zip(late, ("cat", "dog"), strict=True)}
+    )
+    ok(root, "ingest-labels", "c.csv")
+    lines = [("query", "--relabel", "2"), ("labels", "suspects"), ("labels", "disputed")]
+    assert heavy_modules(root, *lines) == ["0"] * 3
 
 
 def test_a_wrong_option_of_a_heavy_command_does_not_either(tmp_path: Path) -> None:

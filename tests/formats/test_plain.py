@@ -120,7 +120,10 @@ def test_our_own_batch_comes_back_as_not_labeled_yet_and_then_as_labels() -> Non
         CsvRow(TWO, "x.png", 2, None, None, None, "random", "active", "b-1"),
     ]
     sheet = render_batch(batch)
-    rows = [LabelRow(2, ONE, None, path='odd, "name"\r.png'), LabelRow(4, TWO, None, path="x.png")]
+    rows = [
+        LabelRow(2, ONE, None, path='odd, "name"\r.png', batch="b-1"),
+        LabelRow(4, TWO, None, path="x.png", batch="b-1"),
+    ]
     assert read(sheet) == LabelFile(rows, [])
     filled = sheet.replace(b"b-1,\n", b"b-1,dog\n")
     assert [(row.sample_ref, row.label) for row in read(filled).rows] == [(ONE, "dog"), (TWO, "dog")]

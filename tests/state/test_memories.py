@@ -56,7 +56,10 @@ def test_a_workspace_from_before_there_were_memories_gets_the_table(
     with monkeypatch.context() as patch:
         patch.setattr(module, "_scripts", lambda: scripts[:1])
         with Database(path) as old, old.write() as connection:
-            issue(connection, 1)
+            connection.execute(
+                "INSERT INTO batch (batch_id, options, purpose, requested, after_vote, csv, issued_at) VALUES"
+                " ('b-0001', '{}\n{}', 'training', 1, 0, x'00', 'then')"
+            )
     assert "strategy_memory" not in _tables(path)
     with Database(path) as database, database.write() as connection:
         assert memories.latest(connection, "albl") is None
