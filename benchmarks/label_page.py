@@ -13,38 +13,60 @@ from the first byte sent to the last received, fsync included; fresh connections
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
+import multiprocessing
 import os
 import random
 import re
 import secrets
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 CLASSES = ("cat", "dog", "other")
+PROCESSES = 5
 ADDRESS = re.compile(r"http://([\d.]+):(\d+)(/\S+/)")
+
+
+_CONTEXT = multiprocessing.get_context("spawn")
+_shared: dict[str, Synchronized[int]] = {}
 
 
 @dataclass
 class Run:
-    """What the clients saw."""
+    """What clients saw; ``answers`` are samples and labels, as far as they were told of them."""
 
-    answers: dict[str, str] = field(default_factory=dict)
-    twice: int = 0
+    answers: list[tuple[str, str]] = field(default_factory=list)
     answer_ms: list[float] = field(default_factory=list)
     image_ms: list[float] = field(default_factory=list)
     seconds: float = 0.0
+
+    @classmethod
+    def together(cls, parts: Sequence[Run], seconds: float) -> Run:
+        """What all of them saw, in so many seconds."""
+        return cls(
+            [answer for part in parts for answer in part.answers],
+            [each for part in parts for each in part.answer_ms],
+            [each for part in parts for each in part.image_ms],
+            seconds,
+        )
+
+    @property
+    def twice(self) -> int:
+        """How many images were answered by more than one client."""
+        return len(self.answers) - len({sample for sample, _ in self.answers})
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -61,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with tempfile.TemporaryDirectory() as folder:
             root = Path(folder)
             hand_out(root, options.images)
-            found = asyncio.run(work(root, options.clients, think))
+            found = work(root, options.clients, think)
             lost = check(root, found)
         at = np.percentile(found.answer_ms, [50, 95, 99, 100])
         values = [think, len(found.answers), len(found.answers) / found.seconds, *at, np.percentile(found.image_ms, 95)]
@@ -91,92 +113,108 @@ def hand_out(root: Path, images: int) -> None:
         subprocess.run(dalcli(root, *line), check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-async def work(root: Path, clients: int, think: float) -> Run:
+def work(root: Path, clients: int, think: float) -> Run:
     """Serve, label two thirds of the batch or for half a minute, kill."""
     log = root / "server.log"
     with log.open("wb") as stderr:
         server = subprocess.Popen(dalcli(root, "label"), stdout=subprocess.DEVNULL, stderr=stderr)
     while not (address := ADDRESS.search(log.read_text())):
         assert server.poll() is None, log.read_text()
-        await asyncio.sleep(0.05)
-    host, port, path = address[1], int(address[2]), address[3]
-    found, images = Run(), len(list((root / "photos").iterdir()))
-    people = [Client(host, port, path, found, think, number) for number in range(clients)]
-    started = time.perf_counter()
-    tasks = [asyncio.create_task(person.label()) for person in people]
-    while len(found.answers) < 2 * images / 3 and time.perf_counter() - started < 30 and not all(map(_done, tasks)):
-        await asyncio.sleep(0.01)
-    os.kill(server.pid, signal.SIGKILL)
-    found.seconds = time.perf_counter() - started
-    server.wait()
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    return found
+        time.sleep(0.05)
+    images = len(list((root / "photos").iterdir()))
+    shares = [range(clients)[first::PROCESSES] for first in range(min(PROCESSES, clients))]
+    count = _CONTEXT.Value("i", 0)
+    with ProcessPoolExecutor(len(shares), _CONTEXT, initializer=_share, initargs=(count,)) as pool:
+        people = [pool.submit(crowd, address.groups(), share, think) for share in shares]
+        while count.value < clients:  # all have said hello
+            time.sleep(0.01)
+        started = time.perf_counter()
+        while count.value - clients < 2 * images / 3 and time.perf_counter() - started < 30:
+            time.sleep(0.01)
+        os.kill(server.pid, signal.SIGKILL)
+        seconds = time.perf_counter() - started
+        server.wait()
+        parts = [each.result() for each in people]
+    return Run.together(parts, seconds)
 
 
-def _done(task: asyncio.Task[None]) -> bool:
-    if task.done() and not task.cancelled() and task.exception() is not None:
-        raise task.exception() or AssertionError
-    return task.done()
+def _share(count: Synchronized[int]) -> None:
+    _shared["count"] = count
+
+
+def crowd(address: tuple[str, str, str], numbers: Sequence[int], think: float) -> Run:
+    """Some of the clients, a thread each, until the server has gone."""
+    people = [Client(address, think, number) for number in numbers]
+    with ThreadPoolExecutor(len(people)) as pool:
+        list(pool.map(Client.label, people))
+    return Run.together([person.run for person in people], 0.0)
 
 
 class Client:
     """Somebody who labels, as the page would have it."""
 
-    def __init__(self, host: str, port: int, path: str, run: Run, think: float, number: int) -> None:
-        self._at = host, port
-        self._path = path
-        self._run = run
+    def __init__(self, address: tuple[str, str, str], think: float, number: int) -> None:
+        self.run = Run()
+        self._at = address[0], int(address[1])
+        self._path = address[2]
         self._think = think
         self._me = {"page": secrets.token_hex(16), "annotator": f"person {number}"}
         self._random = random.Random(number)
         self._loaded: set[str] = set()
 
-    async def label(self) -> None:
+    def label(self) -> None:
         """Until nothing is left or the server has gone."""
-        await asyncio.sleep(self._random.random() * self._think)
-        items = (await self._post("next", {}))["items"]
+        try:
+            self._label()
+        except OSError:
+            return
+
+    def _label(self) -> None:
+        items = self._post("next", {})["items"]
+        _tick()
+        time.sleep(self._random.random() * self._think)
         while items:
             for item in items:
-                await self._image(item["sample"])
-            await asyncio.sleep(self._think * (0.5 + self._random.random()))
+                self._image(item["sample"])
+            time.sleep(self._think * (0.5 + self._random.random()))
             sample, label = items[0]["sample"], self._random.choice(CLASSES)
             before = time.perf_counter()
-            reply = await self._post("answer", {"sample": sample, "label": label, "seconds": self._think})
-            self._run.answer_ms.append(1000 * (time.perf_counter() - before))
-            self._run.twice += sample in self._run.answers
-            self._run.answers[sample] = label
+            reply = self._post("answer", {"sample": sample, "label": label, "seconds": self._think})
+            self.run.answer_ms.append(1000 * (time.perf_counter() - before))
+            self.run.answers.append((sample, label))
+            _tick()
             items = reply["items"]
 
-    async def _image(self, sample: str) -> None:
+    def _image(self, sample: str) -> None:
         if sample in self._loaded:
             return
         before = time.perf_counter()
-        body = await self._ask(f"GET {self._path}image/{sample} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
-        self._run.image_ms.append(1000 * (time.perf_counter() - before))
+        body = self._ask(f"GET {self._path}image/{sample} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+        self.run.image_ms.append(1000 * (time.perf_counter() - before))
         assert body.startswith(b"\xff\xd8"), body[:100]
         self._loaded.add(sample)
 
-    async def _post(self, place: str, message: dict[str, object]) -> dict[str, list[dict[str, str]]]:
+    def _post(self, place: str, message: dict[str, object]) -> dict[str, list[dict[str, str]]]:
         body = json.dumps(self._me | message).encode()
         head = f"POST {self._path}api/{place} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
-        found = json.loads(await self._ask(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body))
+        found = json.loads(self._ask(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body))
         assert "items" in found, found
         return found  # type: ignore[no-any-return]
 
-    async def _ask(self, request: bytes) -> bytes:
-        reader, writer = await asyncio.open_connection(*self._at)
-        try:
-            writer.write(request)
-            reply = await reader.read()
-        finally:
-            writer.close()
-        head, _, body = reply.partition(b"\r\n\r\n")
+    def _ask(self, request: bytes) -> bytes:
+        with socket.create_connection(self._at, timeout=30) as connection:
+            connection.sendall(request)
+            parts = iter(lambda: connection.recv(1 << 20), b"")
+            head, _, body = b"".join(parts).partition(b"\r\n\r\n")
         length = re.search(rb"Content-Length: (\d+)", head)
         if length is None or len(body) < int(length[1]):
             raise ConnectionResetError("the server has gone")
         return body
+
+
+def _tick() -> None:
+    with _shared["count"].get_lock():
+        _shared["count"].value += 1
 
 
 def check(root: Path, found: Run) -> int:
@@ -190,7 +228,7 @@ def check(root: Path, found: Run) -> int:
     recorded: dict[str, list[str]] = {}
     for sample, name in rows:
         recorded.setdefault(sample, []).append(name)
-    return sum(recorded.get(sample) != [label] for sample, label in found.answers.items())
+    return sum(recorded.get(sample) != [label] for sample, label in found.answers)
 
 
 if __name__ == "__main__":

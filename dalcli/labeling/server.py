@@ -1,4 +1,4 @@
-"""The HTTP server: a thread a request and a request a connection, within limits on number, size and time.
+"""The HTTP server: a request a connection, each in a thread of a pool, within limits on number, size and time.
 
 Python's own server does it: the page is for a handful of people, every answer waits for the disk anyway, and there is
 nothing to install or keep up with (measured with 50 clients in ``benchmarks/label_page.py``).
@@ -12,8 +12,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 from dalcli.errors import DalcliError, UsageError
@@ -26,11 +27,9 @@ TOTAL_SECONDS = 120.0
 """For a whole answer to be taken."""
 
 
-class LabelServer(ThreadingHTTPServer):
+class LabelServer(HTTPServer):
     """Listens at ``host``; stopping it lets what has arrived be answered first."""
 
-    daemon_threads = False
-    block_on_close = True
     request_queue_size = 256
 
     def __init__(
@@ -42,6 +41,7 @@ class LabelServer(ThreadingHTTPServer):
         self._open: dict[Any, float] = {}
         self._reading: set[Any] = set()
         self._gate = threading.Lock()
+        self._threads = ThreadPoolExecutor(MAX_CONNECTIONS, "page")
         try:
             self.address_family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         except (OSError, UnicodeError) as error:
@@ -74,7 +74,15 @@ class LabelServer(ThreadingHTTPServer):
         if full:
             self.shutdown_request(request)
             return
-        super().process_request(request, client_address)
+        self._threads.submit(self._answer, request, client_address)
+
+    def _answer(self, request: Any, client_address: Any) -> None:
+        try:
+            self.finish_request(request, client_address)
+        except Exception:
+            self.handle_error(request, client_address)
+        finally:
+            self.shutdown_request(request)
 
     def has_arrived(self, request: Any) -> None:
         """The whole request is here; what remains is to answer it."""
@@ -105,7 +113,7 @@ class LabelServer(ThreadingHTTPServer):
         with self._gate:
             for request in self._reading:
                 _cut(request, socket.SHUT_RD)
-        self.server_close()
+        self._threads.shutdown()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         error = sys.exc_info()[1]
