@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 from pathlib import Path
+from threading import BoundedSemaphore
 
 from PIL import Image
 
@@ -18,6 +19,8 @@ from dalcli.state.workspace import Workspace
 from dalcli.workspace.image_files import find_file
 
 _STARTS = ((b"\xff\xd8\xff", "image/jpeg"), (b"\x89PNG\r\n\x1a\n", "image/png"), (b"GIF8", "image/gif"))
+_CONVERTING = BoundedSemaphore(2)
+"""A large image takes hundreds of megabytes: many who ask at once must not take as many times that."""
 
 
 @dataclass(frozen=True)
@@ -60,5 +63,6 @@ def shown_by_browsers(start: bytes) -> str | None:
 
 def _as_png(data: bytes) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(decode(data)).save(buffer, "PNG", compress_level=1)
+    with _CONVERTING:
+        Image.fromarray(decode(data)).save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()
