@@ -55,9 +55,8 @@ _PATH = "coalesce((SELECT f.path FROM file AS f WHERE f.sample = s.id ORDER BY f
 _VOTES = f"""
     WITH said AS (
         SELECT v.*, lag(v.id) OVER one AS earlier, lag(v.class) OVER one AS class_before,
-               lead(v.id) OVER one IS NULL AND w.vote IS NULL AS counts
-        FROM vote AS v LEFT JOIN withdrawal AS w ON w.vote = v.id
-        WINDOW one AS (PARTITION BY v.sample, v.annotator, w.vote IS NULL ORDER BY v.id)
+               EXISTS (SELECT 1 FROM latest_vote AS l WHERE l.id = v.id) AS counts
+        FROM vote AS v WINDOW one AS (PARTITION BY v.sample, v.annotator ORDER BY v.id)
     )
     SELECT v.*, s.sample_id, s.purpose, {_PATH} AS path, n.name AS label, m.name AS counted_label,
            CASE WHEN v.earlier IS NOT NULL THEN coalesce(b.name, 'skipped') END AS before
