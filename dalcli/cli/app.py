@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from dalcli import __version__
+from dalcli.cli.label_app import label_app
 from dalcli.cli.labels_app import classes_app, labels_app
 from dalcli.cli.loop_app import batch_app, loop_app
 from dalcli.cli.model_app import model_app
@@ -22,8 +23,8 @@ from dalcli.cli.simulate_app import simulate_app
 from dalcli.cli.torchrun import refuse_others
 
 ROUND = (
-    "init", "pool", "query", "batch", "ingest-labels", "labels", "classes", "train", "score", "evaluate", "status",
-    "plan", "diagnose", "simulate",
+    "init", "pool", "query", "batch", "label", "ingest-labels", "labels", "classes", "train", "score", "evaluate",
+    "status", "plan", "diagnose", "simulate",
 )  # fmt: skip
 """A round from its first command to its last, then what is asked now and then."""
 
@@ -50,7 +51,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in (init_app, loop_app, model_app, simulate_app):
+for part in (init_app, loop_app, label_app, model_app, simulate_app):
     app.add_typer(part)
 app.add_typer(pool_app, name="pool")
 app.add_typer(batch_app, name="batch")

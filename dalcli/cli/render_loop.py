@@ -100,6 +100,9 @@ def status(result: StatusResult) -> str:
         (f"batch {b.batch_id}", f"{b.purpose}: {b.answered} of {b.issued} answered, {b.outstanding} out")
         for b in result.open_batches
     ]
+    if result.proposed_classes:
+        proposed = ", ".join(f"{name} {count}" for name, count in result.proposed_classes.items())
+        lines.append(("proposed classes", f"{proposed}; `dalcli label --proposals` lists the images"))
     parts: list[RenderableType] = [facts(lines)]
     if result.curve:
         rows = [

@@ -8,7 +8,7 @@ from typing import Any
 from dalcli.evaluation.paired import PairedTest
 from dalcli.evaluation.run import is_measured, newest_pair
 from dalcli.scores.store import ScoreStore
-from dalcli.state import batches, catalog, classes, evaluations, ledger, versions
+from dalcli.state import batches, catalog, classes, evaluations, labeling, ledger, versions
 from dalcli.state.batches import Batch
 from dalcli.state.evaluations import Measurement
 from dalcli.state.versions import ModelVersion
@@ -52,6 +52,7 @@ class StatusResult:
     curve: tuple[CurvePoint, ...]
     paired: PairedTest | None
     control_gain: dict[str, Any] | None
+    proposed_classes: dict[str, int]
     next_step: str
 
 
@@ -90,6 +91,7 @@ def run(session: Session) -> StatusResult:
             curve=curve,
             paired=newest_pair(connection, session.config),
             control_gain=evaluations.newest_gain(connection),
+            proposed_classes={each.name: len(each.samples) for each in labeling.proposals(connection)},
             next_step=_next_step(states, sum(counts.values()), model, newer, open_batches, unmeasured),
         )
 

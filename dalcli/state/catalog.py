@@ -23,7 +23,7 @@ _SAMPLE_STATE = """
 
 _ELIGIBLE = """
     s.purpose = ? AND s.quarantine IS NULL
-    AND NOT EXISTS (SELECT 1 FROM vote AS v WHERE v.sample = s.id)
+    AND NOT EXISTS (SELECT 1 FROM standing_vote AS v WHERE v.sample = s.id)
     AND s.id NOT IN (SELECT sample FROM in_flight)
 """
 

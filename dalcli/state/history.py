@@ -15,7 +15,7 @@ class LoggedVote:
 
     Attributes:
         before: what the same annotator had said of the sample before: a label, 'skipped', or None for nothing.
-        counts: whether it is the annotator's latest, which alone has a say.
+        counts: whether it is the annotator's latest and was not taken back: that one alone has a say.
         counted_label: the class that ``label`` counts as, where that class was merged; else the same.
     """
 

@@ -56,8 +56,10 @@ class Recording:
     conflicts: list[Conflict] = field(default_factory=list)
 
 
-def record(connection: Connection, votes: Iterable[Vote], on_conflict: OnConflict = "refuse") -> Recording:
-    """Append votes in order. The same vote again is a no-op.
+def record(
+    connection: Connection, votes: Iterable[Vote], on_conflict: OnConflict = "refuse", *, again: bool = False
+) -> Recording:
+    """Append votes in order. The same vote again is a no-op, unless annotators were asked ``again``: they confirm it.
 
     A different label by the same annotator is a conflict: refused (listed in ``conflicts``; the caller rolls
     back), replaced by a newer vote, or ignored. A label after a skip is an answer at last, not a conflict, and that
@@ -70,7 +72,7 @@ def record(connection: Connection, votes: Iterable[Vote], on_conflict: OnConflic
     for vote in votes:
         before = connection.execute(
             "SELECT v.id, n.counts_as AS class, v.file, v.line, v.labeled_at"
-            " FROM vote AS v LEFT JOIN class_now AS n ON n.position = v.class"
+            " FROM standing_vote AS v LEFT JOIN class_now AS n ON n.position = v.class"
             " WHERE v.sample = ? AND v.annotator = ? ORDER BY v.id DESC LIMIT 1",
             (vote.sample, vote.annotator),
         ).fetchone()
@@ -82,7 +84,7 @@ def record(connection: Connection, votes: Iterable[Vote], on_conflict: OnConflic
             result.recorded += vote.label is not None and before["class"] != vote.label
             result.skipped += vote.label is None and before["class"] is not None
             _append(connection, vote)
-        elif before is not None and before["class"] == vote.label:
+        elif before is not None and before["class"] == vote.label and not again:
             result.unchanged += 1
         elif before is None or before["class"] is None or on_conflict == "replace":
             result.replaced += before is not None and before["class"] is not None

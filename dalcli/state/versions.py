@@ -161,8 +161,8 @@ def newer_labels(connection: Connection, version: ModelVersion) -> int:
     ).fetchone()[0]
     withdrawn = connection.execute(
         "SELECT count(*) FROM model_label AS l JOIN sample AS s ON s.id = l.sample"
-        " JOIN answer AS a ON a.sample = l.sample"
-        " WHERE l.model = ? AND s.quarantine IS NULL AND a.state <> 'labeled'",
+        " LEFT JOIN answer AS a ON a.sample = l.sample"  # none: its only vote was taken back
+        " WHERE l.model = ? AND s.quarantine IS NULL AND coalesce(a.state, '') <> 'labeled'",
         (version.key,),
     ).fetchone()[0]
     return int(new_or_changed) + int(withdrawn)

@@ -160,3 +160,10 @@ def test_frozen_networks_are_measured(capsys, arguments):
     values = [float(line.split()[0]) for line in lines[2:]]
     assert len(values) == {"pass": 3, "loop": 4, "large": 3}[arguments[0]]
     assert all(value > 0 for value in values)
+
+
+def test_label_page_loses_no_answer(capsys):
+    out = printed(capsys, "label_page", "--clients", "3", "--images", "9", "--think", "0")
+    think, *times, lost, twice = (float(cell) for cell in out.splitlines()[-1].split())
+    assert (think, lost, twice) == (0, 0, 0)
+    assert all(value > 0 for value in times)

@@ -29,17 +29,16 @@ COMMANDS = sorted(commands())
 def test_every_command_of_this_release_is_there() -> None:
     assert [" ".join(command) for command in COMMANDS] == [
         "batch list", "batch release", "batch show", "classes list", "classes merge", "classes rename", "diagnose",
-        "evaluate", "ingest-labels", "init", "labels annotators", "labels disputed", "labels export", "labels log",
-        "labels show", "labels suspects", "plan history", "pool add", "pool list",
-        "pool quarantine", "pool relocate", "query", "score", "simulate", "status", "train",
+        "evaluate", "ingest-labels", "init", "label", "labels annotators", "labels disputed", "labels export",
+        "labels log", "labels show", "labels suspects", "plan history", "pool add", "pool list", "pool quarantine",
+        "pool relocate", "query", "score", "simulate", "status", "train",
     ]  # fmt: skip
 
 
 IN_ORDER = {
     (): [
-        "init", "pool", "query", "batch", "ingest-labels", "labels", "classes", "train", "score", "evaluate", "status",
-        "plan",
-        "diagnose", "simulate",
+        "init", "pool", "query", "batch", "label", "ingest-labels", "labels", "classes", "train", "score", "evaluate",
+        "status", "plan", "diagnose", "simulate",
     ],
     ("pool",): ["add", "list", "quarantine", "relocate"],
     ("batch",): ["list", "show", "release"],

@@ -51,6 +51,7 @@ def test_no_light_command_imports_torch(tmp_path: Path) -> None:
         ("query", "--budget", "2"),
         ("ingest-labels", "l.csv"),
         ("query", "--budget", "1", "-o", "out.csv"),
+        ("label", "--proposals"),
         ("query", "--new", "--budget", "1", "--purpose", "evaluation"),
         ("batch", "list"),
         ("batch", "show", "b-0001"),

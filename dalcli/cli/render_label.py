@@ -1,0 +1,37 @@
+"""What ``label`` shows when it ends: what this run of the page brought."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dalcli.cli.tables import facts, percent, text
+from dalcli.config.words import counted
+
+if TYPE_CHECKING:
+    from dalcli.commands.label import LabelResult
+
+
+def label(result: LabelResult) -> str:
+    answers = result.labels + result.skipped
+    parts = [counted(result.labels, "label"), f"{result.skipped} skipped", f"{result.taken_back} taken back"]
+    lines: list[tuple[str, object]] = [("answers", ", ".join(parts))]
+    if result.seconds:
+        lines.append(("pace", f"{3600 * answers / result.seconds:.0f} an hour, {result.seconds / answers:.1f} s each"))
+    named = [(name or "(no name)", count) for name, count in result.annotators.items()]
+    if len(named) > 1:
+        lines.append(("annotators", ", ".join(f"{name} {count}" for name, count in named)))
+    guesses = result.guesses
+    if guesses.seen:
+        share = percent(guesses.right / guesses.seen)
+        lines.append(("model's guesses", f"{guesses.right} of {guesses.seen} right ({share}) where it asked"))
+    lines += [
+        (
+            f"proposed class {proposal.name}",
+            f"{counted(len(proposal.samples), 'image')} (see: dalcli label --proposals)",
+        )
+        for proposal in result.proposals
+    ]
+    for batch in result.batches:
+        lines.append((f"batch {batch.batch_id}", f"{batch.answered} of {batch.issued} answered"))
+    lines.append(("still to label", result.outstanding))
+    return text(facts(lines))
