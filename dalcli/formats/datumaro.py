@@ -1,12 +1,13 @@
 """Datumaro's own JSON: ``categories.label.labels`` and ``items`` with annotations that name a class by its number.
 
-Read here rather than through the package of that name, for the reasons in ``cvat.py``; items are matched by the path of
-their image, which keeps its extension, and only without one by their id, which lacks it.
+Read here rather than through the package of that name, for the reasons in ``cvat.py``; items are matched by
+their id with the extension of their image, since its path is ``null`` or has lost its folders.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import PurePosixPath
 
 from dalcli.data.table import RowProblem
 from dalcli.data.text import TextInput
@@ -97,7 +98,7 @@ def _row(item: Item, classes: list[str], part: str) -> LabelRow:
     chosen = [entry for entry in objects(found.get("annotations"), "annotations") if entry.get("type") == "label"]
     ref, aliases = _names(found)
     label = one_class([_class(entry.get("label_id"), classes) for entry in chosen])
-    return LabelRow(item.number, ref, label, aliases=aliases, part=part)
+    return LabelRow(item.number, ref, label, aliases=aliases, without_extension=True, part=part)
 
 
 def _class(number: object, classes: list[str]) -> str:
@@ -113,12 +114,12 @@ def _names(item: Mapping[str, object]) -> tuple[str, tuple[str, ...]]:
             return sample_names({"sample_id": attributes["sample_id"]})
         except BadCellError:
             pass
-    names = [
-        as_text(media.get("path"), "the path")
-        for media in (item.get("image"), item.get("media"))
-        if isinstance(media, dict)
-    ]
-    names = [name for name in [*names, as_text(item.get("id"), "id")] if name.strip()]
+    identity = as_text(item.get("id"), "id")
+    media = [entry for entry in (item.get("image"), item.get("media")) if isinstance(entry, dict)]
+    paths = [as_text(entry.get("path"), "the path") for entry in media]
+    # Saved images lose their folders (pool_img_0.png), of which the id keeps all but the extension (pool/img_0).
+    names = [identity + PurePosixPath(path).suffix for path in paths if path and identity.strip()]
+    names = [name for name in [*names, *paths, identity] if name.strip()]
     if not names:
         raise BadCellError(NAMELESS)
     return names[0], tuple(names[1:])

@@ -93,11 +93,11 @@ class _Reader:
             raise BadCellError(f"has results of type {types}; only 'choices' are classes")
         for result in answers:
             control = as_text(result.get("from_name"), "from_name")
+            chosen = as_object(result.get("value")).get("choices")
+            if not isinstance(chosen, list):
+                raise BadCellError("a result of type 'choices' has no list of choices")
             self.controls[control] = None
             if self._control in {None, control}:
-                chosen = as_object(result.get("value")).get("choices")
-                if not isinstance(chosen, list):
-                    raise BadCellError("a result of type 'choices' has no list of choices")
                 yield from chosen
 
 

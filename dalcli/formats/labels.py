@@ -15,11 +15,11 @@ class LabelRow:
     """One answer of one labeler.
 
     ``sample_ref`` is a sample id where the file has one, else the path or name as written; ``aliases`` are further
-    names, tried in order where that one is unknown. ``path`` is the path written beside a sample id, against which it
-    can be checked ('' if there is none). ``label`` is None for "not labeled yet", and always for a skipped sample.
-    ``annotator`` is '' if the file does not say. ``cost`` is in the user's currency, ``seconds`` the time taken.
-    ``labeled_at`` is ISO 8601 in UTC with offset ``+00:00``: such texts sort by time. ``part`` is the file inside a
-    folder or archive that says it.
+    names, tried in order where that one is unknown; ``without_extension``: they may lack their extension, as those of
+    some tools do. ``path`` is the path written beside a sample id, against which it can be checked ('' if there is
+    none). ``label`` is None for "not labeled yet", and always for a skipped sample. ``annotator`` is '' if the file
+    does not say. ``cost`` is in the user's currency, ``seconds`` the time taken. ``labeled_at`` is ISO 8601 in UTC with
+    offset ``+00:00``: such texts sort by time. ``part`` is the file inside a folder or archive that says it.
     """
 
     line: int
@@ -32,6 +32,7 @@ class LabelRow:
     skipped: bool = False
     path: str = ""
     aliases: tuple[str, ...] = ()
+    without_extension: bool = False
     part: str = ""
 
 

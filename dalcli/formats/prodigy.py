@@ -1,8 +1,8 @@
 """Prodigy's JSON lines: tasks with ``options``; answered, with ``accept`` (or ``label``) and ``answer`` beside them.
 
 ``answer`` counts before what was chosen: "ignore" is skipped, and so is "reject" where a class was to be chosen; where
-one ``label`` was to be confirmed, "reject" does not say which class it is, so there is no answer yet. A dataset only grows
-at its end, so the later line of one annotator counts.
+one ``label`` was to be confirmed, "reject" does not say which class it is, so there is no answer yet. A dataset only
+grows at its end, so the later line of one annotator counts.
 """
 
 from __future__ import annotations
@@ -69,6 +69,7 @@ def _row(item: Item, task: Mapping[str, object]) -> LabelRow:
         line=item.number,
         sample_ref=ref,
         aliases=aliases,
+        without_extension=True,
         label=_label(task, to_choose) if answer == "accept" else None,
         annotator=as_text(task.get("_annotator_id") or task.get("_session_id"), "_annotator_id").strip(),
         labeled_at=None if time is None else _moment(time),

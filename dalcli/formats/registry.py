@@ -80,6 +80,13 @@ def read_labels(source: LabelSource | TextInput, name: str = AUTO, options: Read
         BadInputError: it is in no known format, or not in that one, or it cannot be understood as a whole.
     """
     found = LabelSource.of(source) if isinstance(source, TextInput) else source
+    try:
+        return _read(found, name, options or ReadOptions())
+    finally:
+        found.close()
+
+
+def _read(found: LabelSource, name: str, options: ReadOptions) -> LabelFile:
     look = look_at(found)
     detected, reason = _detected(look)
     if name == AUTO and not detected:
@@ -87,7 +94,7 @@ def read_labels(source: LabelSource | TextInput, name: str = AUTO, options: Read
     chosen = detected if name == AUTO else name
     if name != AUTO:
         _check_kind(found, look, name, detected, reason)
-    table = FORMATS[chosen].read(found, options or ReadOptions())
+    table = FORMATS[chosen].read(found, options)
     return replace(table, format=chosen, reason=reason if name == AUTO else "--format")
 
 
@@ -114,7 +121,8 @@ def _check_kind(source: LabelSource, look: Look, name: str, detected: str, reaso
 def _unknown(source: LabelSource, look: Look) -> BadInputError:
     known = f"{', '.join(FORMATS)}; docs/labels.md says what each of them looks like"
     if look.kind == "array" and not look.first:
-        return BadInputError(f"{source.name} is a JSON array without a first object.", "Is it the right export?")
+        known = "Is it the right export, and has anything been labeled?"
+        return BadInputError(f"{source.name} is in no known label format: a JSON array without objects.", known)
     seen = ""
     if look.first:
         seen = f" Its first object has the keys {', '.join(map(repr, list(look.first)[:12]))}."

@@ -45,6 +45,10 @@ class Members(Protocol):
         """The sample id of the bytes of one of them; BadInputError if they cannot be read."""
         ...
 
+    def close(self) -> None:
+        """Nothing of it will be read any more."""
+        ...
+
 
 @dataclass(frozen=True)
 class LabelSource:
@@ -78,6 +82,11 @@ class LabelSource:
             raise BadInputError(f"{self.name} is {what}, not a file of labels.", "Name the file inside it.")
         return self.text
 
+    def close(self) -> None:
+        """Nothing of it will be read any more."""
+        if self.members is not None:
+            self.members.close()
+
     def member(self, name: str) -> TextInput:
         """A file of a folder or archive that is known to be there."""
         assert self.members is not None
@@ -109,6 +118,9 @@ class Folder:
         except OSError as error:
             raise BadInputError(f"{self._path / name} cannot be read: {error.strerror}.") from None
 
+    def close(self) -> None:
+        pass
+
 
 class Archive:
     """A zip file, read in place."""
@@ -116,11 +128,21 @@ class Archive:
     def __init__(self, text: TextInput) -> None:
         self._text = text
 
+    def close(self) -> None:
+        if "_file" in self.__dict__:
+            self._file.close()
+        if "zip" in self.__dict__:
+            self.zip.close()
+
+    @cached_property
+    def _file(self) -> BinaryIO:
+        return self._text.open()
+
     @cached_property
     def zip(self) -> zipfile.ZipFile:
         """The archive itself, once it is known to be harmless."""
         try:
-            found = zipfile.ZipFile(self._text.open())
+            found = zipfile.ZipFile(self._file)
         except _BROKEN as error:
             raise BadInputError(f"{self._text.name} is a damaged zip file: {error}.", "Export it again.") from None
         members = found.infolist()

@@ -8,15 +8,16 @@ else has to be guarded against but sizes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 from xml.parsers import expat
 
 from dalcli.data.text import TextInput
 from dalcli.errors import BadInputError
 
 _CHUNK = 1 << 16
+Found = TypeVar("Found")
 _DEEPEST = 64
-_LONGEST = 1 << 24  # bytes without the begin or end of an element
+_LONGEST = 1 << 24  # bytes in which nothing is found
 
 
 class Element(NamedTuple):
@@ -27,38 +28,48 @@ class Element(NamedTuple):
     line: int
 
 
-class _Handlers:
-    """Collects what the parser finds in one chunk."""
+class GuardedParser:
+    """expat, with what makes XML dangerous refused; handlers of elements and text are the caller's."""
 
     def __init__(self, name: str) -> None:
-        self.found: list[Element] = []
-        self.depth = 0
-        self._name = name
-        self.parser = expat.ParserCreate()
-        self.parser.buffer_text = False
-        self.parser.StartElementHandler = self._start
-        self.parser.EndElementHandler = self._end
-        self.parser.StartDoctypeDeclHandler = self._doctype
+        self.expat = expat.ParserCreate()
+        self.expat.StartDoctypeDeclHandler = self._doctype
+        self.name = name
 
-    def _start(self, name: str, attributes: dict[str, str]) -> None:
-        self.depth += 1
-        if self.depth > _DEEPEST:
-            raise BadInputError(f"{self._name}, line {self._line}: elements are nested more than {_DEEPEST} deep.")
-        self.found.append(Element(name, attributes, self._line))
+    def feed(self, chunk: bytes, last: bool) -> None:
+        """Parse on; BadInputError naming the line where it is no XML."""
+        try:
+            self.expat.Parse(chunk, last)
+        except expat.ExpatError as error:
+            reason = expat.ErrorString(error.code) or "is not XML"
+            where = f"{self.name}, line {error.lineno}"
+            raise BadInputError(f"{where}: {reason}.", "Is the file complete? Export it again.") from None
+        except (ValueError, LookupError, UnicodeError) as error:  # an encoding that Python lacks
+            raise self.error(str(error), "Save it as UTF-8.") from None
 
-    def _end(self, name: str) -> None:
-        self.depth -= 1
-        self.found.append(Element(name, None, self._line))
+    def error(self, reason: str, remedy: str | None = None) -> BadInputError:
+        """What is wrong where the parser is."""
+        return BadInputError(f"{self.name}, line {self.expat.CurrentLineNumber}: {reason}.", remedy)
+
+    def results(self, source: TextInput, found: list[Found]) -> Iterator[Found]:
+        """What the handlers put into ``found``, while the file is read; too much of it without any is refused."""
+        silent = 0
+        with source.open() as file:
+            while chunk := file.read(_CHUNK):
+                self.feed(chunk, False)
+                silent = 0 if found else silent + len(chunk)
+                if silent > _LONGEST:
+                    raise self.error(f"{_LONGEST:,} bytes without anything to be read")
+                yield from found
+                found.clear()
+            self.feed(b"", True)
+            yield from found
 
     def _doctype(self, *_: object) -> None:
-        raise BadInputError(
-            f"{self._name}, line {self._line}: has a document type declaration (<!DOCTYPE>), which is refused.",
+        raise self.error(
+            "has a document type declaration (<!DOCTYPE>), which is refused",
             "Exports of labels have none: it could make the file read others, or grow without end.",
         )
-
-    @property
-    def _line(self) -> int:
-        return self.parser.CurrentLineNumber
 
 
 def elements(source: TextInput) -> Iterator[Element]:
@@ -67,31 +78,21 @@ def elements(source: TextInput) -> Iterator[Element]:
     Raises:
         BadInputError: naming the line: no well-formed XML, a document type declaration, nested too deep, too long.
     """
-    handlers = _Handlers(source.name)
-    silent = 0
-    with source.open() as file:
-        while chunk := file.read(_CHUNK):
-            _feed(source.name, handlers, chunk, False)
-            silent = 0 if handlers.found else silent + len(chunk)
-            if silent > _LONGEST:
-                raise BadInputError(
-                    f"{source.name}, line {handlers.parser.CurrentLineNumber}: "
-                    f"{_LONGEST:,} bytes without the begin or end of an element."
-                )
-            yield from handlers.found
-            handlers.found.clear()
-        _feed(source.name, handlers, b"", True)
-        yield from handlers.found
+    parser = GuardedParser(source.name)
+    found: list[Element] = []
+    depth = 0
 
+    def start(name: str, attributes: dict[str, str]) -> None:
+        nonlocal depth
+        depth += 1
+        if depth > _DEEPEST:
+            raise parser.error(f"elements are nested more than {_DEEPEST} deep")
+        found.append(Element(name, attributes, parser.expat.CurrentLineNumber))
 
-def _feed(name: str, handlers: _Handlers, chunk: bytes, last: bool) -> None:
-    try:
-        handlers.parser.Parse(chunk, last)
-    except expat.ExpatError as error:
-        reason = expat.ErrorString(error.code) or "is not XML"
-        raise BadInputError(
-            f"{name}, line {error.lineno}: {reason}.", "Is the file complete? Export it again."
-        ) from None
-    except (ValueError, LookupError, UnicodeError) as error:  # an encoding that Python lacks
-        line = handlers.parser.CurrentLineNumber
-        raise BadInputError(f"{name}, line {line}: {error}.", "Save it as UTF-8.") from None
+    def end(name: str) -> None:
+        nonlocal depth
+        depth -= 1
+        found.append(Element(name, None, parser.expat.CurrentLineNumber))
+
+    parser.expat.StartElementHandler, parser.expat.EndElementHandler = start, end
+    return parser.results(source, found)

@@ -175,7 +175,7 @@ class _Reader:
 
     def answer(self, row: LabelRow) -> _Answer:
         """What the row says. Raises _BadRowError or UnknownSampleError."""
-        sample = self.matcher.find(row.sample_ref, row.aliases)
+        sample = self.matcher.find(row.sample_ref, row.aliases, without_extension=row.without_extension)
         if row.label is None and not row.skipped:
             return _Answer(sample, None, row.labeled_at)
         if row.path and self.matcher.exact_path(row.path) not in {None, sample}:

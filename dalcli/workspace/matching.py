@@ -50,20 +50,21 @@ class SampleMatcher:
         """A matcher for the pool as it is now; ``folder`` is where the label file is, if it is a file."""
         return cls(workspace, folder, catalog.keys_by_id(connection), files.sample_keys(connection))
 
-    def find(self, reference: str, aliases: Iterable[str] = ()) -> int:
+    def find(self, reference: str, aliases: Iterable[str] = (), *, without_extension: bool = False) -> int:
         """The key of the sample a row means: a sample id, or a path however a tool may have rewritten it.
 
-        ``aliases`` are tried where ``reference`` is unknown.
+        ``aliases`` are tried where ``reference`` is unknown; ``without_extension``: it may lack its extension.
 
         Raises:
             UnknownSampleError: there is none, or several samples have a file of that name.
         """
         try:
-            return self._by_id[reference] if reference in self._by_id else self._by_path_text(reference)
+            known = self._by_id.get(reference)
+            return known if known is not None else self._by_path_text(reference, without_extension)
         except UnknownSampleError:
             for alias in aliases:
                 try:
-                    return self.find(alias)
+                    return self.find(alias, without_extension=without_extension)
                 except UnknownSampleError:
                     continue
             raise
@@ -100,25 +101,38 @@ class SampleMatcher:
         return found
 
     @cached_property
-    def _by_other_name(self) -> Mapping[str, list[str]]:
-        """Paths by the name that Label Studio gives an upload, and by the name without its extension."""
+    def _by_upload(self) -> Mapping[str, list[str]]:
+        """Paths by the name that Label Studio (Django) gives an upload behind its prefix."""
         found: defaultdict[str, list[str]] = defaultdict(list)
         for path in self._by_path:
-            name = text_key(PurePosixPath(path).name)
-            for other in {_name_of_upload(name), PurePosixPath(name).stem} - {name}:
-                found[other].append(path)
+            found[_NOT_IN_UPLOADS.sub("", text_key(PurePosixPath(path).name).replace(" ", "_"))].append(path)
         return found
 
-    def _by_path_text(self, text: str) -> int:
+    @cached_property
+    def _by_stem(self) -> Mapping[str, list[str]]:
+        """Paths by their file's name without its extension."""
+        found: defaultdict[str, list[str]] = defaultdict(list)
+        for path in self._by_path:
+            found[text_key(PurePosixPath(path).stem)].append(path)
+        return found
+
+    def _named(self, name: str, without_extension: bool) -> tuple[str, list[str]]:
+        """The paths whose file has this name, before or after a tool changed it, and the name that they have."""
+        if name in self._by_name:
+            return name, self._by_name[name]
+        original = _UPLOAD_PREFIX.sub("", name)
+        if original != name:
+            return original, self._by_name.get(original) or self._by_upload.get(original, [])
+        return name, self._by_stem.get(name, []) if without_extension else []
+
+    def _by_path_text(self, text: str, without_extension: bool) -> int:
         found = self.exact_path(text)
         if found is not None:
             return found
         for reading in map(_slashes, _readings(text)):
-            name = text_key(PurePosixPath(reading).name)
-            for spelling in (name, _UPLOAD_PREFIX.sub("", name)):
-                paths = self._by_name.get(spelling) or self._by_other_name.get(spelling)
-                if paths and spelling:
-                    return self._one_of(text, reading, spelling, paths)
+            name, paths = self._named(text_key(PurePosixPath(reading).name), without_extension)
+            if name and paths:
+                return self._one_of(text, reading, name, paths)
         damage = spreadsheet_damage(text.strip())
         raise UnknownSampleError(f"unknown sample '{text}'{f': {damage}' if damage else ''}")
 
@@ -170,8 +184,3 @@ def _same_end(reading: str, path: str) -> bool:
     one, other = text_key(reading).strip("/").split("/"), text_key(path).strip("/").split("/")
     common = min(len(one), len(other))
     return common >= 2 and one[-common:-1] == other[-common:-1]
-
-
-def _name_of_upload(name: str) -> str:
-    """What Label Studio (Django) makes of a file's name."""
-    return _NOT_IN_UPLOADS.sub("", name.strip().replace(" ", "_"))

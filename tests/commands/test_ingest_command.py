@@ -321,7 +321,9 @@ def test_a_name_that_several_samples_have_is_ambiguous(root: Path) -> None:
     write(root, "path,label\nx.png,cat\n")
     refused = run(root, "ingest-labels", "labels.csv")
     assert refused.code == 3
-    assert problems(refused) == ["line 2: ambiguous path 'x.png': 2 samples have a file named 'x.png': 'a/x.png', 'b/x.png'"]
+    assert problems(refused) == [
+        "line 2: ambiguous path 'x.png': 2 samples have a file named 'x.png': 'a/x.png', 'b/x.png'"
+    ]
 
 
 def test_rows_torn_apart_by_sorting_one_column_are_refused(tmp_path: Path) -> None:
