@@ -18,6 +18,12 @@ from dalcli.formats.xml_stream import elements
 
 Kind = Literal["folder", "archive", "array", "object", "lines", "xml", "table"]
 
+_OFFICE = {
+    "mimetype": "an OpenDocument file",
+    "xl/workbook.bin": "a binary Excel workbook (.xlsb)",
+    "word/document.xml": "a Word document",
+}
+_OLD_OFFICE = b"\xd0\xcf\x11\xe0"
 _FIRST_LINE = 1 << 20
 _KEYS = 32
 
@@ -52,12 +58,22 @@ class Look:
 def look_at(source: LabelSource) -> Look:
     """Look at a file, folder or archive; what is wrong with it is kept in ``error``."""
     if source.members is not None:
-        return Look("folder" if source.text is None else "archive", files=frozenset(source.members.names))
+        files = frozenset(source.members.names)
+        other = next((what for name, what in _OFFICE.items() if name in files), None)
+        if other is not None and source.text is not None:
+            return Look("archive", error=_save_as(source.name, other))
+        return Look("folder" if source.text is None else "archive", files=files)
     text = source.file()
+    if text.head(4) == _OLD_OFFICE:
+        return Look("table", name=text.name, error=_save_as(text.name, "an old Excel workbook (.xls)"))
     try:
         return _look_at_file(text, source)
     except BadInputError as error:
         return Look(_kind(text), name=text.name, error=error)
+
+
+def _save_as(name: str, what: str) -> BadInputError:
+    return BadInputError(f"{name} is {what}.", "Save it as .xlsx, or as 'CSV UTF-8'.")
 
 
 def _kind(text: TextInput) -> Kind:

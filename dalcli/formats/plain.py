@@ -88,11 +88,13 @@ class _RowReader:
             raise BadCellError(record.problem)
         cells = record.cells
         skipped = flag("skipped", cells.get("skipped", ""))
-        path = unguarded(cells.get(self.path_column or "", ""))
+        written = cells.get(self.path_column or "", "")
+        path = unguarded(written)
         sample_ref = _sample_ref(cells.get("sample_id", ""), path)
         return LabelRow(
             line=record.line,
             sample_ref=sample_ref,
+            aliases=() if path == written or is_sample_id(sample_ref) else (written,),
             path=path if is_sample_id(sample_ref) else "",
             label=None if skipped else unguarded(cells.get(self.label, "").strip("\ufeff").strip()) or None,
             annotator=cells.get("annotator", "").strip(),

@@ -99,6 +99,8 @@ def _read(found: LabelSource, name: str, options: ReadOptions) -> LabelFile:
 
 
 def _detected(look: Look) -> tuple[str, str]:
+    if look.error is not None and look.kind in {"archive", "table"}:
+        return "", ""  # what it is was seen, or it is no text
     for name, label_format in FORMATS.items():
         reason = label_format.detect(look)
         if reason is not None:

@@ -157,7 +157,7 @@ class _Sheet:
         self._book = book
         self._number = 0
         self._row: list[object] = []
-        self._kind, self._style, self._column = "n", "0", 0
+        self._kind, self._style, self._column = "n", "0", -1
         self._text: list[str] = []
         self._formula = False
         self._columns: dict[str, int] = {}
@@ -167,7 +167,7 @@ class _Sheet:
         name = self._plain.get(name) or self._plain.setdefault(name, name.rpartition(":")[2])
         if name == "c":
             self._kind, self._style = attributes.get("t", "n"), attributes.get("s", "0")
-            self._column = self._place(attributes["r"]) if "r" in attributes else len(self._row)
+            self._column = self._place(attributes["r"]) if "r" in attributes else self._column + 1
             self._text, self._formula = [], False
         elif name in {"v", "t"}:
             self.parser.expat.CharacterDataHandler = self._text.append
@@ -175,7 +175,7 @@ class _Sheet:
             self._formula = True
         elif name == "row":
             self._number = self._row_number(attributes.get("r"))
-            self._row = []
+            self._row, self._column = [], -1
 
     def _end(self, name: str) -> None:
         name = self._plain.get(name, name)

@@ -24,7 +24,8 @@ def written(session: Session, result: QueryResult, format_name: str, image_url: 
     with session.database.read() as connection:
         batch = batches.get(connection, result.batch_id)
         assert batch is not None
-        names = classes.names_at(connection, batch.issued_at)
+        known = batch.options.classes  # None: issued by a version that did not say, and printed CSV alone
+        names = classes.names(connection)[:known]
     if format_name in _NEED_ADDRESSES and image_url is None:
         example = _NEED_ADDRESSES[format_name]
         session.feedback.warn(f"{format_name} needs addresses of images, these are paths: pass --image-url {example}")

@@ -13,12 +13,6 @@ def names(connection: Connection) -> tuple[str, ...]:
     return tuple(row["name"] for row in rows)
 
 
-def names_at(connection: Connection, moment: str) -> tuple[str, ...]:
-    """The class names that there were at a moment, as it is stored."""
-    rows = connection.execute("SELECT name FROM class WHERE added_at <= ? ORDER BY position", (moment,))
-    return tuple(row["name"] for row in rows)
-
-
 def append(connection: Connection, new: Sequence[str]) -> None:
     """Add ``new`` names behind the known ones; names already known are left alone."""
     known = names(connection)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from dalcli.config.words import counted, suggestion, text_key
 from dalcli.data.table import RowProblem
 from dalcli.errors import BadInputError
-from dalcli.formats.cells import spreadsheet_damage
+from dalcli.formats.cells import guarded, spreadsheet_damage, unguarded
 from dalcli.formats.labels import LabelFile, LabelRow
 from dalcli.formats.registry import read_labels
 from dalcli.formats.source import LabelSource
@@ -110,6 +110,7 @@ def new_classes(rows: Iterable[LabelRow], known: Sequence[str]) -> list[str]:
     What a spreadsheet seems to have done to a name is no class.
     """
     seen = {text_key(name) for name in known}
+    seen |= {unguarded(name) for name in seen}
     found = []
     for name in dict.fromkeys(row.label for row in rows if row.label is not None):
         if text_key(name) not in seen and spreadsheet_damage(name) is None and text_key(name):
@@ -193,8 +194,9 @@ class _Reader:
         return _Answer(sample, vote, row.labeled_at)
 
     def _class(self, label: str) -> int:
-        if label in self._position:
-            return self._position[label]
+        for spelling in (label, guarded(label)):  # a class may begin with an apostrophe of its own
+            if spelling in self._position:
+                return self._position[spelling]
         alike = self._alike.get(text_key(label), [])
         if len(alike) == 1:
             return alike[0]
