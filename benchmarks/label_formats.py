@@ -4,8 +4,9 @@
 
 Every file answers all N samples of a workspace, by sample id where the tool keeps it and else by path, as voluminous as
 the tool writes it (a Label Studio task has 1.3 kB). "ingest" is `dalcli ingest-labels FILE` in a process of its own, to
-the last vote recorded, start of Python included; "again" is the same command once more, which finds everything known;
-"MiB" is the peak of its memory. "print" is `dalcli query --format NAME` for an open batch of all N. No torch.
+the last vote recorded, start of Python included; "cpu" is its processor time, which other programs disturb less;
+"again" is the same command once more, which finds everything known; "MiB" is the peak of its memory. "print" is `dalcli
+query --format NAME` for an open batch of all N, with its processor time and memory.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import argparse
 import csv
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -257,17 +259,23 @@ WRITERS: dict[str, Writer] = {
 }
 
 
-def run(root: Path, *arguments: str) -> tuple[float, float]:
-    """Seconds and peak MiB of a command that must succeed."""
+def run(root: Path, *arguments: str) -> tuple[float, float, float]:
+    """Seconds, seconds of processor time, and peak MiB of a command that must succeed."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    start = time.perf_counter()
+    start, before = time.perf_counter(), processor_seconds()
     command = [sys.executable, "-c", RUN, *arguments]
     ended = subprocess.run(command, cwd=root, env=environment, capture_output=True, check=False)
     seconds = time.perf_counter() - start
     last = ended.stderr.decode().splitlines()[-1].split()
     if ended.returncode or last[:2] != ["@", "0"]:
         raise SystemExit(ended.stderr.decode())
-    return seconds, int(last[2]) / 2**20
+    return seconds, processor_seconds() - before, int(last[2]) / 2**20
+
+
+def processor_seconds() -> float:
+    """Of all processes that were waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def measure(name: str, whole: Path, samples: Sequence[Sample], folder: Path) -> str:
@@ -277,11 +285,13 @@ def measure(name: str, whole: Path, samples: Sequence[Sample], folder: Path) -> 
     megabytes = sum(found.stat().st_size for found in ([file] if file.is_file() else file.rglob("*.*"))) / 1e6
     printed = ""
     if name in BATCH_FORMATS:
-        seconds, mib = run(root, "query", "--new", "--key", "all", "--budget", str(len(samples)), "--format", name)
-        printed = f"{seconds:>9.2f}{mib:>8.0f}"
-    ingest, mib = run(root, "ingest-labels", str(file), "--format", name)
-    again, _ = run(root, "ingest-labels", str(file))
-    return f"{name:<20}{megabytes:>8.1f}{ingest:>9.2f}{again:>9.2f}{mib:>8.0f}{printed}"
+        seconds, processor, mib = run(
+            root, "query", "--new", "--key", "all", "--budget", str(len(samples)), "--format", name
+        )
+        printed = f"{seconds:>9.2f}{processor:>7.2f}{mib:>6.0f}"
+    ingest, processor, mib = run(root, "ingest-labels", str(file), "--format", name)
+    again, _, _ = run(root, "ingest-labels", str(file))
+    return f"{name:<20}{megabytes:>8.1f}{ingest:>9.2f}{processor:>7.2f}{again:>9.2f}{mib:>6.0f}{printed}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -290,7 +300,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--formats", nargs="+", choices=list(FORMATS), default=list(WRITERS))
     options = parser.parse_args(arguments)
-    print(f"{'format':<20}{'MB':>8}{'ingest':>9}{'again':>9}{'MiB':>8}{'print':>9}{'MiB':>8}")
+    print(f"{'format':<20}{'MB':>8}{'ingest':>9}{'cpu':>7}{'again':>9}{'MiB':>6}{'print':>9}{'cpu':>7}{'MiB':>6}")
     with tempfile.TemporaryDirectory() as folder:
         whole = Path(folder) / "whole"
         samples = workspace(whole, options.rows)

@@ -39,7 +39,6 @@ class Workbook:
     """A workbook that is read sheet by sheet; BadInputError from whatever is damaged in it."""
 
     def __init__(self, name: str, archive: Archive) -> None:
-        self._name = name
         self._archive = archive
         sizes = {info.filename: info.file_size for info in archive.zip.infolist()}
         if sum(sizes.values()) > _MOST_BYTES or sizes.get(_STRINGS, 0) > _MOST_STRINGS:
@@ -49,16 +48,18 @@ class Workbook:
 
     def rows(self, sheet: str) -> Iterator[tuple[int, Sequence[object]]]:
         """Number and cells of every row of a sheet."""
-        found = _Sheet(sheet, self)
-        return found.parser.results(self._archive.text(sheet), found.rows)
+        text = self._archive.text(sheet)
+        found = _Sheet(text.name, self)
+        return found.parser.results(text, found.rows)
 
     @cached_property
     def strings(self) -> Sequence[str]:
         """The texts that cells share."""
         if _STRINGS not in self._archive.names:
             return []
-        found = _Strings(_STRINGS)
-        return list(found.parser.results(self._archive.text(_STRINGS), found.strings))
+        text = self._archive.text(_STRINGS)
+        found = _Strings(text.name)
+        return list(found.parser.results(text, found.strings))
 
     @cached_property
     def date_styles(self) -> frozenset[str]:
@@ -198,12 +199,11 @@ class _Sheet:
 
     def _place(self, reference: str) -> int:
         """The column of ``C7``, from 0."""
-        match = _CELL.fullmatch(reference)
-        if match is None:
-            raise self.parser.error(f"cell {reference[:20]!r} is nowhere")
-        letters = match[1]
+        letters = reference.rstrip("0123456789")
         column = self._columns.get(letters)
         if column is None:
+            if _CELL.fullmatch(reference) is None:
+                raise self.parser.error(f"cell {reference[:20]!r} is nowhere")
             column = 0
             for letter in letters:
                 column = column * 26 + ord(letter) - 64

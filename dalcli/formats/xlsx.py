@@ -63,21 +63,22 @@ def _sheet_table(name: str, rows: Iterator[tuple[int, Sequence[object]]], label:
     twice = sorted({column for column in columns if column and columns.count(column) > 1})
     if twice:
         raise BadInputError(f"{name}: the header names {twice[0]!r} twice.", "Remove or rename one of the columns.")
-    return TextTable(name, "\t", names, (_record(number, columns, cells, label) for number, cells in rows))
+    used = [(index, column) for index, column in enumerate(columns) if column in _USED or column == label]
+    return TextTable(name, "\t", names, (_record(number, used, cells, label) for number, cells in rows))
 
 
-def _record(number: int, columns: Sequence[str], cells: Sequence[object], label: str) -> Record:
-    texts: dict[str, str] = dict.fromkeys((column for column in columns if column), "")
-    for column, cell in zip(columns, cells, strict=False):
-        if not column or cell is None:
+def _record(number: int, used: Sequence[tuple[int, str]], cells: Sequence[object], label: str) -> Record:
+    texts: dict[str, str] = {}
+    for index, column in used:
+        cell = cells[index] if index < len(cells) else None
+        if cell is None:
+            texts[column] = ""
             continue
         if isinstance(cell, date | timedelta) and (column in _TEXTS or column == label):
             reason = f"{column} is a date ({cell}): a spreadsheet has made it of a text"
             return Record(number, {}, f"{reason}; format the column as text and enter it again")
         if isinstance(cell, Unusable):
-            if column in _USED or column == label:
-                return Record(number, {}, f"{column} {cell}")
-            continue
+            return Record(number, {}, f"{column} {cell}")
         texts[column] = _text(cell)
     return Record(number, texts)
 

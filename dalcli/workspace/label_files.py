@@ -194,9 +194,10 @@ class _Reader:
         return _Answer(sample, vote, row.labeled_at)
 
     def _class(self, label: str) -> int:
-        for spelling in (label, guarded(label)):  # a class may begin with an apostrophe of its own
-            if spelling in self._position:
-                return self._position[spelling]
+        if label in self._position:
+            return self._position[label]
+        if guarded(label) in self._position:  # a class that begins with an apostrophe of its own
+            return self._position[guarded(label)]
         alike = self._alike.get(text_key(label), [])
         if len(alike) == 1:
             return alike[0]

@@ -196,6 +196,25 @@ def test_damaged_workbooks(tmp_path: Path, name: str, old: bytes, new: bytes, sa
     assert says in str(caught.value)
 
 
+@given(st.data())
+@settings(max_examples=60)
+def test_sheets_in_which_anything_stands_anywhere(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    path = by_hand(tmp_path_factory.mktemp("book") / "b.xlsx")
+    name = data.draw(st.sampled_from(sorted(zipfile.ZipFile(path).namelist())))
+    whole = zipfile.ZipFile(path).read(name)
+    start = data.draw(st.integers(0, len(whole) - 1))
+    put = data.draw(st.sampled_from([b"", b"<", b">", b'"', b"9", b"-", b"e", b"\xff", b"s", b"99999999999"]))
+    damaged = whole[:start] + put + whole[start + data.draw(st.integers(0, 3)) :]
+    try:
+        found = read_labels(changed(path, name, whole, damaged))
+    except BadInputError as error:
+        assert "labels" in error.message
+    else:
+        assert all(str(problem).startswith("row ") for problem in found.problems)
+
+
 def test_a_workbook_that_grows_without_end(tmp_path: Path) -> None:
     path = book(tmp_path / "b.xlsx", ["path", "label"], ["a.png", "cat"])
     with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive, archive.open("xl/media/bomb", "w") as bomb:
