@@ -17,6 +17,7 @@ from dalcli.formats.labels import LabelFile, LabelRow, ReadOptions
 from dalcli.formats.look import Look
 from dalcli.formats.plain import read_rows
 from dalcli.formats.source import LabelSource, Members
+from dalcli.state.workspace import printable
 
 _METADATA = ("metadata.csv", "metadata.jsonl")
 _PARTS = frozenset({"train", "training", "test", "testing", "val", "valid", "validation", "eval", "evaluation"})
@@ -61,10 +62,13 @@ def _folders(name: str, members: Members) -> LabelFile:
     rows: list[LabelRow] = []
     problems: list[RowProblem] = []
     for image in images:
+        part, label = printable(image), _class(image)
         try:
-            rows.append(LabelRow(0, members.sample_id(image), _class(image), aliases=(image,), part=image))
+            if label is not None and printable(label) != label:
+                raise BadInputError("the name of its folder is not valid UTF-8: rename it")
+            rows.append(LabelRow(0, members.sample_id(image), label, aliases=(image,), part=part))
         except BadInputError as error:
-            problems.append(RowProblem(0, error.message, part=image))
+            problems.append(RowProblem(0, error.message, part=part))
     return LabelFile(rows, problems, unit="file")
 
 

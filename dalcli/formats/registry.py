@@ -128,6 +128,8 @@ def _unknown(source: LabelSource, look: Look) -> BadInputError:
     seen = ""
     if look.first:
         seen = f" Its first object has the keys {', '.join(map(repr, list(look.first)[:12]))}."
+        if {"data", "predictions"} & look.first.keys() and look.kind == "array":
+            seen += " They are tasks to be imported, not an export."
     elif look.root:
         seen = f" It is XML of <{look.root}>."
     elif look.kind in {"folder", "archive"}:

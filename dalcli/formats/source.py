@@ -94,7 +94,7 @@ class LabelSource:
 
 
 class Folder:
-    """A folder on disk, with everything below it; names that begin with a dot are passed over."""
+    """A folder on disk, with everything below it, every real folder once; hidden names are passed over."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -102,9 +102,15 @@ class Folder:
     @cached_property
     def names(self) -> Sequence[str]:
         found: list[str] = []
+        seen: set[tuple[int, int]] = set()
         start = os.fspath(self._path)
-        for folder, folders, files in os.walk(start):
-            folders[:] = [name for name in folders if not name.startswith(".")]
+        for folder, folders, files in os.walk(start, followlinks=True):
+            status = Path(folder).stat()
+            if (status.st_dev, status.st_ino) in seen:  # a link that goes round in a circle
+                folders.clear()
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
             below = "" if folder == start else folder[len(start) :].strip("/") + "/"
             found += [below + name for name in files if not name.startswith(".")]
         return sorted(found)
@@ -114,6 +120,8 @@ class Folder:
 
     def sample_id(self, name: str) -> str:
         try:
+            if not (self._path / name).is_file():  # a pipe would be waited for
+                raise BadInputError(f"{self._path / name} is not a file.")
             return sample_id(self._path / name)
         except OSError as error:
             raise BadInputError(f"{self._path / name} cannot be read: {error.strerror}.") from None

@@ -160,3 +160,9 @@ def test_frozen_networks_are_measured(capsys, arguments):
     values = [float(line.split()[0]) for line in lines[2:]]
     assert len(values) == {"pass": 3, "loop": 4, "large": 3}[arguments[0]]
     assert all(value > 0 for value in values)
+
+
+def test_label_formats_reads_what_it_writes(capsys):
+    out = printed(capsys, "label_formats", "--rows", "6", "--formats", "label-studio", "imagefolder")
+    assert len(numbers(out, "label-studio")) == 8  # MB, seconds, processor, again, MiB, and three of printing
+    assert len(numbers(out, "imagefolder")) == 5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -375,6 +376,26 @@ def test_a_folder_per_class_on_disk_and_in_a_zip(tmp_path: Path) -> None:
         assert [(row.label, row.part) for row in found.rows] == expected
         assert found.rows[1].sample_ref == sample_id(folder / "cat" / "a.png")
         assert found.rows[1].aliases == ("cat/a.png",)
+
+
+def test_odd_folders(tmp_path: Path) -> None:
+    folder = images(tmp_path / "done", "cat/a.png")
+    (folder / "dog").symlink_to(images(tmp_path / "elsewhere", "b.png"))
+    (folder / "cat" / "round").symlink_to(folder)
+    os.mkfifo(folder / "cat" / "pipe.png")
+    (folder / os.fsdecode(b"caf\xe9")).mkdir()
+    (folder / os.fsdecode(b"caf\xe9") / "c.png").write_bytes(b"c")
+    (folder / "cat" / os.fsdecode(b"\xe9.png")).write_bytes(b"d")
+    found = read(folder)
+    assert [(row.part, row.label) for row in found.rows] == [
+        ("cat/a.png", "cat"),
+        ("cat/\\udce9.png", "cat"),
+        ("dog/b.png", "dog"),
+    ]
+    assert [str(problem) for problem in found.problems] == [
+        "caf\\udce9/c.png: the name of its folder is not valid UTF-8: rename it",
+        f"cat/pipe.png: {folder}/cat/pipe.png is not a file.",
+    ]
 
 
 def test_parts_of_a_data_set_are_no_classes(tmp_path: Path) -> None:
