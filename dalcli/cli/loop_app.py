@@ -63,12 +63,23 @@ def query(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write here (atomically) instead of stdout.", metavar="FILE")
     ] = None,
+    format: Annotated[  # noqa: A002  (it is what the option is called)
+        str,
+        typer.Option(
+            help="csv, jsonl, paths, label-studio, cvat, sagemaker, prodigy or labelbox (see docs/labels.md).",
+            metavar="FORMAT",
+        ),
+    ] = "csv",
+    image_url: Annotated[
+        str | None,
+        typer.Option(help="What a tool's addresses of images begin with, e.g. s3://bucket/pool/.", metavar="URL"),
+    ] = None,
     stale_ok: StaleOk = False,
     wait: Wait = 0.0,
     directory: Directory = None,
     quiet: Quiet = False,
 ) -> None:
-    """Hand out the samples worth labeling next, as CSV.
+    """Hand out the samples worth labeling next.
 
     While a batch for the same purpose is open, it is printed again.
     """
@@ -76,13 +87,25 @@ def query(
     from dalcli.commands import query as command
 
     options = command.Options(
-        budget, purpose.value, strategy, gamma, control, new, key, stale_ok, wait, relabel, suspects
+        budget,
+        purpose.value,
+        strategy,
+        gamma,
+        control,
+        new,
+        key,
+        stale_ok,
+        wait,
+        relabel,
+        suspects,
+        format,
+        image_url,
     )
     command.check(options)
     render.check_output(output)
     with session_of(directory, quiet) as session:
         result = command.run(session, options)
-        render.deliver(result.csv, output, f"batch {result.batch_id} stays open: run the same command again")
+        render.deliver(result.data, output, f"batch {result.batch_id} stays open: run the same command again")
 
 
 @batch_app.command("list", epilog="Example: dalcli batch list")
@@ -134,11 +157,30 @@ def batch_release(
 
 @loop_app.command(
     "ingest-labels",
-    epilog="Example: dalcli ingest-labels labels.csv. The file needs a label column and one of sample_id, path, "
+    epilog="Example: dalcli ingest-labels labels.csv. A table needs a label column and one of sample_id, path, "
     "image, file_name; annotator, cost, seconds, labeled_at and skipped are kept when present.",
 )
 def ingest_labels(
-    file: Annotated[Path, typer.Argument(help="A CSV or TSV of labels; - reads standard input.", allow_dash=True)],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="A table, a labeling tool's export, or a folder per class; - reads standard input.", allow_dash=True
+        ),
+    ],
+    format: Annotated[  # noqa: A002  (it is what the option is called)
+        str,
+        typer.Option(
+            help="auto, csv, tsv, xlsx, jsonl, label-studio, label-studio-min, label-studio-table, cvat, datumaro, "
+            "imagefolder, imagenet-txt, sagemaker, prodigy or labelbox (see docs/labels.md).",
+            metavar="FORMAT",
+        ),
+    ] = "auto",
+    label_column: Annotated[
+        str | None,
+        typer.Option(
+            help="The column, control, job or question that holds the class, if there are several.", metavar="NAME"
+        ),
+    ] = None,
     on_conflict: Annotated[
         OnConflict, typer.Option(help="When a label differs from the same annotator's earlier one.")
     ] = OnConflict.REFUSE,
@@ -153,8 +195,10 @@ def ingest_labels(
     from dalcli.cli import render, render_loop
     from dalcli.commands import ingest_labels as command
 
+    options = command.Options(format, label_column, on_conflict.value, allow_new_classes)
+    command.check(options)
     with session_of(directory, quiet) as session:
-        result = command.run(session, file, on_conflict=on_conflict.value, allow_new_classes=allow_new_classes)
+        result = command.run(session, file, options)
         render.show(result, render_loop.ingest, json)
 
 

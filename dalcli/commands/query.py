@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from dalcli.config.schema import MAX_BUDGET, QueryConfig
 from dalcli.config.words import suggestion
 from dalcli.errors import UsageError
-from dalcli.querying.request import QueryRequest, QueryResult, Relabel
+from dalcli.formats.registry import BATCH_FORMATS, check_format
+from dalcli.querying.printing import written
+from dalcli.querying.request import QueryRequest, Relabel
 from dalcli.querying.run import query
 from dalcli.state.catalog import Purpose
 from dalcli.strategies import registry
@@ -29,6 +31,16 @@ class Options:
     wait: float = 0.0
     relabel: int | None = None
     suspects: bool = False
+    format: str = "csv"
+    image_url: str | None = None
+
+
+@dataclass(frozen=True)
+class PrintedBatch:
+    """For whoever asked: a batch's bytes, exactly as they are to be printed, in the format that was asked for."""
+
+    batch_id: str
+    data: bytes
 
 
 def check(options: Options) -> None:
@@ -37,6 +49,11 @@ def check(options: Options) -> None:
     Raises:
         UsageError: an option is out of range, or contradicts another one.
     """
+    check_format(options.format, list(BATCH_FORMATS))
+    if options.image_url is not None and options.format in {"csv", "jsonl"}:
+        raise UsageError(
+            f"--image-url has no effect on --format {options.format}", "its paths are what label files name"
+        )
     if options.budget is not None and not 1 <= options.budget <= MAX_BUDGET:
         raise UsageError(f"--budget {options.budget} is out of range", f"ask for 1 to {MAX_BUDGET} samples")
     if options.suspects and options.relabel is None:
@@ -78,8 +95,8 @@ def _check_relabel(options: Options, count: int) -> None:
         raise UsageError("suspects are labels that models are trained on", "leave out --purpose evaluation")
 
 
-def run(session: Session, options: Options) -> QueryResult:
-    """Print an open batch again, or issue a new one.
+def run(session: Session, options: Options) -> PrintedBatch:
+    """Print an open batch again, or issue a new one. Another format is another print of it, not another batch.
 
     Raises:
         UsageError: the budget, strategy, gamma or key is wrong.
@@ -87,7 +104,8 @@ def run(session: Session, options: Options) -> QueryResult:
         NothingLeftError: no sample is eligible.
     """
     check(options)
-    return query(session, _request(session.config.query, options))
+    result = query(session, _request(session.config.query, options))
+    return PrintedBatch(result.batch_id, written(session, result, options.format, options.image_url))
 
 
 def _request(config: QueryConfig, options: Options) -> QueryRequest:

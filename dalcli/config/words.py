@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -58,3 +59,14 @@ def suggestion(word: str, candidates: Iterable[str]) -> str:
     """``": did you mean 'cat'?"`` to append to a message, or an empty text if nothing is close."""
     guess = did_you_mean(word, candidates)
     return "" if guess is None else f": did you mean {guess!r}?"
+
+
+_SPACES = dict.fromkeys(map(ord, "\u00a0\u2007\u202f\u2009\u3000"), " ")
+_INVISIBLE = dict.fromkeys(map(ord, "\ufeff\u200b\u2060\u200e\u200f\u00ad"))
+
+
+def text_key(text: str) -> str:
+    """Equal for texts that look the same to people: é in one character or two, any kind of space, none around it."""
+    if text.isascii():
+        return text.strip()
+    return unicodedata.normalize("NFC", text).translate(_SPACES | _INVISIBLE).strip()

@@ -1,14 +1,16 @@
 """Delimited text tables: read as spreadsheets, scripts and labeling tools write them, written as all of them read.
 
-Comma, semicolon or tab (whichever the header uses most); quoted cells may contain delimiters and line breaks.
-Every cell stays the text it is: ``000001``, ``1e5`` and ``NA`` are names here. Column names are compared without
-case and surrounding spaces. Blank rows are skipped, and so are columns without a name.
+Comma, semicolon, tab or ``|`` (whichever the header uses most, or a first line ``sep=;`` says); quoted cells may
+contain delimiters and line breaks. Every cell stays the text it is: ``000001``, ``1e5`` and ``NA`` are names here.
+Column names are compared without case and surrounding spaces. Blank rows are skipped, and so are columns without a name
+and empty cells behind the last column.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -17,20 +19,29 @@ from dalcli.config.words import counted, did_you_mean
 from dalcli.data.text import TextInput
 from dalcli.errors import BadInputError
 
-_DELIMITERS = (",", ";", "\t")
+_DELIMITERS = (",", ";", "\t", "|")
+# What Excel reads as "columns are told apart by this", and may write back with empty columns behind it.
+_SEPARATOR_LINE = re.compile(r'\s*"?sep=([,;\t|])"?[,;\t|]*\s*', re.IGNORECASE)
 # Python's default of 131,072 characters is less than an image mask that a labeling tool puts into a cell.
 _CELL_LIMIT = 1 << 24
 
 
 @dataclass(frozen=True)
 class RowProblem:
-    """Why one row cannot be used; ``line`` is the first physical line of the row, from 1."""
+    """Why one row cannot be used.
+
+    ``line`` is the first physical line of the row, from 1, or the number of what ``unit`` says (item, row); 0 is
+    nowhere in particular. ``part`` is the file inside a folder or archive ('' if there is just one).
+    """
 
     line: int
     reason: str
+    unit: str = "line"
+    part: str = ""
 
     def __str__(self) -> str:
-        return f"line {self.line}: {self.reason}"
+        place = ", ".join(filter(None, (self.part, f"{self.unit} {self.line}" if self.line else "")))
+        return f"{place}: {self.reason}" if place else self.reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +84,7 @@ class TextTable:
         needed = f"a column {_listed(names[:1])}" if len(names) == 1 else f"one of the columns {_listed(names)}"
         remedy = f"It needs {needed}{self._likely_typo(names)}."
         if len(self.columns) == 1:
-            remedy += " Columns are told apart by comma, semicolon or tab."
+            remedy += " Columns are told apart by comma, semicolon, tab or |."
         return BadInputError(f"{self.name}: found the columns {_listed(self.header)}.", remedy)
 
     def _likely_typo(self, names: Sequence[str]) -> str:
@@ -95,11 +106,16 @@ def read_table(source: TextInput) -> TextTable:
         csv.field_size_limit(_CELL_LIMIT)
     lines = source.lines()
     start = _header_lines(lines)
+    told = _SEPARATOR_LINE.fullmatch(start[-1]) if start else None
+    skipped = len(start) if told is not None else 0
+    if told is not None:
+        start = _header_lines(lines)
     if not start or not start[-1].strip():
         raise BadInputError(f"{source.name} is empty.", "It needs a header line and at least one row.")
-    delimiter = _delimiter("".join(start))
-    rows = _rows(source.name, chain(start, lines), delimiter)
+    delimiter = told[1] if told is not None else _delimiter("".join(start))
+    rows = ((line + skipped, cells) for line, cells in _rows(source.name, chain(start, lines), delimiter, skipped))
     _, header = next(rows, (1, []))
+    header = [cell.strip("\ufeff \t\r\n") for cell in header]  # files put together keep a mark in the middle
     _check_header(source.name, header)
     return TextTable(source.name, delimiter, header, _records(source.name, header, rows))
 
@@ -120,8 +136,8 @@ def _delimiter(header: str) -> str:
     return max(_DELIMITERS, key=outside_quotes.count)
 
 
-def _rows(name: str, lines: Iterator[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """First physical line and cells of every row that is not blank."""
+def _rows(name: str, lines: Iterator[str], delimiter: str, skipped: int) -> Iterator[tuple[int, list[str]]]:
+    """First physical line and cells of every row that is not blank; ``skipped`` lines came before."""
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     while True:
         line = reader.line_num + 1
@@ -130,7 +146,7 @@ def _rows(name: str, lines: Iterator[str], delimiter: str) -> Iterator[tuple[int
         except StopIteration:
             return
         except csv.Error as error:
-            raise BadInputError(f"{name}, line {line}: {_quoting_reason(error)}.") from None
+            raise BadInputError(f"{name}, line {line + skipped}: {_quoting_reason(error)}.") from None
         if any(cell.strip() for cell in cells):
             yield line, cells
 
@@ -153,13 +169,14 @@ def _check_header(name: str, header: Sequence[str]) -> None:
 
 def _records(name: str, header: Sequence[str], rows: Iterator[tuple[int, list[str]]]) -> Iterator[Record]:
     columns = [cell.strip().casefold() for cell in header]
+    named = max((index for index, column in enumerate(columns, 1) if column), default=0)
     is_empty = True
     for line, cells in rows:
         is_empty = False
-        if len(cells) != len(columns):
+        if len(cells) != len(columns) and (len(cells) < named or any(cell.strip() for cell in cells[len(columns) :])):
             yield Record(line, {}, f"has {counted(len(cells), 'cell')} where the header has {len(columns)}")
         else:
-            yield Record(line, {column: cell for column, cell in zip(columns, cells, strict=True) if column})
+            yield Record(line, {column: cell for column, cell in zip(columns, cells, strict=False) if column})
     if is_empty:
         raise BadInputError(f"{name} has a header but no rows.")
 

@@ -10,6 +10,7 @@ import codecs
 import io
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -18,6 +19,8 @@ from dalcli.errors import BadInputError
 
 ENCODING_REMEDY = "Save it as plain text in UTF-8 (in a spreadsheet: 'CSV UTF-8') and try again."
 _CHUNK = 1 << 16
+# A line of a label file is a row or a JSON object; what is longer is no text that people label with.
+LINE_LIMIT = 1 << 26
 
 
 @dataclass(frozen=True)
@@ -66,14 +69,40 @@ class TextInput:
         r"""Physical lines with their ends (``\n``, ``\r\n`` or ``\r``), as they are.
 
         Raises:
-            BadInputError: not UTF-8 or UTF-16, or a NUL character, naming the line.
+            BadInputError: not UTF-8 or UTF-16, a NUL character, or a line without end, naming the line.
         """
+        with self._text() as text:
+            for number, line in enumerate(iter(lambda: text.readline(LINE_LIMIT), ""), start=1):
+                if "\0" in line:
+                    raise self._with_nul(f", line {number}")
+                if len(line) == LINE_LIMIT:
+                    raise BadInputError(
+                        f"{self.name}, line {number}: longer than {LINE_LIMIT:,} characters.",
+                        "Is it the right file?",
+                    )
+                yield line
+
+    def chunks(self, size: int = _CHUNK) -> Iterator[str]:
+        r"""The text in pieces of ``size`` characters, whatever its lines: for formats that are not made of lines.
+
+        Raises:
+            BadInputError: as :meth:`lines`.
+        """
+        with self._text() as text:
+            while chunk := text.read(size):
+                if "\0" in chunk:
+                    raise self._with_nul("")
+                yield chunk
+
+    @contextmanager
+    def _text(self) -> Iterator[io.TextIOWrapper]:
+        """The decoded text, with the errors of reading it as messages."""
         with self.open() as file:
             encoding = self._encoding(file)
             # newline="" recognises all three line ends and leaves them as they are.
             with io.TextIOWrapper(file, encoding=encoding, errors="strict", newline="") as text:
                 try:
-                    yield from self._checked(text)
+                    yield text
                 except UnicodeDecodeError:
                     line = self._undecodable_line(encoding)
                     raise BadInputError(f"{self.name}, line {line}: not UTF-8 text.", ENCODING_REMEDY) from None
@@ -90,13 +119,8 @@ class TextInput:
         is_utf16 = start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
         return "utf-16" if is_utf16 else "utf-8-sig"
 
-    def _checked(self, text: io.TextIOWrapper) -> Iterator[str]:
-        for number, line in enumerate(text, start=1):
-            if "\0" in line:
-                raise BadInputError(
-                    f"{self.name}, line {number}: contains a NUL character, so it is not plain text.", ENCODING_REMEDY
-                )
-            yield line
+    def _with_nul(self, where: str) -> BadInputError:
+        return BadInputError(f"{self.name}{where}: contains a NUL character, so it is not plain text.", ENCODING_REMEDY)
 
     def _undecodable_line(self, encoding: str) -> int:
         """Number of the first line that cannot be decoded: the text reader fails too early to know it."""

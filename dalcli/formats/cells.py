@@ -12,6 +12,25 @@ _NO = frozenset({"", "0", "false", "no", "n"})
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 # datetime.fromisoformat alone would also take some numbers for dates.
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ]|$)|[0-9]{8}(T|$)")
+# What spreadsheets take for the begin of a formula (OWASP, "CSV Injection").
+_RUNS = re.compile(r"'*[=+\-@\t\r]")
+# What spreadsheets make of 1-2, 3/4, 123456 and true, and what they write where a formula failed.
+_MONTH = (
+    r"(jan|feb|f[ée]v|m[aä]r|mrz|apr|avr|abr|may|mai|jun|juin|jul|juil|aug|ao[uû]t|ago|sep|set|okt|oct|out|nov|dec|dez|d[ée]c)"
+    r"[^\W\d_]{0,6}\.?"
+)
+_SPREADSHEET = [
+    (re.compile(r"[+-]?[0-9]+([.,][0-9]+)?[eE][+-]?[0-9]+"), "a spreadsheet has made a number of it"),
+    (
+        re.compile(
+            rf"[0-9]{{1,2}}[-. /]{{1,2}}{_MONTH}([-. /]?[0-9]{{2,4}})?|{_MONTH}[- /][0-9]{{1,4}}"
+            r"|[0-9]{1,4}(?P<between>[-./])[0-9]{1,2}(?P=between)[0-9]{1,4}( [0-9:]+)?",
+            re.IGNORECASE,
+        ),
+        "a spreadsheet has made a date of it",
+    ),
+    (re.compile(r"#(N/A|NV|REF!|NAME\?|VALUE!|DIV/0!|NUM!|NULL!|#+)"), "a formula has failed in a spreadsheet"),
+]
 
 
 class BadCellError(Exception):
@@ -50,3 +69,18 @@ def moment(column: str, text: str) -> str | None:
         return (when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)).isoformat()
     except (ValueError, OverflowError):
         raise BadCellError(f"{column} {written!r} is not a date and time like 2030-01-31T12:00:00Z") from None
+
+
+def guarded(text: str) -> str:
+    """``text`` as a cell that no spreadsheet runs: one that begins with ``= + - @`` gets an apostrophe before it."""
+    return f"'{text}" if _RUNS.match(text) else text
+
+
+def unguarded(text: str) -> str:
+    """The inverse of :func:`guarded`, exactly: of several apostrophes one is taken off."""
+    return text[1:] if text.startswith("'") and _RUNS.match(text) else text
+
+
+def spreadsheet_damage(text: str) -> str | None:
+    """What a spreadsheet probably did to ``text`` before it was saved; None if it looks unharmed."""
+    return next((what for pattern, what in _SPREADSHEET if pattern.fullmatch(text)), None)

@@ -1,62 +1,86 @@
 """Labels as a plain table: a ``label`` column and one that names the sample. Our own batches come back this way.
 
-Columns that are used: ``label``; ``sample_id``, ``path``, ``image``, ``file_name`` or ``filename``; and, if
-present, ``annotator``, ``cost``, ``seconds``, ``labeled_at``, ``skipped``, ``batch_id``. All others are ignored.
+Columns that are used: ``label`` (or the one that ``--label-column`` names); ``sample_id``, ``path``, ``image``,
+``file_name`` or ``filename``; and, if present, ``annotator``, ``cost``, ``seconds``, ``labeled_at``, ``skipped``,
+``batch_id``. All others are ignored.
 """
 
 from __future__ import annotations
 
-import codecs
 from dataclasses import dataclass
 
 from dalcli.data.identity import is_sample_id
 from dalcli.data.manifest import PATH_COLUMNS
 from dalcli.data.table import Record, RowProblem, TextTable, read_table
-from dalcli.data.text import TextInput
-from dalcli.formats.cells import BadCellError, amount, flag, moment
-from dalcli.formats.labels import LabelFile, LabelRow
+from dalcli.errors import BadInputError
+from dalcli.formats.cells import BadCellError, amount, flag, moment, spreadsheet_damage, unguarded
+from dalcli.formats.fields import NAMELESS
+from dalcli.formats.labels import LabelFile, LabelRow, ReadOptions
+from dalcli.formats.look import Look
+from dalcli.formats.source import LabelSource
 
-_STARTS_OF_OTHER_FORMATS = (b"{", b"[", b"<")
 
-
+@dataclass(frozen=True)
 class PlainTable:
-    """CSV or TSV with a header line."""
+    """CSV or TSV with a header line; ``delimiters`` are those by which it goes by this name."""
 
-    description = "a CSV or TSV table with the columns 'label' and one of 'sample_id', 'path', 'image', 'file_name'"
+    delimiters: str
+    description: str
 
-    def detect(self, head: bytes) -> bool:
-        """Anything that is not JSON or XML: what is wrong with a table is better said by reading it."""
-        return not head.removeprefix(codecs.BOM_UTF8).lstrip().startswith(_STARTS_OF_OTHER_FORMATS)
+    def detect(self, look: Look) -> str | None:
+        """Any table: what is wrong with its columns is better said by reading it."""
+        if look.kind != "table" or (look.delimiter or ",") not in self.delimiters:
+            return None
+        used = [column for column in ("label", "sample_id", *PATH_COLUMNS) if column in look.columns]
+        return f"a table with {' and '.join(map(repr, used[:2]))}" if used else "a table"
 
-    def read(self, source: TextInput) -> LabelFile:
+    def read(self, source: LabelSource, options: ReadOptions) -> LabelFile:
         """Read all rows; BadInputError if there is no such column or the text is damaged."""
-        table = read_table(source)
-        reader = _RowReader(_path_column(table), decimal_comma=table.delimiter != ",")
-        rows: list[LabelRow] = []
-        problems: list[RowProblem] = []
-        for record in table:
-            try:
-                rows.append(reader.read(record))
-            except BadCellError as error:
-                problems.append(RowProblem(record.line, str(error)))
-        return LabelFile(rows, problems)
+        return read_rows(read_table(source.file()), options)
 
 
-def _path_column(table: TextTable) -> str | None:
+def read_rows(table: TextTable, options: ReadOptions, *, unit: str = "line", part: str = "") -> LabelFile:
+    """The rows of a table, from wherever it comes.
+
+    Raises:
+        BadInputError: it lacks a column that is needed.
+    """
+    label = (options.label_column or "label").strip().casefold()
+    reader = _RowReader(label, _path_column(table, label), part, decimal_comma=table.delimiter != ",")
+    rows: list[LabelRow] = []
+    problems: list[RowProblem] = []
+    for record in table:
+        try:
+            rows.append(reader.read(record))
+        except BadCellError as error:
+            problems.append(RowProblem(record.line, str(error), unit, part))
+    return LabelFile(rows, problems, unit=unit)
+
+
+def missing_column(table: TextTable, label: str) -> BadInputError | None:
+    """What a table lacks to be a table of labels; None if nothing."""
+    if label not in table.columns:
+        error = table.lacks([label])
+        return BadInputError(error.message, f"{error.remedy} Another one holds the labels? --label-column NAME.")
+    if not table.present(["sample_id", *PATH_COLUMNS]):
+        return table.lacks(["sample_id", *PATH_COLUMNS])
+    return None
+
+
+def _path_column(table: TextTable, label: str) -> str | None:
     """The column that names samples where there is no sample id; checks that what is needed is there."""
-    if "label" not in table.columns:
-        raise table.lacks(["label"])
-    if "sample_id" in table.columns:
-        return next(iter(table.present(PATH_COLUMNS)), None)
-    path_column = table.only(PATH_COLUMNS)
-    if path_column is None:
-        raise table.lacks(["sample_id", *PATH_COLUMNS])
-    return path_column
+    lacking = missing_column(table, label)
+    if lacking is not None:
+        raise lacking
+    columns = [column for column in PATH_COLUMNS if column != label]
+    return next(iter(table.present(columns)), None) if "sample_id" in table.columns else table.only(columns)
 
 
 @dataclass(frozen=True)
 class _RowReader:
+    label: str
     path_column: str | None
+    part: str
     decimal_comma: bool
 
     def read(self, record: Record) -> LabelRow:
@@ -64,29 +88,33 @@ class _RowReader:
             raise BadCellError(record.problem)
         cells = record.cells
         skipped = flag("skipped", cells.get("skipped", ""))
-        sample_ref = self._sample_ref(cells)
-        path = cells[self.path_column] if self.path_column is not None else ""
+        written = cells.get(self.path_column or "", "")
+        path = unguarded(written)
+        sample_ref = _sample_ref(cells.get("sample_id", ""), path)
         return LabelRow(
             line=record.line,
             sample_ref=sample_ref,
+            aliases=() if path == written or is_sample_id(sample_ref) else (written,),
             path=path if is_sample_id(sample_ref) else "",
-            label=None if skipped else cells["label"].strip() or None,
+            label=None if skipped else unguarded(cells.get(self.label, "").strip("\ufeff").strip()) or None,
             annotator=cells.get("annotator", "").strip(),
             cost=amount("cost", cells.get("cost", ""), decimal_comma=self.decimal_comma),
             seconds=amount("seconds", cells.get("seconds", ""), decimal_comma=self.decimal_comma),
             labeled_at=moment("labeled_at", cells.get("labeled_at", "")),
             skipped=skipped,
+            part=self.part,
             batch=cells.get("batch_id", "").strip(),
         )
 
-    def _sample_ref(self, cells: dict[str, str]) -> str:
-        identity = cells.get("sample_id", "").strip().lower()
-        if is_sample_id(identity):
-            return identity
-        if identity:
-            written = cells["sample_id"].strip()
-            raise BadCellError(f"sample_id {written!r} is not 's-' and 32 hexadecimal digits")
-        path = cells[self.path_column] if self.path_column is not None else ""
-        if not path.strip():
-            raise BadCellError("names no sample: neither a sample_id nor a path")
-        return path
+
+def _sample_ref(written: str, path: str) -> str:
+    identity = written.strip("\ufeff").strip().lower()
+    if is_sample_id(identity):
+        return identity
+    if identity:
+        damage = spreadsheet_damage(written.strip())
+        hint = f": {damage}; give the path, or the file as `query` wrote it" if damage else ""
+        raise BadCellError(f"sample_id {written.strip()!r} is not 's-' and 32 hexadecimal digits{hint}")
+    if not path.strip("\ufeff").strip():
+        raise BadCellError(NAMELESS)
+    return path

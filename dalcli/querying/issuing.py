@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from dalcli.config.words import counted
 from dalcli.errors import NotReadyError, UsageError
 from dalcli.querying import relabel
 from dalcli.querying.request import QueryRequest, QueryResult
 from dalcli.querying.selection import Choice
-from dalcli.state import batches, catalog, memories, versions
+from dalcli.state import batches, catalog, classes, memories, versions
 from dalcli.state.batches import Batch
 from dalcli.state.database import Connection
 from dalcli.workspace.session import Session
@@ -43,7 +45,7 @@ def issue(session: Session, request: QueryRequest, choice: Choice) -> bool:
             choice.batch_id,
             choice.rows,
             choice.csv,
-            options=request.options,
+            options=replace(request.options, classes=len(classes.names(connection))),
             purpose=request.purpose,
             requested=request.budget,
             model=None if choice.model is None else choice.model.key,

@@ -104,10 +104,10 @@ def _play(session: Session, labeler: Labeler, budget: int, before: CellRecord, i
             score.run(session)
     with clock.measures("select"):
         batch = query.run(session, query.Options(budget=budget, new=True, key=key))
-    answers, picked = labeler.label(batch.csv)
+    answers, picked = labeler.label(batch.data)
     file = session.workspace.root / "labels.csv"
     file.write_bytes(answers)
-    ingest_labels.run(session, file)
+    ingest_labels.run(session, file, ingest_labels.Options())
     with clock.measures("train"):
         trained = train.run(session).model
     with clock.measures("evaluate"):

@@ -35,20 +35,23 @@ class BatchOptions:
     """What a batch was asked with, to tell whether a query asks for the same again: JSON objects, compared, never read.
 
     ``typed`` are the options of the command line, ``effective`` what they amounted to with the configuration of then.
+    ``classes``, how many there were when it was issued, is not compared: it is for printing the batch again.
     """
 
     typed: Mapping[str, object]
     effective: Mapping[str, object]
+    classes: int | None = None
 
     @classmethod
     def parse(cls, text: str) -> BatchOptions:
         """What :meth:`text` wrote."""
         found = json.loads(text)
-        return cls(found["typed"], found["effective"])
+        return cls(found["typed"], found["effective"], found.get("classes"))
 
     def text(self) -> str:
-        """Both as one JSON object."""
-        return _canonical({"typed": self.typed, "effective": self.effective})
+        """All of it as one JSON object."""
+        classes = {} if self.classes is None else {"classes": self.classes}
+        return _canonical({"typed": self.typed, "effective": self.effective, **classes})
 
     def same_options(self, other: BatchOptions) -> bool:
         """Equal as typed (whatever the configuration says now), or equal in effect."""

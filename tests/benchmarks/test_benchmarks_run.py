@@ -167,3 +167,9 @@ def test_label_page_loses_no_answer(capsys):
     think, *times, lost, twice = (float(cell) for cell in out.splitlines()[-1].split())
     assert (think, lost, twice) == (0, 0, 0)
     assert all(value > 0 for value in times)
+
+
+def test_label_formats_reads_what_it_writes(capsys):
+    out = printed(capsys, "label_formats", "--rows", "6", "--formats", "label-studio", "imagefolder")
+    assert len(numbers(out, "label-studio")) == 8  # MB, seconds, processor, again, MiB, and three of printing
+    assert len(numbers(out, "imagefolder")) == 5

@@ -39,6 +39,7 @@ def test_no_light_command_imports_torch(tmp_path: Path) -> None:
     rows = ok(root, "query", "--budget", "2").rows
     write_labels(root / "l.csv", rows, all_of_them="cat")
     image(root / "more" / "a.png", 500)
+    image(root / "done" / "dog" / "x.png", 11)
     (tmp_path / "new").mkdir()
     lines: list[tuple[str | Path, ...]] = [
         ("--help",),
@@ -49,7 +50,9 @@ def test_no_light_command_imports_torch(tmp_path: Path) -> None:
         ("status",),
         ("status", "--json"),
         ("query", "--budget", "2"),
+        ("query", "--budget", "2", "--format", "label-studio"),
         ("ingest-labels", "l.csv"),
+        ("ingest-labels", "done", "--on-conflict", "keep"),
         ("query", "--budget", "1", "-o", "out.csv"),
         ("label", "--proposals"),
         ("query", "--new", "--budget", "1", "--purpose", "evaluation"),

@@ -129,7 +129,7 @@ def test_fifty_problems_are_shown_and_the_rest_counted(root: Path) -> None:
     ("content", "reason"),
     [
         (b"path,label\nphotos/0.png,caf\xe9\n", "labels.csv, line 2: not UTF-8 text"),
-        (b"path|label\nphotos/0.png|cat\n", "told apart by comma, semicolon or tab"),
+        (b"path/label\nphotos/0.png/cat\n", "told apart by comma, semicolon, tab or |"),
         (b"path,lable\nphotos/0.png,cat\n", "is 'lable' meant to be 'label'?"),
         (b"label\ncat\n", "one of the columns 'sample_id', 'path'"),
         (b"sample_id,label\n17,cat\n", "1 bad row"),
@@ -321,7 +321,9 @@ def test_a_name_that_several_samples_have_is_ambiguous(root: Path) -> None:
     write(root, "path,label\nx.png,cat\n")
     refused = run(root, "ingest-labels", "labels.csv")
     assert refused.code == 3
-    assert problems(refused) == ["line 2: ambiguous path 'x.png': 2 samples have a file named 'x.png'"]
+    assert problems(refused) == [
+        "line 2: ambiguous path 'x.png': 2 samples have a file named 'x.png': 'a/x.png', 'b/x.png'"
+    ]
 
 
 def test_rows_torn_apart_by_sorting_one_column_are_refused(tmp_path: Path) -> None:

@@ -168,7 +168,7 @@ def test_a_missing_column_is_explained() -> None:
     error = table_of("Labels,file\n1,2\n").lacks(["label"])
     assert error.message == "t.csv: found the columns 'Labels', 'file'."
     assert error.remedy == "It needs a column 'label' (is 'Labels' meant to be 'label'?)."
-    assert "comma, semicolon or tab" in (table_of("path|label\n1|2\n").lacks(["path", "image"]).remedy or "")
+    assert "comma, semicolon, tab or |" in (table_of("path/label\n1/2\n").lacks(["path", "image"]).remedy or "")
 
 
 @given(rows=tables())

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dalcli.formats.batch_csv import COLUMNS, CsvRow, render_batch
+from dalcli.formats.cells import guarded, unguarded
 
 ID = f"s-{'0' * 32}"
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.sampled_from(
@@ -44,7 +45,8 @@ def test_every_cell_comes_back_exactly(row: CsvRow) -> None:
         assert (float(cells.pop(column)) if number is not None else cells.pop(column)) == (
             number if number is not None else ""
         )
-    assert cells == {column: "" if value is None else str(value) for column, value in expected.items()}
+    read = {column: cell if column == "rank" else unguarded(cell) for column, cell in cells.items()}
+    assert read == {column: "" if value is None else str(value) for column, value in expected.items()}
 
 
 def test_numpy_numbers_are_numbers() -> None:
@@ -52,9 +54,23 @@ def test_numpy_numbers_are_numbers() -> None:
     assert b",3,0.1,,1e-17," in render_batch([row])
 
 
-def test_formulas_are_left_alone() -> None:
-    row = CsvRow(ID, "=cmd().png", 1, None, "+cat", None, "s", "active", "b")
-    assert f"{ID},=cmd().png,1,,+cat,,".encode() in render_batch([row])
+def test_no_spreadsheet_runs_a_cell() -> None:
+    rows = [
+        CsvRow(ID, "=cmd().png", 1, -0.5, "+cat", None, "s", "active", "b"),
+        CsvRow(ID, "@a.png", 2, None, "-1", None, "s", "active", "b"),
+        CsvRow(ID, "'=a.png", 3, None, "'cat", None, "s", "active", "b"),
+    ]
+    assert render_batch(rows).decode().splitlines()[1:] == [
+        f"{ID},'=cmd().png,1,-0.5,'+cat,,s,active,b,",
+        f"{ID},'@a.png,2,,'-1,,s,active,b,",
+        f"{ID},''=a.png,3,,'cat,,s,active,b,",
+    ]
+
+
+@given(texts | st.text("'=+-@\ta", max_size=5))
+def test_a_guarded_cell_is_read_back_as_it_was(text: str) -> None:
+    assert unguarded(guarded(text)) == text
+    assert guarded(text)[:1] not in {"=", "+", "-", "@", "\t", "\r"} or not guarded(text)
 
 
 def test_undecodable_file_names_are_escaped_and_the_file_stays_utf8() -> None:

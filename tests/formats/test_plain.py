@@ -15,9 +15,9 @@ def read(text: str | bytes) -> LabelFile:
 
 
 def test_sample_ids_and_labels() -> None:
-    rows, problems = read(f"sample_id,label\n{ONE},cat\n{TWO}, dog \n")
-    assert rows == [LabelRow(2, ONE, "cat"), LabelRow(3, TWO, "dog")]
-    assert problems == []
+    assert read(f"sample_id,label\n{ONE},cat\n{TWO}, dog \n") == LabelFile(
+        [LabelRow(2, ONE, "cat"), LabelRow(3, TWO, "dog")], []
+    )
 
 
 @pytest.mark.parametrize("column", ["path", "image", "file_name", "filename"])
@@ -57,7 +57,7 @@ def test_sample_ids_in_capitals_are_the_same() -> None:
 
 
 def test_all_bad_rows_are_reported_and_good_ones_kept() -> None:
-    rows, problems = read(
+    found = read(
         "sample_id,path,label,cost,seconds,labeled_at,skipped\n"
         f"{ONE},,cat,,,,\n"
         ",,cat,,,,\n"
@@ -69,8 +69,8 @@ def test_all_bad_rows_are_reported_and_good_ones_kept() -> None:
         ",a.png,cat\n"
         ',"a\nb.png",cat,1,2,2030-01-01,0\n'
     )
-    assert [row.line for row in rows] == [2, 10]
-    assert problems == [
+    assert [row.line for row in found.rows] == [2, 10]
+    assert found.problems == [
         RowProblem(3, "names no sample: neither a sample_id nor a path"),
         RowProblem(4, "sample_id 's-123' is not 's-' and 32 hexadecimal digits"),
         RowProblem(5, "cost '-1' is not a number of at least 0"),
@@ -79,7 +79,7 @@ def test_all_bad_rows_are_reported_and_good_ones_kept() -> None:
         RowProblem(8, "skipped 'perhaps' is neither yes (1, true, yes, y, x) nor no (0, false, no, n)"),
         RowProblem(9, "has 3 cells where the header has 7"),
     ]
-    assert str(problems[0]).startswith("line 3: ")
+    assert str(found.problems[0]).startswith("line 3: ")
 
 
 def test_missing_columns_are_explained() -> None:
@@ -89,8 +89,8 @@ def test_missing_columns_are_explained() -> None:
     assert "is 'labels' meant to be 'label'?" in (caught.value.remedy or "")
     with pytest.raises(BadInputError, match="'sample_id', 'path', 'image', 'file_name'"):
         read("label,annotator\ncat,ann\n")
-    with pytest.raises(BadInputError, match="comma, semicolon or tab"):
-        read("path|label\na.png|cat\n")
+    with pytest.raises(BadInputError, match=r"comma, semicolon, tab or \|"):
+        read("path/label\na.png/cat\n")
 
 
 def test_two_path_columns_are_ambiguous_unless_there_is_a_sample_id() -> None:
@@ -100,11 +100,11 @@ def test_two_path_columns_are_ambiguous_unless_there_is_a_sample_id() -> None:
     assert [row.sample_ref for row in rows] == [ONE, "a"]
 
 
-@pytest.mark.parametrize("text", ['[{"data": {}}]', '{"a": 1}\n', "<annotations>", "\ufeff \n[1]"])
+@pytest.mark.parametrize("text", ['[{"data": {}}]', "<labels></labels>", '\ufeff \n[{"a": 1}]'])
 def test_other_formats_are_refused_listing_the_known_ones(text: str) -> None:
     with pytest.raises(BadInputError) as caught:
         read(text)
-    assert caught.value.message == "labels.csv is in no known label format."
+    assert caught.value.message.startswith("labels.csv is in no known label format.")
     assert all(name in (caught.value.remedy or "") for name in FORMATS)
 
 
@@ -117,12 +117,12 @@ def test_damaged_files_are_refused(text: bytes) -> None:
 def test_our_own_batch_comes_back_as_not_labeled_yet_and_then_as_labels() -> None:
     batch = [
         CsvRow(ONE, 'odd, "name"\r.png', 1, 0.5, "cat", 0.9, "dynamical", "active", "b-1"),
-        CsvRow(TWO, "x.png", 2, None, None, None, "random", "active", "b-1"),
+        CsvRow(TWO, "=x.png", 2, None, None, None, "random", "active", "b-1"),
     ]
     sheet = render_batch(batch)
     rows = [
         LabelRow(2, ONE, None, path='odd, "name"\r.png', batch="b-1"),
-        LabelRow(4, TWO, None, path="x.png", batch="b-1"),
+        LabelRow(4, TWO, None, path="=x.png", batch="b-1"),
     ]
     assert read(sheet) == LabelFile(rows, [])
     filled = sheet.replace(b"b-1,\n", b"b-1,dog\n")

@@ -101,13 +101,14 @@ def test_layer_rule_example_is_exact_and_used(example: ModuleType) -> None:
         del rules._RULES[example.ChannelScale]
 
 
-@example_of("dalcli/formats/json_lines.py")
+@example_of("dalcli/formats/arrows.py")
 def test_format_example_is_detected_and_read(example: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(formats, "FORMATS", {"json-lines": example.JsonLines(), **formats.FORMATS})
-    text = b'{"sample_id": "s-1", "label": "cat"}\n{"label": "dog"}\nnonsense\n{"sample_id": "s-2", "label": "dog"}\n'
-    found = formats.read_labels(TextInput("labels.jsonl", text))
-    assert [(row.line, row.sample_ref, row.label) for row in found.rows] == [(1, "s-1", "cat"), (4, "s-2", "dog")]
-    assert [problem.line for problem in found.problems] == [2, 3]
+    monkeypatch.setattr(formats, "FORMATS", {"arrows": example.Arrows(), **formats.FORMATS})
+    text = b"a/1.png -> cat\nnonsense\n\nb.png -> \n"
+    found = formats.read_labels(TextInput("labels.txt", text))
+    assert found.format == "arrows"
+    assert [(row.line, row.sample_ref, row.label) for row in found.rows] == [(1, "a/1.png", "cat")]
+    assert [problem.line for problem in found.problems] == [2, 4]
 
 
 def test_own_model_example_builds_from_the_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,8 +133,8 @@ def test_shipped_model_example_builds_by_name(example: ModuleType, monkeypatch: 
 def test_registry_lines_have_the_form_of_those_there_are() -> None:
     assert '"ratio": lambda query: TopValues(' in EXAMPLES["dalcli/strategies/registry.py"]
     assert isinstance(strategies.STRATEGIES["margin"](strategies.QueryConfig()), TopValues)
-    assert '"json-lines": JsonLines(),' in EXAMPLES["dalcli/formats/registry.py"]
-    assert list(formats.FORMATS)[-1] == "plain"
+    assert '"arrows": Arrows(),' in EXAMPLES["dalcli/formats/registry.py"]
+    assert list(formats.FORMATS)[-3:] == ["jsonl", "tsv", "csv"]
 
 
 def test_every_path_that_the_page_names_is_there() -> None:
