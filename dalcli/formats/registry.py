@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from dalcli.config.words import suggestion
+from dalcli.config.words import counted, suggestion
 from dalcli.data.text import TextInput
 from dalcli.errors import BadInputError, UsageError
 from dalcli.formats.batch import BatchFormat
@@ -133,5 +133,5 @@ def _unknown(source: LabelSource, look: Look) -> BadInputError:
     elif look.root:
         seen = f" It is XML of <{look.root}>."
     elif look.kind in {"folder", "archive"}:
-        seen = f" It holds {len(look.files)} files, none where a format has them."
+        seen = f" It holds {counted(len(look.files), 'file')}, none where a format has them."
     return BadInputError(f"{source.name} is in no known label format.{seen}", f"Known formats: {known}.")
