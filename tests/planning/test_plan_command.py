@@ -253,7 +253,7 @@ def test_history_holds_forecasts_against_what_came(tmp_path: Path) -> None:
     root = planned(tmp_path / "work", SIZES[:5])
     foretold = plan(root)
     assert foretold["track_record"]["forecasts"] == 0
-    for size in (600, 700, 2500):  # the last is beyond four times the labels of the first forecast
+    for size in (600, 750, 2500):  # the last is beyond four times the labels of the first forecast
         add_round(root, size, law(size))
         plan(root)
     found = ok(root, "plan", "history", "--json").json
@@ -261,7 +261,11 @@ def test_history_holds_forecasts_against_what_came(tmp_path: Path) -> None:
     first = found["forecasts"][0]
     assert list(first) == ["version", "metric", "kind", "points", "labels", "made_at", "quantiles", "outcomes"]
     assert [each["version"] for each in found["forecasts"]] == ["m-0005", "m-0006", "m-0007", "m-0008"]
-    assert [outcome["labels"] for outcome in first["outcomes"]] == [600, 700]
+    assert [outcome["labels"] for outcome in first["outcomes"]] == [600, 750]
+    kept = {each["labels"]: each for each in first["quantiles"]}
+    assert list(kept) == [500, 550, 625, 750, 1000, 1250, 1500, 2000]
+    assert [first["outcomes"][1][name] for name in RANGE] == pytest.approx([kept[750][name] for name in RANGE])
+    assert kept[550]["p50"] < first["outcomes"][0]["p50"] < kept[625]["p50"]
     for outcome in first["outcomes"]:
         assert outcome["error"] == pytest.approx(outcome["measured"] - outcome["p50"])
         assert outcome["inside"] == (outcome["p10"] <= outcome["measured"] <= outcome["p90"])
