@@ -395,3 +395,13 @@ def test_above_the_target_and_a_better_model_is_the_cheaper_proof(tmp_path: Path
     assert "the cheapest proof is a better model" in found["reason"]
     assert found["proof"]["training"] > 0
     assert found["next_step"] == "dalcli query --budget 40 > to_label.csv"
+
+
+def test_a_target_that_is_likely_reached_is_not_given_up_for_its_price(tmp_path: Path) -> None:
+    """One low measurement: most futures are at the target already, and so stopping costs less than any label."""
+    values = [0.90, 0.93, 0.945, 0.9525, 0.955, 0.9575, 0.96, 0.9475]
+    cheap = "costs:\n  price_per_vote: 0.5\n  penalty_for_missing_target: 1\n"
+    root = planned(tmp_path / "work", SIZES, values, config=cheap)
+    found = plan(root, "--target", "0.948")
+    assert found["standing"]["value"] < 0.948 < found["band"][0]["p50"]
+    assert (found["decision"]["best"], found["verdict"]) == (0, "continue")
