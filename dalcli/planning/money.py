@@ -47,7 +47,7 @@ class Tariff:
 
 @dataclass(frozen=True)
 class Spent:
-    """So far; ``money`` None where votes without a cost in the ledger have no price either."""
+    """So far, for votes that were bought; ``money`` None where some have neither a cost in the ledger nor a price."""
 
     votes: int
     rounds: int
@@ -72,7 +72,7 @@ def spent(costs: CostsConfig, votes: Sequence[VoteGroup], rounds: int) -> Spent:
         price = _price_of(costs, votes, group)
         if group.unpriced and total is not None:
             total = None if price is None else total + price * group.unpriced
-    return Spent(sum(group.votes for group in votes), rounds, total, costs.currency or "")
+    return Spent(sum(group.bought for group in votes), rounds, total, costs.currency or "")
 
 
 def _price_per_vote(costs: CostsConfig, votes: Sequence[VoteGroup]) -> tuple[float | None, str]:
@@ -85,7 +85,7 @@ def _price_per_vote(costs: CostsConfig, votes: Sequence[VoteGroup]) -> tuple[flo
     default = _default(costs, votes)
     if default is not None:
         return default, "dalcli.yaml"
-    paid = sum(group.votes - group.unpriced for group in training)
+    paid = sum(group.bought - group.unpriced for group in training)
     if paid:
         return sum(group.cost for group in training) / paid, "costs in the ledger"
     return None, ""

@@ -14,7 +14,9 @@ class VoteGroup:
 
     Attributes:
         votes: how many.
-        unpriced: how many of those have no cost in the ledger.
+        bought: those of them about images that a batch handed out, or with a cost in the ledger: labels that came with
+            the images were not bought here.
+        unpriced: how many of those bought have no cost in the ledger.
         cost: what the ledger says all votes of this group cost, those that were replaced since included.
         timed: how many of the votes say how long they took; ``seconds`` is their sum.
     """
@@ -23,6 +25,7 @@ class VoteGroup:
     annotator: str
     label: str | None
     votes: int
+    bought: int
     unpriced: int
     cost: float
     timed: int
@@ -32,19 +35,22 @@ class VoteGroup:
 def votes(connection: Connection) -> list[VoteGroup]:
     """All votes, by purpose, annotator and class."""
     rows = connection.execute(
-        "SELECT s.purpose, v.annotator, c.name AS label,"
-        " sum(NOT EXISTS (SELECT 1 FROM vote AS w WHERE w.sample = v.sample AND w.annotator = v.annotator"
-        " AND w.id > v.id)) AS latest,"
-        " sum(v.cost IS NULL AND NOT EXISTS (SELECT 1 FROM vote AS w WHERE w.sample = v.sample"
-        " AND w.annotator = v.annotator AND (w.id > v.id OR w.cost IS NOT NULL))) AS unpriced,"
-        " coalesce(sum(v.cost), 0.0) AS cost, count(v.seconds) AS timed, coalesce(sum(v.seconds), 0.0) AS seconds"
+        "SELECT purpose, annotator, label, sum(latest) AS votes, sum(latest AND (issued OR priced)) AS bought,"
+        " sum(latest AND issued AND NOT priced) AS unpriced, coalesce(sum(cost), 0.0) AS cost,"
+        " count(seconds) AS timed, coalesce(sum(seconds), 0.0) AS seconds FROM ("
+        "SELECT s.purpose, v.annotator, c.name AS label, v.cost, v.seconds,"
+        " NOT EXISTS (SELECT 1 FROM vote AS w WHERE w.sample = v.sample AND w.annotator = v.annotator AND w.id > v.id)"
+        " AS latest,"
+        " EXISTS (SELECT 1 FROM vote AS w WHERE w.sample = v.sample AND w.annotator = v.annotator"
+        " AND w.cost IS NOT NULL) AS priced,"
+        " EXISTS (SELECT 1 FROM batch_row AS r WHERE r.sample = v.sample) AS issued"
         " FROM vote AS v JOIN sample AS s ON s.id = v.sample LEFT JOIN class AS c ON c.position = v.class"
-        " GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
+        ") GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
     )
     return [
         VoteGroup(
-            row["purpose"], row["annotator"], row["label"], row["latest"], row["unpriced"], row["cost"], row["timed"],
-            row["seconds"],
+            row["purpose"], row["annotator"], row["label"], row["votes"], row["bought"], row["unpriced"], row["cost"],
+            row["timed"], row["seconds"],
         )
         for row in rows
     ]  # fmt: skip

@@ -17,7 +17,7 @@ from dalcli.state.spending import VoteGroup
 def group(annotator: str = "", label: str | None = "cat", votes: int = 10, **numbers: float) -> VoteGroup:
     known = {"unpriced": votes, "cost": 0.0, "timed": 0, "seconds": 0.0} | numbers
     unpriced, timed = int(known["unpriced"]), int(known["timed"])
-    return VoteGroup("training", annotator, label, votes, unpriced, known["cost"], timed, known["seconds"])
+    return VoteGroup("training", annotator, label, votes, votes, unpriced, known["cost"], timed, known["seconds"])
 
 
 def test_a_price_of_votes() -> None:

@@ -109,6 +109,8 @@ def test_macro_recall_is_as_sure_as_its_rarest_class_lets_it_be() -> None:
     classes = [{"name": "cat", "support": 1000, "correct": 800}, {"name": "dog", "support": 10, "correct": 8}]
     measured = metric.measure({"examples": 1010, "classes": classes})
     assert measured is not None and measured.value == pytest.approx(0.8)
+    flawless = metric.measure({"examples": 1010, "classes": [classes[0], classes[1] | {"correct": 10}]})
+    assert flawless is not None and flawless.trials < 200, "ten of ten right is not to be sure"
     # Var = (p(1−p)/1000 + p(1−p)/10) / 4: as of some 40 examples, not of 1,010.
     assert 25 <= measured.trials <= 45
 
@@ -128,6 +130,18 @@ def test_training_first_is_the_cheaper_proof_just_above_the_target() -> None:
     assert sequential_lower(value * total, total, 0.95) >= 0.9 - 1e-6
     alone = proof(metric, measured, 0.9, 0.95, None, 10**6)
     assert alone.evaluation == found.evaluation_now
+
+
+def test_evaluation_labels_that_there_are_not_prove_nothing() -> None:
+    """A round is dear here, so that evaluation labels are the cheaper proof, as long as the reserve has them."""
+    draws = np.array([[0.93, 0.98, 0.99]])
+    sure = Forecast(SIZES, draws, draws[:, 0], draws[:, -1], (), {}, np.zeros(3), 400.0)
+    metric, measured = Metric("accuracy", "accuracy", ("cat", "dog")), Measured(0.93, 200, 200)
+    dear = outlook(sure, price_per_round=5000)
+    plenty = proof(metric, measured, 0.9, 0.95, dear, 10**6)
+    assert (plenty.training, plenty.evaluation) == (0, plenty.evaluation_now)
+    none_left = proof(metric, measured, 0.9, 0.95, dear, 0)
+    assert none_left.training is not None and none_left.training > 0 and none_left.evaluation == 0
 
 
 def test_proven_is_what_the_sequence_says() -> None:

@@ -102,7 +102,8 @@ def test_where_we_stand(growing: Path) -> None:
     assert (standing["version"], standing["labels"], standing["labels_now"]) == ("m-0008", 800, 800)
     assert standing["interval_low"] < standing["value"] < standing["interval_high"]
     assert standing["proven"] < standing["interval_low"], "valid however often one looks: wider than for one look"
-    assert standing["spent"] == {"votes": 1200, "rounds": 8, "money": 0.5 * 1200 + 8 * 20, "currency": "EUR"}
+    # The 400 evaluation labels were in no batch, and have no cost: they came with the images.
+    assert standing["spent"] == {"votes": 800, "rounds": 8, "money": 0.5 * 800 + 8 * 20, "currency": "EUR"}
     assert found["next_batch"]["labels"] == 100
     assert found["next_step"] == "dalcli query --budget 100 > to_label.csv"
     assert [point["labels"] for point in found["curve"]] == SIZES
@@ -253,7 +254,7 @@ def test_history_holds_forecasts_against_what_came(tmp_path: Path) -> None:
     root = planned(tmp_path / "work", SIZES[:5])
     foretold = plan(root)
     assert foretold["track_record"]["forecasts"] == 0
-    for size in (600, 700, 2500):  # the last is beyond four times the labels of the first forecast
+    for size in (600, 750, 2500):  # the last is beyond four times the labels of the first forecast
         add_round(root, size, law(size))
         plan(root)
     found = ok(root, "plan", "history", "--json").json
@@ -261,7 +262,11 @@ def test_history_holds_forecasts_against_what_came(tmp_path: Path) -> None:
     first = found["forecasts"][0]
     assert list(first) == ["version", "metric", "kind", "points", "labels", "made_at", "quantiles", "outcomes"]
     assert [each["version"] for each in found["forecasts"]] == ["m-0005", "m-0006", "m-0007", "m-0008"]
-    assert [outcome["labels"] for outcome in first["outcomes"]] == [600, 700]
+    assert [outcome["labels"] for outcome in first["outcomes"]] == [600, 750]
+    kept = {each["labels"]: each for each in first["quantiles"]}
+    assert list(kept) == [500, 550, 625, 750, 1000, 1250, 1500, 2000]
+    assert [first["outcomes"][1][name] for name in RANGE] == pytest.approx([kept[750][name] for name in RANGE])
+    assert kept[550]["p50"] < first["outcomes"][0]["p50"] < kept[625]["p50"]
     for outcome in first["outcomes"]:
         assert outcome["error"] == pytest.approx(outcome["measured"] - outcome["p50"])
         assert outcome["inside"] == (outcome["p10"] <= outcome["measured"] <= outcome["p90"])
@@ -391,3 +396,13 @@ def test_above_the_target_and_a_better_model_is_the_cheaper_proof(tmp_path: Path
     assert "the cheapest proof is a better model" in found["reason"]
     assert found["proof"]["training"] > 0
     assert found["next_step"] == "dalcli query --budget 40 > to_label.csv"
+
+
+def test_a_target_that_is_likely_reached_is_not_given_up_for_its_price(tmp_path: Path) -> None:
+    """One low measurement: most futures are at the target already, and so stopping costs less than any label."""
+    values = [0.90, 0.93, 0.945, 0.9525, 0.955, 0.9575, 0.96, 0.9475]
+    cheap = "costs:\n  price_per_vote: 0.5\n  penalty_for_missing_target: 1\n"
+    root = planned(tmp_path / "work", SIZES, values, config=cheap)
+    found = plan(root, "--target", "0.948")
+    assert found["standing"]["value"] < 0.948 < found["band"][0]["p50"]
+    assert (found["decision"]["best"], found["verdict"]) == (0, "continue")
