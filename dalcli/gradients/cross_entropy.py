@@ -61,7 +61,7 @@ def labeled_gradient(
     if scale == 0.0:
         return GradientSum({}, 0.0)
     found = torch.autograd.grad(
-        logits, list(trainable.values()), grad_outputs=(q / scale).to(logits.dtype), allow_unused=True
+        (logits * (q / scale).to(logits.dtype)).sum(), list(trainable.values()), allow_unused=True
     )
     gradients = {
         name: gradient.to_dense() if gradient.is_sparse else gradient
