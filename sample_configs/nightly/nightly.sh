@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# One night of the loop: take in the labels that came back, train, measure, score, hand out the next batch.
+# One night of the loop: take in the labels that came back, train, measure, score, hand out the next batch, unless
+# `dalcli plan` says that the target (plan.target in dalcli.yaml) is proven, or out of reach: then a person decides.
 #
 #     nightly.sh WORKSPACE
 #
@@ -67,6 +68,15 @@ if [[ $status -ne 5 ]]; then  # 5: no labels yet, so the batch below is the firs
   [[ $status -eq 5 ]] || go_on evaluate  # 5: no evaluation labels yet
   dal score
   go_on score
+  dal plan --exit-code
+  case $status in
+    10 | 11)  # target-reached, infeasible
+      mail_it plan
+      exit "$result"
+      ;;
+    12 | 13) ;;  # more evaluation labels or rounds are needed to tell
+    *) go_on plan ;;
+  esac
 fi
 dal query --output outbox/to_label.csv
 go_on query

@@ -95,7 +95,7 @@ def scripted(tmp_path: Path) -> Path:
 
 def scripted_night(scripted: Path, **exits: int) -> tuple[subprocess.CompletedProcess[str], list[str]]:
     """A night in which each command ends with the given status, and the commands that were run."""
-    statuses = dict.fromkeys(("ingest-labels", "train", "evaluate", "score", "query"), 0) | exits
+    statuses = dict.fromkeys(("ingest-labels", "train", "evaluate", "score", "plan", "query"), 0) | exits
     (scripted / "exits").write_text("".join(f"{name} {status}\n" for name, status in statuses.items()))
     workspace = scripted.parent / "workspace"
     shutil.rmtree(workspace, ignore_errors=True)
@@ -108,7 +108,7 @@ def scripted_night(scripted: Path, **exits: int) -> tuple[subprocess.CompletedPr
 def test_all_is_well(scripted: Path) -> None:
     result, calls = scripted_night(scripted)
     assert (result.returncode, result.stderr) == (0, "")
-    assert calls == ["ingest-labels", "train", "evaluate", "score", "query"]
+    assert calls == ["ingest-labels", "train", "evaluate", "score", "plan", "query"]
 
 
 @pytest.mark.parametrize("command", ["train", "score"])
@@ -152,13 +152,30 @@ def test_no_evaluation_labels_do_not_stop_the_night(scripted: Path) -> None:
     assert calls[-1] == "query"
 
 
+@pytest.mark.parametrize("status", [10, 11])
+def test_a_target_that_is_proven_or_out_of_reach_is_mailed_and_nothing_is_handed_out(
+    scripted: Path, status: int
+) -> None:
+    result, calls = scripted_night(scripted, plan=status)
+    assert result.returncode == 0
+    assert calls[-1] == "plan"
+    assert f"dalcli plan: exit {status} in " in result.stderr
+
+
+@pytest.mark.parametrize("status", [12, 13])
+def test_a_plan_that_cannot_tell_yet_hands_out_the_next_batch(scripted: Path, status: int) -> None:
+    result, calls = scripted_night(scripted, plan=status)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert calls[-1] == "query"
+
+
 @pytest.mark.parametrize("status", [0, 3])
 def test_a_label_file_that_another_run_has_just_taken_is_no_trouble(scripted: Path, status: int) -> None:
     program = scripted / "dalcli"
     program.write_text(program.read_text().replace("shift\n", 'shift\n[ "$1" != ingest-labels ] || rm -- "$2"\n'))
     result, calls = scripted_night(scripted, **{"ingest-labels": status})
     assert (result.returncode, result.stderr) == (0, "")
-    assert calls == ["ingest-labels", "train", "evaluate", "score", "query"]
+    assert calls == ["ingest-labels", "train", "evaluate", "score", "plan", "query"]
 
 
 def test_a_missing_workspace_is_an_error(tmp_path: Path) -> None:
