@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
@@ -59,6 +59,9 @@ class GradientEngine:
     same, half as many run at once from then on; DalcliError where it does not do for one. Every call leaves the model
     as it was: modes, ``requires_grad``, ``.grad`` and hooks, also after an exception. Not for concurrent use.
 
+    ``features`` False: those are left out, (n, 0), and predictions' residuals with them, for whoever has the features
+    already: a head reads nothing else.
+
     The first batch of every shape pays for a verification against ordinary backward: two samples with all parameters,
     about as much as scoring four more. What fails it goes to the fallback. ``notes`` says what happened, once each.
     """
@@ -70,12 +73,14 @@ class GradientEngine:
         head: str | None,
         memory_limit_bytes: int,
         precision: Precision = Precision.FLOAT32,
+        features: bool = True,
     ) -> None:
         if memory_limit_bytes < 1:
             raise ValueError("memory_limit_bytes must be positive")
         self.notes: list[str] = []
         self._limit = memory_limit_bytes
         self._precision = precision
+        self._kept = slice(None if features else 0)
         self._own = Replica.of(model, head)
         self._replicas = Replicas(model, head)
         self._assignment = Assignment(model)
@@ -158,7 +163,8 @@ class GradientEngine:
 
             def forward(replica: Replica, piece: slice) -> Prediction:
                 with computing(self._precision, inputs.device):
-                    return predicted(replica.model, replica.head, replica.prepared(inputs[piece]))
+                    found = predicted(replica.model, replica.head, replica.prepared(inputs[piece]))
+                return replace(found, features=found.features[:, self._kept], residuals=found.residuals[:, self._kept])
 
             return joined(self._spread(inputs, forward))
 
@@ -243,6 +249,6 @@ class GradientEngine:
             inner=None if direction is None or total.inner is None else total.inner * direction.scale,
             probabilities=result.probabilities.float(),
             pseudo_label=result.labels,
-            features=result.features,
+            features=result.features[:, self._kept],
             sketch=None if sketch is None else sketch.float(),
         )

@@ -72,8 +72,14 @@ class Scorer:
             raise BadInputError(
                 f"scoring.precision: {refusal}", remedy="set scoring.precision in dalcli.yaml"
             ) from None
+        # Those of a frozen network are kept already, and only what screens samples reads them.
+        features = self.loaded.meta.spec.frozen is None or self._session.config.scoring.prescreen < 1
         return GradientEngine(
-            self.loaded.model, head=self.loaded.head, memory_limit_bytes=self.memory_limit, precision=precision
+            self.loaded.model,
+            head=self.loaded.head,
+            memory_limit_bytes=self.memory_limit,
+            precision=precision,
+            features=features,
         )
 
     def micro_batch(self) -> int:
