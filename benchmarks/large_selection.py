@@ -100,7 +100,7 @@ def choose(folder: Path, name: str, labeled: int, budget: int) -> None:
     seconds, busy = time.perf_counter() - start, time.process_time() - busy
     assert len(selection.digests) == min(budget, len(digests) - labeled)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # kilobytes on Linux
-    print(f"{name:<20}{seconds:>9.1f}{busy:>9.1f}{peak:>9,.0f}  {'; '.join(selection.notes)}", flush=True)
+    print(f"{name:<20}{seconds:>9.1f}{busy:>9.1f}{peak:>9.0f}  {'; '.join(selection.notes)}", flush=True)
 
 
 if __name__ == "__main__":

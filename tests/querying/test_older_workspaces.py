@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 from dalcli_runner import message, ok, run
+from older_schemas import put_back
 from workspaces import ask, make
-
-from dalcli.state import database
 
 EFFECTIVE = '{"budget": 3, "gamma": 2.0, "purpose": "training", "strategy": "dynamical"}'
 OPTIONS = {
@@ -24,34 +23,14 @@ OPTIONS = {
 NEW = ("query", "--new", "--key", "monday", "--strategy", "dynamical", "--gamma", "2")
 
 
-def put_back(path: Path, schema: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make the database one of an earlier ``schema``, with the same rows in the tables and columns that it had."""
-    scripts, newer = database._scripts(), path.rename(path.with_name("newer.db"))
-    with monkeypatch.context() as patched:
-        patched.setattr(database, "_scripts", lambda: scripts[:schema])
-        database.Database(path).close()
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("ATTACH ? AS newer", (str(newer),))
-        tables = "SELECT name FROM {}.sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
-        known = {name for (name,) in connection.execute(tables.format("newer"))}
-        for (name,) in connection.execute(tables.format("main")).fetchall():
-            if name in known:
-                had, has = (
-                    {row[1] for row in connection.execute(f"PRAGMA {schema}.table_info({name})")}
-                    for schema in ("main", "newer")
-                )
-                columns = ", ".join(sorted(had & has))
-                connection.execute(f"INSERT INTO main.{name} ({columns}) SELECT {columns} FROM newer.{name}")
-
-
 @pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def root(tmp_path: Path) -> Path:
     """A workspace of schema 2 with three batches."""
     made = make(tmp_path / "work", 40, reserve=0.3, config="query: {strategy: dynamical, budget: 3}\n")
     ok(made, "query", "--budget", "3")
     ok(made, *NEW)
     ok(made, "query", "--budget", "2", "--purpose", "evaluation")
-    put_back(made / ".dalcli" / "state.db", 2, monkeypatch)
+    put_back(made / ".dalcli" / "state.db", 2)
     with closing(sqlite3.connect(made / ".dalcli" / "state.db")) as connection, connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (2,)
         for batch, options in OPTIONS.items():

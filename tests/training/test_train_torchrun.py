@@ -194,7 +194,7 @@ def sees_other_files(ranks: Ranks, root: Path) -> None:
     if ranks.rank == 1:
         from dalcli.state.workspace import Workspace
 
-        Workspace.absolute_path = lambda self, stored: self.root / "elsewhere" / stored
+        Workspace.absolute_names = lambda self, stored: [str(self.root / "elsewhere" / path) for path in stored]
 
 
 def test_where_another_machine_does_not_see_the_images_nothing_is_set_aside(labeled: SmallPool, tmp_path: Path) -> None:
