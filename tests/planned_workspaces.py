@@ -100,6 +100,24 @@ def add_labels(connection: Connection, samples: Sequence[int], cost: float | Non
     _vote(connection, samples, cost)
 
 
+def another_look(root: Path, count: int) -> None:
+    """An open batch of samples that have labels already."""
+    with session(root) as opened, opened.database.write() as connection:
+        samples = list(ledger.labels(connection, "training"))[-count:]
+        batches.issue(
+            connection,
+            batches.next_id(connection),
+            [BatchRow(rank, sample, None, None, None, "relabel", "active") for rank, sample in enumerate(samples, 1)],
+            b"",
+            options=BatchOptions({}, {}),
+            purpose="training",
+            requested=count,
+            model=None,
+            key=None,
+            relabel=True,
+        )
+
+
 def add_version(connection: Connection, settings: str = "settings") -> None:
     """A version trained on the labels there are."""
     labels, names = ledger.labels(connection, "training"), classes.names(connection)

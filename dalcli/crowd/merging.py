@@ -1,4 +1,4 @@
-"""Predictions of a model that knows classes apart which have been merged since."""
+"""Predictions of a model that is older than today's classes: some have come since, some have been merged."""
 
 from __future__ import annotations
 
@@ -31,6 +31,12 @@ def merged_probabilities(probabilities: NDArray[Any], counted_as: Sequence[int])
         found[..., target[part]] += found[..., part]
         found[..., part] = 0
     return found
+
+
+def padded_logits(logits: NDArray[Any], classes: int) -> NDArray[Any]:
+    """(n, ``classes``): classes that came after a version was trained are impossible to it."""
+    missing = classes - logits.shape[1]
+    return np.pad(logits, ((0, 0), (0, missing)), constant_values=-np.inf) if missing else logits
 
 
 def merged_logits(logits: NDArray[np.float32], counted_as: Sequence[int]) -> NDArray[np.float32]:

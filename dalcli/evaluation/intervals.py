@@ -37,7 +37,7 @@ class Interval(NamedTuple):
     level: float
 
 
-def wilson(successes: int, trials: int, level: float = 0.95) -> Interval:
+def wilson(successes: float, trials: int, level: float = 0.95) -> Interval:
     """Wilson score interval of a proportion, without continuity correction (Wilson, JASA 1927).
 
     Sensible where the textbook interval is not: few trials, and proportions at or near 0 and 1. For one look.

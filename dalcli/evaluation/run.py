@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from dalcli.config.hashing import derive_seed, fingerprint
 from dalcli.config.schema import Config
 from dalcli.config.words import counted
-from dalcli.crowd.merging import merged_logits
+from dalcli.crowd.merging import merged_logits, padded_logits
 from dalcli.data.identity import digests, tie_keys
 from dalcli.errors import NotReadyError
 from dalcli.evaluation.metrics import Accumulator
@@ -60,7 +60,7 @@ def evaluate(session: Session, version: str | None = None) -> Evaluated:
         labels = ledger.labels(connection, "evaluation")
         if not labels:
             raise _no_labels(connection)
-        names, merged, meant = classes.names(connection), classes.counted_as(connection), _meant(connection)
+        names, merged, meant = classes.names(connection), classes.counted_as(connection), classes.meanings(connection)
         known = evaluations.find(connection, model.key, ledger.digest(labels, meant), settings)
         newer = versions.newer_labels(connection, model) if model == versions.newest(connection) else 0
     if newer:
@@ -98,14 +98,8 @@ def newest_pair(connection: Connection, config: Config) -> PairedTest | None:
 
 def is_measured(connection: Connection, config: Config, model: ModelVersion) -> bool:
     """Whether ``model`` was measured on exactly the evaluation labels of now, as configured now."""
-    digest = ledger.digest(ledger.labels(connection, "evaluation"), _meant(connection))
+    digest = ledger.digest(ledger.labels(connection, "evaluation"), classes.meanings(connection))
     return evaluations.find(connection, model.key, digest, _settings(config)) is not None
-
-
-def _meant(connection: Connection) -> tuple[str, ...]:
-    """What each class counts as by name: after a merge the same labels are another question, whoever has them."""
-    names = classes.names(connection)
-    return tuple(names[position] for position in classes.counted_as(connection))
 
 
 def _settings(config: Config) -> str:
@@ -186,7 +180,7 @@ def _logits(
         for block in opened.blocks(batch_size):
             logits = logits_of_inputs(loaded.model, block.inputs, loaded.meta.pixel_stats, device).numpy()
             seen += [opened.images[row] for row in block.rows]
-            parts.append(merged_logits(_padded(logits, len(merged)), merged))
+            parts.append(merged_logits(padded_logits(logits, len(merged)), merged))
             task.advance(len(block))
     return seen, np.concatenate(parts)
 
@@ -205,12 +199,6 @@ def _document(temperature: Temperature) -> dict[str, Any]:
     """As JSON has it: a number that is infinite is None."""
     nll = temperature.nll
     return asdict(temperature) | {"nll": nll if nll is not None and math.isfinite(nll) else None}
-
-
-def _padded(logits: NDArray[np.float32], total: int) -> NDArray[np.float32]:
-    """Classes that came after a version was trained are impossible to it."""
-    missing = total - logits.shape[1]
-    return np.pad(logits, ((0, 0), (0, missing)), constant_values=-np.inf) if missing else logits
 
 
 def _no_labels(connection: Connection) -> NotReadyError:

@@ -1,8 +1,9 @@
 """The laws that a learning curve may follow, each as a ceiling less a falling shape: y(x) = a − b·g(x; θ).
 
 x is labels divided by today's, so that one grid of θ serves every scale. For a fixed θ the law is linear in a and b,
-which least squares finds in closed form (variable projection: Golub and Pereyra 1973); θ is searched on the grid and
-then refined. A new law is one entry in `FAMILIES` and one test.
+which least squares finds in closed form (variable projection: Golub and Pereyra 1973); θ is searched on a grid, which
+is fine enough: refined further, forecasts at twice the labels were no better. A new law is one entry in `FAMILIES` and
+one test.
 
 Sources: POW2–4, MMF4, EXP3, LOG2 as in Viering and Loog, *The Shape of Learning Curves* (2103.10948), PALM (2025).
 """
@@ -31,7 +32,7 @@ class Family:
     Attributes:
         name: As in the literature.
         shape: g(x; θ), falling in x. Takes x [..., p] and θ's parts, each broadcast against it.
-        axes: For every part of θ the grid's values, ascending; refined in their logarithm.
+        axes: For every part of θ the grid's values, ascending.
         linear: Which of a and b are free.
     """
 

@@ -114,11 +114,11 @@ def control_gain(session: Session, version: str | None = None, retrain: bool = F
 
 def _situation(connection: Connection, config: Config, version: str | None) -> _Situation:
     model = named_version(connection, version)
-    labels, origins = versions.seen_labels(connection, model), batches.origins(connection)
+    labels, origins = versions.seen_labels_today(connection, model), batches.origins(connection)
     examples = ledger.labels(connection, "evaluation")
     if not examples:
         raise NotReadyError("there are no evaluation labels", "see: dalcli evaluate")
-    names = classes.names(connection)
+    meanings = classes.meanings(connection)
     evaluation = catalog.images(connection, "evaluation")
     of_labels = repr(sorted((key, label, origins.get(key)) for key, label in labels.items()))
     settings = fingerprint(FORMAT, config.training, config.evaluation.confidence, config.data.resize, config.seed)
@@ -129,7 +129,7 @@ def _situation(connection: Connection, config: Config, version: str | None) -> _
         examples=examples,
         images=[image for image in catalog.images(connection, "training") if image.key in labels],
         evaluation=[image for image in evaluation if image.key in examples],
-        inputs=short_hash(of_labels + ledger.digest(examples, names) + settings),
+        inputs=short_hash(of_labels + ledger.digest(examples, meanings) + settings),
     )
 
 

@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from dalcli.config.words import counted
 from dalcli.data.table import csv_text
 from dalcli.errors import BadInputError, NotReadyError
+from dalcli.formats.cells import guarded
 from dalcli.state import history
 from dalcli.state.atomic import new_folder
 from dalcli.state.catalog import Purpose
@@ -54,7 +55,7 @@ VOTE_COLUMNS = ("sample_id", "path", "label", "annotator", "labeled_at", "second
 
 def as_csv(labels: Labels) -> bytes:
     """One line a labeled sample; disputed and skipped ones are left out."""
-    rows = ((s.sample_id, s.path, s.label, s.purpose, s.confidence) for s in labels.labeled)
+    rows = ((s.sample_id, guarded(s.path), guarded(s.label or ""), s.purpose, s.confidence) for s in labels.labeled)
     return csv_text(LABEL_COLUMNS, rows).encode(errors="backslashreplace")
 
 
@@ -63,8 +64,8 @@ def votes_as_csv(labels: Labels) -> bytes:
     rows = (
         (
             v.sample_id,
-            v.path,
-            v.counted_label,
+            guarded(v.path),
+            guarded(v.counted_label or ""),
             v.annotator,
             v.labeled_at,
             v.seconds,

@@ -42,10 +42,10 @@ class Measured:
         return min(self.value * self.trials, float(self.trials))
 
     def interval(self, level: float) -> Interval:
-        """For one look (Wilson)."""
+        """For one look (Wilson): a mean of numbers in [0, 1] is as sure as a share."""
         count = self.successes
         whole = round(count)
-        return wilson(whole if math.isclose(count, whole, abs_tol=1e-6) else count, self.trials, level)  # type: ignore[arg-type]  # a mean of numbers in [0, 1] is as sure as a share
+        return wilson(whole if math.isclose(count, whole, abs_tol=1e-6) else count, self.trials, level)
 
 
 @dataclass(frozen=True)

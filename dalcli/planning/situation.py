@@ -86,6 +86,7 @@ def read(session: Session, metric: str, where: str) -> Situation:
         counts = ledger.class_counts(connection, "training")
         votes = spending.votes(connection)
         issued = batches.listing(connection)
+        new = [batch for batch in issued if not batch.relabel]  # another look brings no label more
         measured = measured_versions.measured(connection)
         model = versions.newest(connection)
         usable = _usable(states["training"])
@@ -101,12 +102,12 @@ def read(session: Session, metric: str, where: str) -> Situation:
             spent=spent(config.costs, votes, sum(batch.purpose == "training" for batch in issued)),
             usable=usable,
             disputed=spending.disputed_share(connection),
-            batch=config.query.budget or _usual_batch(issued, states["training"], len(names)),
+            batch=config.query.budget or _usual_batch(new, states["training"], len(names)),
             strategy=config.query.cold_start if model is None else config.query.strategy,
             model=model,
             is_measured=model is not None and is_measured(connection, config, model),
             newer_labels=0 if model is None else versions.newer_labels(connection, model),
-            open_batches=tuple(batch for batch in issued if batch.open),
+            open_batches=tuple(batch for batch in new if batch.open),
             gain=evaluations.newest_gain(connection),
         )
 

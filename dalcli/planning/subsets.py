@@ -70,13 +70,12 @@ def plan_parts(session: Session, situation: Situation) -> Parts | None:
         examples = ledger.labels(connection, "evaluation")
         if not examples:
             return None
-        names = classes.names(connection)
         inputs = fingerprint(
             FORMAT,
             model.version,
             model.fingerprint,
             model.labels_digest,
-            ledger.digest(examples, names),
+            ledger.digest(examples, classes.meanings(connection)),
             session.config.seed,
         )
         known = tuple(forecasts.fits(connection, inputs))
@@ -112,6 +111,7 @@ def fit_missing(session: Session, parts: Parts) -> tuple[SubsetFit, ...]:
 
 
 def _fit(session: Session, parts: Parts, missing: Sequence[Wanted], whole: bool) -> list[SubsetFit]:
+    from dalcli.crowd.merging import padded_logits
     from dalcli.evaluation.metrics import summarise
     from dalcli.gain.learners import learner
     from dalcli.runtime.device import reproducible, resolve_device
@@ -120,7 +120,7 @@ def _fit(session: Session, parts: Parts, missing: Sequence[Wanted], whole: bool)
 
     config, model = session.config, parts.model
     with session.database.read() as connection:
-        labels, examples = versions.seen_labels(connection, model), ledger.labels(connection, "evaluation")
+        labels, examples = versions.seen_labels_today(connection, model), ledger.labels(connection, "evaluation")
         names = classes.names(connection)
         training = [image for image in catalog.images(connection, "training") if image.key in labels]
         evaluation = [image for image in catalog.images(connection, "evaluation") if image.key in examples]
@@ -145,8 +145,9 @@ def _fit(session: Session, parts: Parts, missing: Sequence[Wanted], whole: bool)
                 started = time.monotonic()
                 rows = np.sort(generator(config.seed, "subsets", parts.inputs, seed).permutation(model.labels)[:size])
                 logits = found.logits(rows, f"part {size} {seed}")
-                padded = np.pad(logits, ((0, 0), (0, len(names) - logits.shape[1])), constant_values=-np.inf)
-                report = summarise(names, found.truth, padded, config.evaluation.confidence).to_dict()
+                report = summarise(
+                    names, found.truth, padded_logits(logits, len(names)), config.evaluation.confidence
+                ).to_dict()
                 made.append(SubsetFit(size, seed, report, time.monotonic() - started))
                 with session.database.write() as connection:
                     forecasts.store_fit(connection, parts.inputs, made[-1])

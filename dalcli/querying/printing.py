@@ -16,7 +16,7 @@ def written(session: Session, result: QueryResult, format_name: str, image_url: 
     """The batch in a format.
 
     All of it follows from what was committed: asked for again, it is the same bytes, whatever the model, the files or
-    the class list have become.
+    the class list have become; where a format lists the classes, a class that was renamed since has its new name.
 
     Raises:
         BadInputError: a name in the batch that the format cannot hold; the batch is open all the same.

@@ -103,14 +103,13 @@ def take_snapshot(
         if features is None or not features.holds(known):
             return Missing("features", len(known), strategy.columns)
         table = features
-    names, merged = classes.names(connection), classes.counted_as(connection)
-    table = as_counted(table, merged)
+    table = as_counted(table, classes.counted_as(connection))
     labeled = [] if table is None else catalog.sample_ids(connection, "training", "labeled")
     memory = None if table is None else memories.latest(connection, name)
     return Snapshot(
         batch_id=batches.next_id(connection),
         eligible=images,
-        class_names=tuple(names[position] for position in merged),
+        class_names=classes.meanings(connection),
         strategy_name=name,
         strategy=strategy,
         model=model,

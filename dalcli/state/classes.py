@@ -38,6 +38,12 @@ def counted_as(connection: Connection) -> tuple[int, ...]:
     return tuple(row["counts_as"] for row in rows)
 
 
+def meanings(connection: Connection) -> tuple[str, ...]:
+    """By position, the name of the class that each counts as: after a merge the same labels are another question."""
+    today = names(connection)
+    return tuple(today[position] for position in counted_as(connection))
+
+
 def positions(connection: Connection) -> dict[str, int]:
     """Every name that means a class, and the class that it counts as today: earlier names and merged classes, too."""
     now_counted = counted_as(connection)

@@ -44,7 +44,7 @@ def votes(connection: Connection) -> list[VoteGroup]:
         " EXISTS (SELECT 1 FROM vote AS w WHERE w.sample = v.sample AND w.annotator = v.annotator"
         " AND w.cost IS NOT NULL) AS priced,"
         " EXISTS (SELECT 1 FROM batch_row AS r WHERE r.sample = v.sample) AS issued"
-        " FROM vote AS v JOIN sample AS s ON s.id = v.sample LEFT JOIN class AS c ON c.position = v.class"
+        " FROM vote AS v JOIN sample AS s ON s.id = v.sample LEFT JOIN class_now AS c ON c.position = v.class"
         ") GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
     )
     return [
@@ -60,6 +60,6 @@ def disputed_share(connection: Connection) -> float | None:
     """Of the images that several annotators labeled, the share whose labels differ; None: there are none."""
     row = connection.execute(
         "SELECT count(*) AS several, coalesce(sum(differ), 0) AS differ FROM"
-        " (SELECT min(class) <> max(class) AS differ FROM latest_vote GROUP BY sample HAVING count(class) > 1)"
+        " (SELECT min(class) <> max(class) AS differ FROM counted_vote GROUP BY sample HAVING count(class) > 1)"
     ).fetchone()
     return None if not row["several"] else float(row["differ"] / row["several"])

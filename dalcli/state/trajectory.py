@@ -56,10 +56,14 @@ def measured(connection: Connection) -> list[MeasuredVersion]:
 
 
 def _strategies(connection: Connection, model: int, parent: int | None) -> dict[str, int]:
-    """Of the labels that came between two versions, who chose them; a sample in two batches counts with the last."""
+    """Of the labels that came between two versions, who chose them; a sample in two batches counts with the last.
+
+    Batches that ask for another look chose nobody.
+    """
     rows = connection.execute(
-        "SELECT coalesce((SELECT r.strategy FROM batch_row AS r WHERE r.sample = l.sample"
-        " ORDER BY r.batch DESC LIMIT 1), '') AS strategy, count(*) AS n FROM model_label AS l WHERE l.model = ?"
+        "SELECT coalesce((SELECT r.strategy FROM batch_row AS r JOIN batch AS b ON b.id = r.batch"
+        " WHERE r.sample = l.sample AND NOT b.relabel ORDER BY r.batch DESC LIMIT 1), '')"
+        " AS strategy, count(*) AS n FROM model_label AS l WHERE l.model = ?"
         " AND NOT EXISTS (SELECT 1 FROM model_label AS p WHERE p.model = ? AND p.sample = l.sample)"
         " GROUP BY 1 ORDER BY 2 DESC, 1",
         (model, parent),

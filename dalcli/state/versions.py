@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from dalcli.state import classes
 from dalcli.state.database import INTERNAL, Connection, Row, now
 
 
@@ -145,6 +146,12 @@ def seen_labels(connection: Connection, version: ModelVersion) -> dict[int, int]
         (version.key,),
     )
     return {row["sample"]: row["class"] for row in rows}
+
+
+def seen_labels_today(connection: Connection, version: ModelVersion) -> dict[int, int]:
+    """The same, with the class that each counts as today: for whoever trains another model on them."""
+    counted = classes.counted_as(connection)
+    return {sample: counted[label] for sample, label in seen_labels(connection, version).items()}
 
 
 def newer_labels(connection: Connection, version: ModelVersion) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from dalcli_runner import message, ok, run
-from planned_workspaces import add_round, law, planned
+from planned_workspaces import add_round, another_look, law, planned
 from workspaces import dump
 
 from dalcli.planning.days import working_days_until
@@ -406,3 +406,14 @@ def test_a_target_that_is_likely_reached_is_not_given_up_for_its_price(tmp_path:
     found = plan(root, "--target", "0.948")
     assert found["standing"]["value"] < 0.948 < found["band"][0]["p50"]
     assert (found["decision"]["best"], found["verdict"]) == (0, "continue")
+
+
+def test_another_look_at_labels_changes_no_plan(tmp_path: Path) -> None:
+    root = planned(tmp_path / "work", SIZES)
+    before = ok(root, "plan", "--json").json
+    another_look(root, 7)
+    after = ok(root, "plan", "--json").json
+    assert after["standing"].pop("spent") is not None
+    assert before["standing"].pop("spent") is not None
+    for key in ("curve", "basis", "next_batch", "next_step", "standing", "band"):
+        assert after[key] == before[key]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pools_of_samples import pool
 
-from dalcli.state import batches, ledger, spending
+from dalcli.state import batches, classes, ledger, spending
 from dalcli.state.batches import BatchOptions, BatchRow
 from dalcli.state.ledger import Vote
 from dalcli.state.spending import VoteGroup
@@ -43,3 +43,13 @@ def test_votes_by_annotator_and_class(tmp_path: Path) -> None:
         assert spending.disputed_share(connection) is None
         ledger.record(connection, [Vote(1, 1, "bob", "c.csv", 2), Vote(2, 1, "bob", "c.csv", 3)])
         assert spending.disputed_share(connection) == pytest.approx(1 / 2)
+
+
+def test_classes_have_the_names_of_today_and_merged_ones_do_not_differ(tmp_path: Path) -> None:
+    with pool(tmp_path, 3) as database, database.write() as connection:
+        ledger.record(connection, [Vote(1, 0, "ann", "a.csv", 2), Vote(1, 1, "bob", "a.csv", 3)])
+        assert spending.disputed_share(connection) == 1.0
+        classes.rename(connection, 0, "kitten")
+        assert [group.label for group in spending.votes(connection)] == ["kitten", "dog"]
+        classes.merge(connection, 0, 1)
+        assert spending.disputed_share(connection) == 0.0

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pools_of_samples import pool
 
-from dalcli.state import scores, versions
+from dalcli.state import classes, scores, versions
 from dalcli.state.database import Connection
 from dalcli.state.versions import ModelVersion
 
@@ -67,3 +67,12 @@ def test_the_micro_batch_of_a_score_table(tmp_path: Path) -> None:
         assert scores.table(connection, model) is None
         scores.begin(connection, model, scores.TableRow(64, "{}"))
         assert scores.table(connection, model) == scores.TableRow(64, "{}")
+
+
+def test_labels_that_were_seen_count_as_the_classes_of_today(tmp_path: Path) -> None:
+    with pool(tmp_path, 1) as database, database.write() as connection:
+        version = begin(connection)
+        assert versions.seen_labels_today(connection, version) == versions.seen_labels(connection, version) == {1: 0}
+        classes.merge(connection, 0, 1)
+        assert versions.seen_labels(connection, version) == {1: 0}
+        assert versions.seen_labels_today(connection, version) == {1: 1}
