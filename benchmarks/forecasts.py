@@ -219,7 +219,7 @@ def table(report: dict[str, object]) -> str:
         "| group | n | in the 80% interval | below | above | median error | median width |",
         "|---|---|---|---|---|---|---|",
     ]
-    for name, row in report["coverage"].items():  # type: ignore[attr-defined]
+    for name, row in report["coverage"].items():
         shares = " | ".join(f"{row[key]:.1%}" for key in ("covered", "below", "above"))
         lines.append(f"| {name} | {row['n']} | {shares} | {row['median_error']:.2f} | {row['median_width']:.2f} |")
     for title, key in (
@@ -228,11 +228,11 @@ def table(report: dict[str, object]) -> str:
         ("going on, mean cost", "going_on"),
     ):
         rows = report[key]
-        heads = list(next(iter(rows.values())))  # type: ignore[attr-defined]
+        heads = list(next(iter(rows.values())))
         lines += ["", "| " + " | ".join([title, *heads]) + " |", "|" + "---|" * (len(heads) + 1)]
         lines += [
             "| " + " | ".join([name, *(f"{row[head]:.3f}" if head != "n" else str(row[head]) for head in heads)]) + " |"
-            for name, row in rows.items()  # type: ignore[attr-defined]
+            for name, row in rows.items()
         ]
     return "\n".join(lines)
 

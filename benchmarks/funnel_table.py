@@ -37,6 +37,8 @@ def areas(file: Path, measure: str) -> Areas:
 def gain(area: Mapping[int, float], baseline: Mapping[int, float]) -> tuple[float, float]:
     """The mean difference within seeds and half its interval."""
     differences = [area[seed] - baseline[seed] for seed in sorted(area)]
+    if len(differences) < 2:
+        return statistics.mean(differences), float("inf")
     half = float(student.ppf(0.975, len(differences) - 1)) * statistics.stdev(differences) / len(differences) ** 0.5
     return statistics.mean(differences), half
 

@@ -27,8 +27,8 @@ from typing import NamedTuple
 
 import torch
 import yaml
+from funnel_table import areas, gain
 from safetensors.torch import save_file
-from scipy.stats import t as student
 
 from dalcli.strategies.registry import STRATEGIES
 
@@ -133,32 +133,15 @@ def accuracies(results: Path) -> dict[str, dict[int, list[float]]]:
     return found
 
 
-def areas(found: Mapping[str, Mapping[int, Sequence[float]]]) -> dict[str, list[float]]:
-    """Mean accuracy over a strategy's curve, a value for each seed."""
-    return {
-        name: [statistics.mean(seed) for seed in zip(*curve.values(), strict=True)] for name, curve in found.items()
-    }
-
-
-def gain(area: Sequence[float], baseline: Sequence[float]) -> str:
-    """The mean difference within seeds and half its 95% interval (Student's t)."""
-    differences = [one - other for one, other in zip(area, baseline, strict=True)]
-    mean, count = statistics.mean(differences), len(differences)
-    if count < 2:
-        return f"{mean:+5.2f}"
-    half = float(student.ppf(0.975, count - 1)) * statistics.stdev(differences) / count**0.5
-    return f"{mean:+5.2f} ± {half:4.2f}"
-
-
-def show(head: str, found: dict[str, dict[int, list[float]]], setting: Setting) -> None:
+def show(head: str, results: Path, setting: Setting) -> None:
     """A line a strategy, the best first."""
     print(f"\n{head}\n{'':24s}{'area':>6s}{'less random':>15s}" + "".join(f"{labels:>13d}" for labels in setting.shown))
-    area = areas(found)
-    for strategy in sorted(found, key=lambda name: -statistics.mean(area[name])):
+    found, area = accuracies(results), areas(results, "accuracy")
+    for strategy in sorted(found, key=lambda name: -statistics.mean(area[name].values())):
         cells = [found[strategy].get(labels, []) for labels in setting.shown]
         shown = (f"{statistics.mean(cell):5.1f} ± {statistics.pstdev(cell):3.1f}" if cell else "-" for cell in cells)
-        difference = gain(area[strategy], area["random"]) if "random" in area else ""
-        line = f"{strategy:24s}{statistics.mean(area[strategy]):6.2f}{difference:>15s}"
+        difference = "{:+5.2f} ± {:4.2f}".format(*gain(area[strategy], area["random"])) if "random" in area else ""
+        line = f"{strategy:24s}{statistics.mean(area[strategy].values()):6.2f}{difference:>15s}"
         print(line + "".join(f"{cell:>13s}" for cell in shown), flush=True)
 
 
@@ -184,7 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for setting in options.settings.split(","):
             for start in options.starts.split(","):
                 results = simulate(options, network, setting, start)
-                show(f"{network}, {setting}, first labels by {start}", accuracies(results), SETTINGS[setting])
+                show(f"{network}, {setting}, first labels by {start}", results, SETTINGS[setting])
 
 
 if __name__ == "__main__":

@@ -115,9 +115,13 @@ class NetworkFeatures:
     def _network(self) -> FrozenNetwork:
         from dalcli.models import networks
         from dalcli.runtime.device import own_device
+        from dalcli.runtime.heap import keep_freed_memory
 
         workspace, config = self._surroundings.workspace, self._surroundings.config
-        return networks.read(workspace.networks, self._record, workspace.root).to(own_device(config.device))
+        device = own_device(config.device)
+        if device.type == "cpu":
+            keep_freed_memory()  # every batch needs the same blocks, which the system would zero again and again
+        return networks.read(workspace.networks, self._record, workspace.root).to(device)
 
     @property
     def _batch(self) -> int:
