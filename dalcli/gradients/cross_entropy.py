@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from dalcli.gradients.passes import logits_of
+from dalcli.gradients.vjp import vjp
 
 
 def residuals(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -60,9 +61,7 @@ def labeled_gradient(
     scale = float(torch.linalg.vector_norm(q, dim=1).max())
     if scale == 0.0:
         return GradientSum({}, 0.0)
-    found = torch.autograd.grad(
-        (logits * (q / scale).to(logits.dtype)).sum(), list(trainable.values()), allow_unused=True
-    )
+    found = vjp(logits, q / scale, list(trainable.values()))
     gradients = {
         name: gradient.to_dense() if gradient.is_sparse else gradient
         for name, gradient in zip(trainable, found, strict=True)

@@ -8,13 +8,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from dalcli.gradients.passes import frozen, logits_of
 from dalcli.gradients.rules.base import Contribution, Targets, of_gradients
 from dalcli.gradients.rules.sums import in_chunks
+from dalcli.gradients.vjp import vjp
 from dalcli.runtime.memory import is_out_of_memory
 
 
@@ -103,7 +103,7 @@ def sample_gradients(
         logits = logits_of(model(sample)).reshape(-1)
         if not chosen or not logits.requires_grad:
             return logits.detach(), {}
-        found = torch.autograd.grad(logits, list(chosen.values()), grad_outputs=seed.reshape(-1), allow_unused=True)
+        found = vjp(logits, seed.reshape(-1), list(chosen.values()))
     finally:
         for parameter, flag in zip(chosen.values(), before, strict=True):
             parameter.requires_grad_(flag)

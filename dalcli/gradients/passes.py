@@ -12,6 +12,7 @@ from torch.utils.hooks import RemovableHandle
 
 from dalcli.gradients.anchors import anchored, known_mean, scaled
 from dalcli.gradients.precision import widened
+from dalcli.gradients.vjp import vjp
 from dalcli.runtime.modes import eval_mode
 
 OnForward = Callable[[Tensor, Tensor], Callable[[Tensor], None] | None]
@@ -194,8 +195,7 @@ class Pass:
     def backward(self, logits: Tensor, seeds: Tensor) -> None:
         """Run the gradient of Σ logits·seeds back to every watched layer that influences the logits."""
         if logits.requires_grad:
-            # The gradient of a sum: with grad_outputs instead, torch imports sympy first, which takes half a second.
-            torch.autograd.grad((logits * seeds.to(logits.dtype)).sum(), [self.leaf], allow_unused=True)
+            vjp(logits, seeds, [self.leaf])
 
 
 def pooled(values: Tensor) -> Tensor:
