@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from dalcli.config.schema import QueryConfig
+from dalcli.runtime.memory import peak_bytes
 from dalcli.scores.samples import SampleSet
 from dalcli.scores.table import ScoreTable, ShardMetadata, write_shard
 from dalcli.strategies.base import Request
@@ -99,7 +99,7 @@ def choose(folder: Path, name: str, labeled: int, budget: int) -> None:
     selection = create(name, QueryConfig()).select(request)
     seconds, busy = time.perf_counter() - start, time.process_time() - busy
     assert len(selection.digests) == min(budget, len(digests) - labeled)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # kilobytes on Linux
+    peak = (peak_bytes() or 0) / 1e6
     print(f"{name:<20}{seconds:>9.1f}{busy:>9.1f}{peak:>9.0f}  {'; '.join(selection.notes)}", flush=True)
 
 
