@@ -38,8 +38,8 @@ def test_every_command_of_this_release_is_there() -> None:
 
 IN_ORDER = {
     (): [
-        "init", "pool", "query", "batch", "label", "label-studio", "ingest-labels", "labels", "classes", "train", "score",
-        "evaluate", "status", "plan", "diagnose", "simulate",
+        "init", "pool", "query", "batch", "label", "label-studio", "ingest-labels", "labels", "classes", "train",
+        "score", "evaluate", "status", "plan", "diagnose", "simulate",
     ],
     ("pool",): ["add", "list", "quarantine", "relocate"],
     ("batch",): ["list", "show", "release"],
