@@ -4,6 +4,7 @@
 SHELL := /bin/sh
 PYTHON ?= python3
 VENV := .venv
+LABEL_STUDIO := .venv-label-studio
 BIN := $(VENV)/bin
 # Scripts in .venv name their folder: a checkout that was moved or copied installs again, into the same environment.
 STAMP := $(VENV)/.installed-$(shell pwd -P | cksum | cut -d ' ' -f 1)
@@ -13,7 +14,7 @@ DEVICE ?= cpu
 TIMED := GOMP_SPINCOUNT=1000 $(BIN)/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench docs docker-check clean
+.PHONY: help demo test test-label-studio lint bench docs docker-check clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 14
@@ -23,6 +24,10 @@ demo: $(STAMP)  ## a complete active-learning loop on 1,797 real images
 
 test: $(STAMP)  ## all tests
 	@$(BIN)/python -m pytest $(ARGS)
+
+test-label-studio: $(STAMP) $(LABEL_STUDIO)/bin/label-studio  ## push to and pull from a real Label Studio (1 GB)
+	@DALCLI_LABEL_STUDIO=$(CURDIR)/$(LABEL_STUDIO)/bin/label-studio \
+		$(BIN)/python -m pytest tests/label_studio/test_real_server.py $(ARGS)
 
 lint: $(STAMP)  ## style, types, layers, shell scripts, generated documentation
 	@$(BIN)/python -m ruff check
@@ -48,8 +53,12 @@ docker-check:  ## run the Dockerfile's steps in a fresh environment, without Doc
 	@$(PYTHON) tests/packaging/check_dockerfile.py
 
 clean:  ## remove the environment and everything that was built; the demo's workspace too
-	rm -rf $(VENV) build dist demo dalcli.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(LABEL_STUDIO) build dist demo dalcli.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
 	find . -path ./.git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(LABEL_STUDIO)/bin/label-studio:
+	@$(PYTHON) -m venv $(LABEL_STUDIO)
+	@$(LABEL_STUDIO)/bin/python -m pip install -qq --disable-pip-version-check label-studio
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \

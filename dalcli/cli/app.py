@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 from dalcli import __version__
 from dalcli.cli.label_app import label_app
+from dalcli.cli.label_studio_app import label_studio_app
 from dalcli.cli.labels_app import classes_app, labels_app
 from dalcli.cli.loop_app import batch_app, loop_app
 from dalcli.cli.model_app import model_app
@@ -23,8 +24,8 @@ from dalcli.cli.simulate_app import simulate_app
 from dalcli.cli.torchrun import refuse_others
 
 ROUND = (
-    "init", "pool", "query", "batch", "label", "ingest-labels", "labels", "classes", "train", "score", "evaluate",
-    "status", "plan", "diagnose", "simulate",
+    "init", "pool", "query", "batch", "label", "label-studio", "ingest-labels", "labels", "classes", "train", "score",
+    "evaluate", "status", "plan", "diagnose", "simulate",
 )  # fmt: skip
 """A round from its first command to its last, then what is asked now and then."""
 
@@ -55,6 +56,7 @@ for part in (init_app, loop_app, label_app, model_app, simulate_app):
     app.add_typer(part)
 app.add_typer(pool_app, name="pool")
 app.add_typer(batch_app, name="batch")
+app.add_typer(label_studio_app, name="label-studio")
 app.add_typer(labels_app, name="labels")
 app.add_typer(classes_app, name="classes")
 app.add_typer(plan_app, name="plan")

@@ -1,4 +1,4 @@
-"""What ``label`` shows when it ends: what this run of the page brought."""
+"""What ``label`` shows when it ends: what this run of the page brought; what ``label-studio`` sent and got."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dalcli.config.words import counted
 
 if TYPE_CHECKING:
     from dalcli.commands.label import LabelResult
+    from dalcli.commands.label_studio import PullResult, PushResult
 
 
 def label(result: LabelResult) -> str:
@@ -34,4 +35,17 @@ def label(result: LabelResult) -> str:
     for batch in result.batches:
         lines.append((f"batch {batch.batch_id}", f"{batch.answered} of {batch.issued} answered"))
     lines.append(("still to label", result.outstanding))
+    return text(facts(lines))
+
+
+def pushed(result: PushResult) -> str:
+    lines: list[tuple[str, object]] = [("project", result.address)]
+    lines += [(f"batch {batch.batch_id}", f"{counted(batch.tasks, 'task')} to label") for batch in result.batches]
+    return text(facts(lines))
+
+
+def pulled(result: PullResult) -> str:
+    lines: list[tuple[str, object]] = [("project", address) for address in result.projects]
+    lines.append(("answers", f"{result.annotations}, {result.skipped} of them skipped"))
+    lines += [(f"batch {batch.batch_id}", f"{batch.answered} of {batch.issued} answered") for batch in result.batches]
     return text(facts(lines))

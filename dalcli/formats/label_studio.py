@@ -59,7 +59,9 @@ class _Reader:
     def add(self, item: Item) -> None:
         try:
             task = as_object(item.value)
-            ref, aliases = sample_names(as_object(task.get("data")))
+            data = as_object(task.get("data"))
+            ref, aliases = sample_names(data)
+            batch = as_text(data.get("batch_id"), "batch_id").strip()
             annotations = objects(task.get("annotations"), "annotations")
         except BadCellError as error:
             self.problems.append(RowProblem(item.number, str(error), "item"))
@@ -68,11 +70,13 @@ class _Reader:
             self.rows.append(LabelRow(item.number, ref, None, aliases=aliases))
         for annotation in annotations:
             try:
-                self.rows.append(self._row(item.number, ref, aliases, annotation))
+                self.rows.append(self._row(item.number, ref, aliases, batch, annotation))
             except BadCellError as error:
                 self.problems.append(RowProblem(item.number, str(error), "item"))
 
-    def _row(self, number: int, ref: str, aliases: tuple[str, ...], annotation: Mapping[str, object]) -> LabelRow:
+    def _row(
+        self, number: int, ref: str, aliases: tuple[str, ...], batch: str, annotation: Mapping[str, object]
+    ) -> LabelRow:
         skipped = as_flag(annotation.get("was_cancelled"), "was_cancelled")
         return LabelRow(
             line=number,
@@ -83,6 +87,7 @@ class _Reader:
             seconds=as_amount(annotation.get("lead_time"), "lead_time"),
             labeled_at=when(annotation),
             skipped=skipped,
+            batch=batch,
         )
 
     def _choices(self, annotation: Mapping[str, object]) -> Iterator[object]:

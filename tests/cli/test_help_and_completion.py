@@ -29,7 +29,8 @@ COMMANDS = sorted(commands())
 def test_every_command_of_this_release_is_there() -> None:
     assert [" ".join(command) for command in COMMANDS] == [
         "batch list", "batch release", "batch show", "classes list", "classes merge", "classes rename", "diagnose",
-        "evaluate", "ingest-labels", "init", "label", "labels annotators", "labels disputed", "labels export",
+        "evaluate", "ingest-labels", "init", "label", "label-studio config", "label-studio pull", "label-studio push",
+        "labels annotators", "labels disputed", "labels export",
         "labels log", "labels show", "labels suspects", "plan history", "pool add", "pool list", "pool quarantine",
         "pool relocate", "query", "score", "simulate", "status", "train",
     ]  # fmt: skip
@@ -37,11 +38,12 @@ def test_every_command_of_this_release_is_there() -> None:
 
 IN_ORDER = {
     (): [
-        "init", "pool", "query", "batch", "label", "ingest-labels", "labels", "classes", "train", "score", "evaluate",
-        "status", "plan", "diagnose", "simulate",
+        "init", "pool", "query", "batch", "label", "label-studio", "ingest-labels", "labels", "classes", "train",
+        "score", "evaluate", "status", "plan", "diagnose", "simulate",
     ],
     ("pool",): ["add", "list", "quarantine", "relocate"],
     ("batch",): ["list", "show", "release"],
+    ("label-studio",): ["config", "push", "pull"],
     ("labels",): ["show", "log", "disputed", "annotators", "suspects", "export"],
     ("classes",): ["list", "rename", "merge"],
     ("plan",): ["history"],

@@ -55,6 +55,7 @@ def test_no_light_command_imports_torch(tmp_path: Path) -> None:
         ("ingest-labels", "done", "--on-conflict", "keep"),
         ("query", "--budget", "1", "-o", "out.csv"),
         ("label", "--proposals"),
+        ("label-studio", "config"),
         ("query", "--new", "--budget", "1", "--purpose", "evaluation"),
         ("batch", "list"),
         ("batch", "show", "b-0001"),

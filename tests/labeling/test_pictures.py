@@ -11,7 +11,7 @@ from dalcli_runner import ok
 from label_pages import Reply, handed_out, serving
 from PIL import Image
 
-from dalcli.labeling.pictures import shown_by_browsers
+from dalcli.data.browsers import shown_by_browsers
 
 KINDS = {"JPEG": "image/jpeg", "PNG": "image/png", "GIF": "image/gif", "WEBP": "image/webp"}
 OTHERS = ("TIFF", "BMP", "PPM", "TGA", "JPEG2000")
