@@ -1,6 +1,6 @@
 """A frozen network: its pass against the bare forward pass, a round on what is kept, and a large pool.
 
-    python benchmarks/frozen.py pass [--images N] [--model NAME]         images/s, and the ratio
+    GOMP_SPINCOUNT=1000 python benchmarks/frozen.py pass [--images N] [--model NAME]         images/s, and the ratio
     python benchmarks/frozen.py loop [--images N]                        train, score and query as people run them
     python benchmarks/frozen.py large [--rows N] [--classes K]           `score` against reading the features
 
@@ -29,6 +29,7 @@ from dalcli.data.identity import digests
 from dalcli.feedback import SilentFeedback
 from dalcli.models import networks
 from dalcli.models.preprocess import PixelStats, to_input
+from dalcli.runtime.heap import share_heap
 from dalcli.scores.cached_features import CachedFeatures
 from dalcli.scoring.run import newest
 from dalcli.state import catalog, classes
@@ -208,6 +209,7 @@ WAYS = {"pass": compare_pass, "loop": time_loop, "large": measure_large}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    share_heap()  # as dalcli does
     options = parser(__doc__)
     options.add_argument("what", choices=WAYS)
     options.add_argument("--images", type=int, default=320)

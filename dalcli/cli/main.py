@@ -19,6 +19,7 @@ import typer
 from dalcli.cli.streams import OutputClosed, say, settle_stdout, silence_stdout
 from dalcli.cli.torchrun import report, speaks
 from dalcli.errors import BadInputError, DalcliError, ExitCode, ToldError
+from dalcli.runtime.heap import share_heap
 from dalcli.runtime.memory import is_out_of_memory
 
 # Typer's private copy of click has no public name for the base class of its command-line errors.
@@ -69,6 +70,7 @@ def _run(argv: Sequence[str]) -> int:
     # GNU OpenMP lets waiting threads spin. Where another process wants the same cores, that makes torch 10 to 20
     # times slower (measured with two trainings on two cores); the variable is read when torch is first imported.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    share_heap()  # before any thread has a heap of its own
     from dalcli.cli.app import app
 
     try:

@@ -25,7 +25,7 @@ MOST_KEPT = (1 << 31) - 1  # what an int holds
 def share_heap() -> None:
     """One heap for all threads: what one has freed serves the others. Large tensors are few, so one lock will do.
 
-    Threads that have an arena already keep it.
+    Asked for first thing: the C library counts its arenas once, when the first thread wants one.
     """
     _set(M_ARENA_MAX, 1)
 

@@ -18,6 +18,7 @@ from typing import TextIO
 
 from dalcli.errors import BadInputError, DalcliError
 from dalcli.feedback import SilentFeedback
+from dalcli.runtime.heap import share_heap
 from dalcli.simulation.labeler import Labeler
 from dalcli.simulation.tasks import (
     BaseTask,
@@ -46,6 +47,7 @@ def main() -> None:
     """Carry out tasks until there are no more."""
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever a library prints is no event
+    share_heap()  # before any thread has a heap of its own
     for task in _tasks():
         with _logging_to(task.log):
             try:
