@@ -19,6 +19,8 @@ from dalcli.strategies.nearest import Nearest
 from dalcli.strategies.points import Points, blocks
 
 _AT_ONCE = 256
+_DISTANCES = 1 << 20
+"""At once on the way to kernel values: 8 MiB, which each part takes again instead of asking for more."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +68,7 @@ class Coverage:
         scale = np.float32(1) if weights is None else weights.astype(np.float32)
         self._kernel = np.empty((len(points), len(pool)), np.float32)
         for rows in blocks(len(points)):
-            self._kernel[rows] = self._values(points.take(rows).sq_distances(pool)) * scale
+            self._fill(rows.start, points.take(rows), pool, scale)
         self._covered = self._values(to_pool.sq_distance) * scale
         if own is not None:
             inside = np.flatnonzero(own.places >= 0)
@@ -77,6 +79,15 @@ class Coverage:
         self._gains = np.empty(len(points))
         for rows in blocks(len(points)):
             self._gains[rows] = self._fresh(np.arange(len(points))[rows])
+
+    def _fill(self, start: int, some: Points, pool: Points, scale: NDArray[np.float32] | np.float32) -> None:
+        """Kernel values of ``some`` candidates, from row ``start`` on."""
+        inner = some.inner(pool)
+        rows = max(1, _DISTANCES // max(1, len(pool)))
+        for first in range(0, len(some), rows):
+            part = slice(first, first + rows)
+            distances = some.take(part).sq_distances_of(inner[part], pool)
+            np.multiply(self._values(distances), scale, out=self._kernel[start:][part])
 
     def pick(self, size: int) -> Rows:
         """Rows of the candidates, best first: ``size``, or fewer if nothing is left to gain; of equals the first."""
