@@ -10,6 +10,7 @@ from dalcli.errors import UsageError
 from dalcli.evaluation.paired import PairedTest
 from dalcli.evaluation.run import evaluate
 from dalcli.gain.run import control_gain
+from dalcli.tracking.run import track
 from dalcli.workspace.session import Session
 
 
@@ -40,8 +41,12 @@ def check(control: bool, retrain: bool) -> None:
 
 
 def run(session: Session, version: str | None = None, control: bool = False, retrain: bool = False) -> EvaluateResult:
-    """Measure the newest (or the named) version; a measurement made before is printed again."""
+    """Measure the newest (or the named) version; a measurement made before is printed again.
+
+    Measurements go where ``tracking`` of the configuration says, too; that fails with a warning alone.
+    """
     check(control, retrain)
     measured = evaluate(session, version)
+    track(session)
     gain = control_gain(session, version, retrain) if control else None
     return EvaluateResult(measured.version, measured.labels, measured.report, measured.paired, gain)
