@@ -40,13 +40,20 @@ def check(control: bool, retrain: bool) -> None:
         raise UsageError("--retrain says how far --control may go", "pass --control --retrain")
 
 
-def run(session: Session, version: str | None = None, control: bool = False, retrain: bool = False) -> EvaluateResult:
+def run(
+    session: Session,
+    version: str | None = None,
+    control: bool = False,
+    retrain: bool = False,
+    log: bool = True,
+) -> EvaluateResult:
     """Measure the newest (or the named) version; a measurement made before is printed again.
 
-    Measurements go where ``tracking`` of the configuration says, too; that fails with a warning alone.
+    With ``log``, measurements go where ``tracking`` of the configuration says, too; that fails with a warning alone.
     """
     check(control, retrain)
     measured = evaluate(session, version)
-    track(session)
+    if log:
+        track(session)
     gain = control_gain(session, version, retrain) if control else None
     return EvaluateResult(measured.version, measured.labels, measured.report, measured.paired, gain)

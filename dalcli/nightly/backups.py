@@ -1,8 +1,8 @@
 """Backups of what cannot be computed again: the database and the configuration, with a list of the model files.
 
 A backup is a folder: ``state.db`` (checked), ``dalcli.yaml``, ``models.json`` (every file of every version with its
-size and SHA-256) and ``backup.json``. It is there, complete, or not at all. Models, scores and caches are not copied: they come
-out of the labels again, at the price of computing.
+size and SHA-256) and ``backup.json``. It is there, complete, or not at all. Models, scores and caches are not copied:
+they come out of the labels again, at the price of computing.
 """
 
 from __future__ import annotations

@@ -149,7 +149,8 @@ class _Player:
         need = step.needed(self.night)
         if not need.needed:
             return StepReport(step.name, "not-needed", need.why, _since(started))
-        self.feedback.note(f"{step.name}: {need.why}")
+        if need.why:
+            self.feedback.note(f"{step.name}: {need.why}")
         if step.long:
             with self.deadline.cuts_off():
                 done = step.run(self.night)
@@ -169,7 +170,8 @@ class _Player:
             return
         at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         try:
-            self.log.append({"night": self.began, "at": at, **fields})
+            said = {name: value for name, value in fields.items() if value not in (None, "", [], (), {})}
+            self.log.append({"night": self.began, "at": at, **said})
         except OSError as error:  # a full disk: what was done is done
             self.feedback.warn(f"{self.log.path}: {error.strerror}: this night's log is not complete")
             self.log = None

@@ -57,7 +57,7 @@ def entry(connection: Connection, session: Session, measured: LoggedMeasurement)
         labels=measured.labels,
         measured_at=measured.measured_at,
         params=params(session.config),
-        metrics={name: float(value) for name, value in metrics.items() if value is not None},
+        metrics={name: value for name, value in metrics.items() if value is not None},
         strategies=measured.strategies,
     )
 

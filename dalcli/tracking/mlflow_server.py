@@ -90,7 +90,7 @@ def _send_one(client: Any, run: str, each: Entry) -> None:
     """Parameters, metrics, and last of all what says that they are there."""
     from mlflow.entities import Metric, Param, RunTag
 
-    metrics = [Metric(name, value, each.milliseconds, each.labels) for name, value in each.metrics.items()]
+    metrics = [Metric(name, float(value), each.milliseconds, each.labels) for name, value in each.metrics.items()]
     params = [Param(name, value or "-") for name, value in each.params.items() if name not in _MAY_CHANGE]
     client.log_batch(run, metrics=metrics, params=params)
     tags = {f"dalcli.{name}": each.params[name] for name in _MAY_CHANGE} | {"dalcli.version": each.version}

@@ -25,7 +25,7 @@ def _needed(night: Night) -> Need:
 
 
 def _run(night: Night) -> Done:
-    measured = evaluate.run(night.session)
+    measured = evaluate.run(night.session, log=False)  # a step of its own
     report = measured.report
     interval = report["accuracy_interval"]
     details = {

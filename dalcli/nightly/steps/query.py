@@ -35,8 +35,7 @@ class _Order:
 
 def _needed(night: Night) -> Need:
     orders = list(_orders(night))
-    wanted = [order for order in orders if order.needed] or orders
-    return Need(any(order.needed for order in orders), "; ".join(order.why for order in wanted))
+    return Need(any(order.needed for order in orders), "; ".join(order.why for order in orders if order.why))
 
 
 def _orders(night: Night) -> Iterator[_Order]:
@@ -46,7 +45,8 @@ def _orders(night: Night) -> Iterator[_Order]:
     evaluation = _evaluation(night, states["evaluation"]["unlabeled"], out.get("evaluation"))
     if evaluation is not None:
         yield evaluation
-    yield _training(night, states["training"]["unlabeled"], out.get("training"), evaluation is not None)
+    evaluating = evaluation is not None and night.options.evaluation_budget is not None
+    yield _training(night, states["training"]["unlabeled"], out.get("training"), evaluating)
 
 
 def _evaluation(night: Night, unlabeled: int, out: Batch | None) -> _Order | None:
@@ -57,8 +57,7 @@ def _evaluation(night: Night, unlabeled: int, out: Batch | None) -> _Order | Non
     if night.verdict != "need-evaluation-labels" or not unlabeled:
         return None
     if budget is None:
-        night.session.feedback.note("more evaluation labels are needed: set run.evaluation_budget to hand some out")
-        return None
+        return _Order("evaluation", file, "no evaluation samples go out: run.evaluation_budget is not set")
     return _Order("evaluation", file, f"{counted(min(budget, unlabeled), 'evaluation sample')}", budget)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dalcli.commands import score
 from dalcli.config.words import counted
 from dalcli.nightly.step import Done, Need, Night, Step
 from dalcli.scores.store import ScoreStore
@@ -24,6 +23,8 @@ def _needed(night: Night) -> Need:
 
 
 def _run(night: Night) -> Done:
+    from dalcli.commands import score  # imports torch
+
     scored = score.run(night.session, score.ScoreRequest(wait=night.options.wait))
     details = {"version": scored.version, "samples": scored.samples}
     return Done(f"{counted(scored.samples, 'sample')} with {scored.version}", details)
