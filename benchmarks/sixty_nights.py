@@ -6,9 +6,9 @@
 Two workspaces of the same images go through the same nights. In both, labelers answer late, in parts, wrongly (and
 correct it days later) or skip images, as the batches that they get decide; and images are added now and then. In one of
 them the nights are also killed at random moments (SIGKILL), run twice, one after the other and at the same time, run on
-a full disk, or do not happen at all; label files come twice, half-written or with classes that do not exist. After every
-night both have to be in the same state: votes and labels, batches with their scores, bytes of weights, measurements,
-forecasts. A night that does not happen moves all that follows by a day.
+a full disk, or do not happen at all; label files come twice, half-written or with classes that do not exist. After
+every night both have to be in the same state: votes and labels, batches with their scores, bytes of weights,
+measurements, forecasts. A night that does not happen moves all that follows by a day.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ class NightResult:
     """What ``run`` tells: its table, its ``--json``, and what the command of ``run.after`` gets.
 
     Attributes:
-        night: when it began (ISO 8601, UTC): the key of its lines in the log.
+        night: when it began (ISO 8601, UTC, milliseconds): the key of its lines in the log.
         verdict: the plan's, with its reason; None where it was not asked.
         changed: whether anything was done, apart from looking.
         exit_code: 0, or that of the first step that failed; 3 where a label file was refused.
@@ -85,7 +85,7 @@ class _Player:
         self.night = Night(replace(session, feedback=self.feedback), options)
         self.deadline, self.steps = deadline, steps
         self.reports: dict[str, StepReport] = {}
-        self.began = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        self.began = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         self.log = None if options.dry_run else log_of(session)
         self.bug: BaseException | None = None
 
@@ -116,7 +116,7 @@ class _Player:
         except DalcliError as error:
             return _failed(step, error, started)
         first = [name for name in step.after if name in self.reports and self.reports[name].outcome == "would-run"]
-        if need.needed or (first and step.name in _FOLLOWERS):
+        if need.needed or (first and need.later):
             why = need.why if need.needed else f"after {first[-1]}"
             return StepReport(step.name, "would-run", why, _since(started))
         return StepReport(step.name, "not-needed", need.why, _since(started))
@@ -126,7 +126,7 @@ class _Player:
         broken = [name for name in step.requires if name in self.reports and self.reports[name].outcome in BROKEN]
         if broken:
             return StepReport(step.name, "left-out", f"{broken[0]}: {self.reports[broken[0]].outcome}", 0.0)
-        if self.deadline.passed:
+        if self.deadline.passed and not step.always:
             return StepReport(step.name, "deadline", "the time is up: the next run goes on here", 0.0)
         self.feedback.forget()
         try:
@@ -200,10 +200,6 @@ class _Player:
         if heard.problem is not None:
             said = f": {heard.said.splitlines()[-1]}" if heard.said else ""
             self.feedback.warn(f"run.after: {heard.command[0]} {heard.problem}{said}")
-
-
-_FOLLOWERS = frozenset({"train", "score", "evaluate", "track", "backup"})
-"""Steps that are needed as soon as one before them does something; the others look by themselves."""
 
 
 def _done(step: Step, done: Done, started: float) -> StepReport:

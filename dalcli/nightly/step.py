@@ -22,10 +22,11 @@ BROKEN: frozenset[Outcome] = frozenset({"failed", "deadline", "left-out", "inter
 
 @dataclass(frozen=True)
 class Need:
-    """Whether there is something to do, and why (not)."""
+    """Whether there is something to do, and why (not); ``later``: steps that come first may yet bring something."""
 
     needed: bool
     why: str
+    later: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ class Step:
         after: steps that may give this one something to do.
         requires: those of them that must not have failed.
         long: may take hours: the deadline cuts it off, and the next night goes on there.
+        always: short, and worth doing even when the time is up.
     """
 
     name: str
@@ -87,6 +89,7 @@ class Step:
     after: tuple[str, ...] = ()
     requires: tuple[str, ...] = ()
     long: bool = False
+    always: bool = False
 
 
 @dataclass(frozen=True)

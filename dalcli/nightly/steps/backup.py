@@ -13,7 +13,7 @@ def _needed(night: Night) -> Need:
     if not night.config.keep_backups:
         return Need(False, "run.keep_backups is 0")
     if backups.is_current(night.session, _place(night)):
-        return Need(False, "nothing was written since the newest one")
+        return Need(False, "nothing was written since the newest one", later=True)
     return Need(True, "the newest one is older than the database" if backups.listing(_place(night)) else "the first")
 
 
@@ -30,4 +30,4 @@ def _place(night: Night) -> Path:
     return night.session.workspace.absolute_path(night.config.backup)
 
 
-STEP = Step("backup", _needed, _run, after=("inbox", "train", "score", "evaluate", "plan", "query"))
+STEP = Step("backup", _needed, _run, after=("inbox", "train", "score", "evaluate", "plan", "query"), always=True)

@@ -14,13 +14,13 @@ def _needed(night: Night) -> Need:
     with session.database.read() as connection:
         model = versions.newest(connection)
         if model is None:
-            return Need(False, "there is no model yet")
+            return Need(False, "there is no model yet", later=True)
         labels = len(ledger.labels(connection, "evaluation"))
         measured = is_measured(connection, session.config, model)
     if not labels:
-        return Need(False, "there are no evaluation labels")
+        return Need(False, "there are no evaluation labels", later=True)
     if measured:
-        return Need(False, f"{model.version} was measured on all {labels} evaluation labels")
+        return Need(False, f"{model.version} was measured on all {labels} evaluation labels", later=True)
     return Need(True, f"{model.version} on {counted(labels, 'evaluation label')}")
 
 

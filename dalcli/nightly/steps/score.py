@@ -14,11 +14,11 @@ def _needed(night: Night) -> Need:
     with session.database.read() as connection:
         model = versions.newest(connection)
         if model is None:
-            return Need(False, "there is no model yet")
+            return Need(False, "there is no model yet", later=True)
         store = ScoreStore.open(connection, session.workspace, session.config, model)
         missing = len(store.missing(connection, store.groups_for(strategy_columns(session.config))))
     if not missing:
-        return Need(False, f"the pool is scored with {model.version}")
+        return Need(False, f"the pool is scored with {model.version}", later=True)
     return Need(True, f"{counted(missing, 'sample')} not scored with {model.version}")
 
 

@@ -17,14 +17,14 @@ def _needed(night: Night) -> Need:
         newest, unfinished = versions.newest(connection), versions.unfinished(connection)
         adopted = session.config.model.train != "head" or recorded(connection, session.config) is not None
     if not labels:
-        return Need(False, "there are no labels yet")
+        return Need(False, "there are no labels yet", later=True)
     if newest is None:
         return Need(True, f"the first model, from {counted(labels, 'label')}" if unfinished is None else "goes on")
     if not adopted:
         return Need(True, "another frozen network")
     plan = make_plan(session)
     if plan.done is not None:
-        return Need(False, f"{newest.version} was trained on all {labels} labels")
+        return Need(False, f"{newest.version} was trained on all {labels} labels", later=True)
     if plan.newer:
         are = counted(plan.newer, "label is", "labels are")
         return Need(True, f"{are} newer than {newest.version}")
