@@ -39,6 +39,7 @@ class Journal:
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             size = _whole(descriptor)
+            os.ftruncate(descriptor, size)
             try:
                 os.lseek(descriptor, size, os.SEEK_SET)
                 _write_all(descriptor, line)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import os
@@ -203,9 +204,7 @@ def test_files_that_are_called_like_unfinished_ones_stay(pool: SmallPool, name: 
     assert (pool.root / "inbox" / name).exists()
 
 
-def test_a_file_that_is_still_growing_waits_for_the_next_night(
-    pool: SmallPool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_that_is_still_growing_waits(pool: SmallPool, monkeypatch: pytest.MonkeyPatch) -> None:
     from dalcli.nightly import inbox
 
     night(pool)
@@ -337,7 +336,7 @@ def test_the_log_has_a_line_a_step_and_rotates(played: SmallPool, monkeypatch: p
         night(played)
     names = sorted(path.name for path in (played.root / ".dalcli/run").iterdir())
     assert names[:3] == ["log.jsonl", "log.jsonl.1", "log.jsonl.2"]
-    assert all(path.stat().st_size <= 3000 for path in (played.root / ".dalcli/run").glob("*.[3-9]"))
+    assert all((played.root / ".dalcli/run" / name).stat().st_size <= 3000 for name in names[:2])
 
 
 def test_one_run_at_a_time(played: SmallPool) -> None:
@@ -373,9 +372,7 @@ def test_images_that_vanished_fail_the_step_and_what_builds_on_it(played: SmallP
     assert steps(night(played))["query"] == "done"
 
 
-def test_a_bug_in_a_step_is_a_bug_and_the_state_is_backed_up(
-    played: SmallPool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_bug_is_told_as_one_and_the_state_is_backed_up(played: SmallPool, monkeypatch: pytest.MonkeyPatch) -> None:
     from dalcli.commands import plan
 
     answer(played)
@@ -444,11 +441,8 @@ def test_backups_are_whole_rotate_and_can_be_put_back(played: SmallPool, monkeyp
     ]  # fmt: skip
     models = json.loads((kept[-1] / "models.json").read_text())
     weights = played.root / ".dalcli/models/m-0001/model.safetensors"
-    import hashlib
-
-    assert (
-        models[".dalcli/models/m-0001/model.safetensors"]["sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
-    )
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert models[".dalcli/models/m-0001/model.safetensors"]["sha256"] == digest
     before = played.json("status")
     for path in (played.root / ".dalcli").glob("state.db*"):
         path.unlink()
