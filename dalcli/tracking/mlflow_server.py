@@ -6,9 +6,10 @@ same measurement sent twice is the same row there.
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -23,6 +24,7 @@ _SENT = "dalcli.measurement."
 _MAY_CHANGE = ("dalcli", "currency")
 """Parameters of a run are for ever; what may change under the same configuration is a tag."""
 _QUIET = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+"""One try more is enough: the next night is another; and nobody else hears of it."""
 
 
 @dataclass(frozen=True)
@@ -100,12 +102,14 @@ def _send_one(client: Any, run: str, each: Entry) -> None:
 
 @contextmanager
 def _patience(timeout: float) -> Iterator[None]:
-    """MLflow reads how long to wait from the environment; what somebody set there stays."""
+    """MLflow reads how long to wait from the environment, where what somebody set stays; and it prints to stdout, which
+    is for data."""
     wanted = {**_QUIET, "MLFLOW_HTTP_REQUEST_TIMEOUT": str(max(round(timeout), 1))}
     added = {name: value for name, value in wanted.items() if name not in os.environ}
     os.environ.update(added)
     try:
-        yield
+        with redirect_stdout(io.StringIO()):
+            yield
     finally:
         for name in added:
             os.environ.pop(name, None)

@@ -76,8 +76,9 @@ def _name_workspace(session: Session) -> None:
 
 def waiting(session: Session) -> dict[str, int]:
     """How many measurements each place lacks, by its name; places that lack none are left out."""
+    named = places(session)
     with session.database.read() as connection:
-        counts = {place.name: tracking.count_missing(connection, place.key) for place in places(session)}
+        counts = {place.name: tracking.count_missing(connection, place.key) for place in named}
     return {name: count for name, count in counts.items() if count}
 
 

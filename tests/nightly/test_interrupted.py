@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests import processes
-from tests.nightly.test_run_command import QUICK, answer, night, steps
+from tests.nights import QUICK, answer, night, steps
 from tests.processes import FailAtCall, Patch, SignalAtCall
 from tests.small_pools import SmallPool, copied, make_pool, same_weights
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 import os
 import shutil
@@ -20,9 +18,8 @@ import pytest
 import yaml
 
 from dalcli.state.lock import compute_lock
+from tests.nights import QUICK, answer, night, rows, step, steps
 from tests.small_pools import SETTINGS, Outcome, SmallPool, copied, make_pool, truth
-
-QUICK = {"settle": 0, "evaluation_budget": 8}
 
 
 @pytest.fixture(scope="module")
@@ -52,32 +49,6 @@ def _played(_fresh: SmallPool, tmp_path_factory: pytest.TempPathFactory) -> Smal
 def played(_played: SmallPool, tmp_path: Path) -> SmallPool:
     """Two nights: m-0001 is trained and measured, its first batch is out."""
     return copied(_played, tmp_path / "w")
-
-
-def night(pool: SmallPool, *options: str) -> dict[str, Any]:
-    """A night that must go well, as JSON."""
-    return pool.json("run", "--budget", "6", *options)
-
-
-def steps(document: dict[str, Any]) -> dict[str, str]:
-    return {step["step"]: step["outcome"] for step in document["steps"]}
-
-
-def step(document: dict[str, Any], name: str) -> dict[str, Any]:
-    (found,) = (each for each in document["steps"] if each["step"] == name)
-    return dict(found)
-
-
-def rows(pool: SmallPool, name: str = "to_label.csv") -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO((pool.root / name).read_text(), newline="")))
-
-
-def answer(pool: SmallPool, name: str = "to_label.csv", part: slice = slice(None), to: str | None = None) -> Path:
-    """The labeler's file, put into the inbox."""
-    lines = [f"{row['sample_id']},{truth(row['path'])}" for row in rows(pool, name)[part]]
-    file = pool.root / "inbox" / (to or name)
-    file.write_text("\n".join(["sample_id,label", *lines, ""]))
-    return file
 
 
 def log(pool: SmallPool) -> list[dict[str, Any]]:
