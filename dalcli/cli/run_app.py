@@ -43,10 +43,10 @@ def run(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Do what a night is for: take in labels, train, score, evaluate, plan, hand out the next batch, back up.
+    """Run a night of the loop: every step that is needed.
 
-    Each step runs where it is needed: a second run does nothing, a killed one goes on. No batch goes out when the plan
-    says stop, or while one is out.
+    Takes in labels, trains, scores, evaluates, plans, hands out the next batch and backs up. A second run does nothing,
+    a killed one goes on. No batch goes out when the plan says stop, or while one is out.
     """
     from dalcli.cli import render, render_run
     from dalcli.cli.streams import say
