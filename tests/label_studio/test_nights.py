@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 from dalcli_runner import REPOSITORY, ok, run
-from fake_server import TOKEN, FakeLabelStudio, running
+from fake_server import TOKEN, FakeLabelStudio, Fault, running
 from workspaces import make
 
-from dalcli.label_studio import client
+from dalcli.nightly.hook import HookReport
 
 PUSH = (
     "import sys; sys.path.insert(0, {!r}); from dalcli.cli.main import main; sys.exit(main(['label-studio', 'push']))"
@@ -62,12 +62,13 @@ def test_a_server_that_is_away_fails_its_step_alone(
 ) -> None:
     root = workspace(tmp_path)
     night(root)
-    monkeypatch.setattr(client.Client, "patience", 0.0)
-    monkeypatch.setenv("LABEL_STUDIO_URL", "http://127.0.0.1:9")
     monkeypatch.setattr("dalcli.nightly.steps.pull.PATIENCE", 0.2)
+    monkeypatch.setattr("dalcli.nightly.hook.tell", lambda *_: HookReport(("push",), None, ""))
+    server.faults.append(Fault("GET", "/api", "lost", times=1000))
     (root / "to_label.csv").unlink()
     outcome = run_partly(root)
     assert outcome["pull"]["outcome"] == "failed"
+    assert "did not answer" in outcome["pull"]["why"] or server.url in outcome["pull"]["why"]
     assert outcome["query"]["outcome"] == "done"
 
 
