@@ -28,6 +28,11 @@ def waiting(inbox: Path) -> list[Path]:
     return sorted(path for path in found if not path.name.lower().endswith(_UNFINISHED) and path.is_file())
 
 
+def folders(inbox: Path) -> list[Path]:
+    """Folders that are not ours: nobody can say whether one is complete."""
+    return sorted(path for path in inbox.iterdir() if path.is_dir() and path.name not in {DONE, REFUSED})
+
+
 def settled(
     files: list[Path],
     seconds: float,

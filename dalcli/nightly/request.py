@@ -58,6 +58,12 @@ def options(session: Session, asked: Asked) -> NightOptions:
         raise BadInputError(f"{output.parent}: no such folder", "create it, or name another file: --output FILE")
     if asked.inbox is not None and not asked.inbox.is_dir():
         raise BadInputError(f"{asked.inbox}: no such folder", "create it, or leave --inbox out")
+    folder = workspace.root / config.inbox if asked.inbox is None else asked.inbox.absolute()
+    if folder.resolve() in output.resolve().parents:
+        raise BadInputError(
+            f"{output}: lies in the inbox: the batch would be taken in as its own answers",
+            "write it elsewhere: --output FILE",
+        )
     if config.credentials is not None and not workspace.absolute_path(config.credentials).is_file():
         raise BadInputError(
             f"{workspace.config_path}: run.credentials: {config.credentials}: no such file",
@@ -67,7 +73,7 @@ def options(session: Session, asked: Asked) -> NightOptions:
     return NightOptions(
         budget=budget,
         output=output,
-        inbox=workspace.root / config.inbox if asked.inbox is None else asked.inbox.absolute(),
+        inbox=folder,
         evaluation_budget=evaluation,
         wait=asked.wait,
         dry_run=asked.dry_run,

@@ -510,10 +510,12 @@ def test_training_that_a_deadline_cuts_off_goes_on_to_the_same_weights(
         (("--budget", "5", "--output", "no/where.csv"), 3, "no such folder"),
         (("--budget", "5", "--output", "."), 3, "is a folder"),
         (("--budget", "5", "--inbox", "nowhere"), 3, "nowhere: no such folder"),
+        (("--budget", "5", "--output", "INBOX/to_label.csv"), 3, "lies in the inbox"),
     ],
 )
 def test_bad_options_change_nothing(pool: SmallPool, options: tuple[str, ...], code: int, said: str) -> None:
-    outcome: Outcome = pool.run("run", *options)
+    placed = [option.replace("INBOX", str(pool.root / "inbox")) for option in options]
+    outcome: Outcome = pool.run("run", *placed)
     assert (outcome.code, outcome.out) == (code, "")
     assert said in outcome.err
     assert not (pool.root / ".dalcli/run").exists()
@@ -536,3 +538,10 @@ def test_bad_settings_are_told_with_their_key(pool: SmallPool, text: str, said: 
     outcome = pool.run("run", "--budget", "5")
     assert outcome.code in {2, 3}
     assert said in outcome.err
+
+
+def test_a_folder_in_the_inbox_is_left_to_people(pool: SmallPool) -> None:
+    (pool.root / "inbox/answers/red").mkdir(parents=True)
+    found = step(night(pool), "inbox")
+    assert found["outcome"] == "not-needed"
+    assert found["why"] == "no file; folders are taken in by hand: dalcli ingest-labels inbox/answers"

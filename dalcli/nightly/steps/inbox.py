@@ -14,8 +14,14 @@ from dalcli.nightly.step import Done, Need, Night, Step
 def _needed(night: Night) -> Need:
     files = inbox.waiting(night.options.inbox)
     if not files:
-        there = night.options.inbox.is_dir()
-        return Need(False, "the inbox is empty" if there else f"no folder {_shown(night, night.options.inbox)}")
+        if not night.options.inbox.is_dir():
+            return Need(False, f"no folder {_shown(night, night.options.inbox)}")
+        folders = inbox.folders(night.options.inbox)
+        if folders:
+            return Need(
+                False, f"no file; folders are taken in by hand: dalcli ingest-labels {_shown(night, folders[0])}"
+            )
+        return Need(False, "the inbox is empty")
     return Need(True, f"{counted(len(files), 'file')} in the inbox: {_names(files)}")
 
 
