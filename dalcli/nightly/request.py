@@ -54,6 +54,8 @@ def options(session: Session, asked: Asked) -> NightOptions:
     output = workspace.root / config.output if asked.output is None else asked.output.absolute()
     if output.is_dir():
         raise BadInputError(f"{output}: is a folder", "name a file: --output FILE")
+    if str(asked.output) == "-" or (output.exists() and not output.is_file()):
+        raise BadInputError(f"{output}: is no file", "stdout has the night's table: --output FILE")
     if not output.parent.is_dir():
         raise BadInputError(f"{output.parent}: no such folder", "create it, or name another file: --output FILE")
     if asked.inbox is not None and not asked.inbox.is_dir():

@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
+from importlib.util import find_spec
 from itertools import groupby
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -41,7 +42,8 @@ class MlflowServer:
     def name(self) -> str:
         """The address without a password that may stand in it."""
         parts = urlsplit(self.uri)
-        return f"MLflow at {urlunsplit(parts._replace(netloc=parts.netloc.rpartition('@')[2]))}"
+        open_to_all = parts._replace(netloc=parts.netloc.rpartition("@")[2])
+        return f"MLflow at {urlunsplit(open_to_all) if '@' in parts.netloc else self.uri}"
 
     @property
     def key(self) -> str:
@@ -60,6 +62,8 @@ class MlflowServer:
                 from mlflow.tracking import MlflowClient
         except ImportError:
             raise DalcliError("MLflow is not installed", "pip install 'dalcli[mlflow]'") from None
+        if urlsplit(self.uri).scheme not in {"http", "https"} and find_spec("sqlalchemy") is None:
+            raise DalcliError("an address that is no server's needs all of MLflow", "pip install mlflow")
         try:
             with _patience(self.timeout):
                 self._send(MlflowClient(tracking_uri=self.uri), entries)

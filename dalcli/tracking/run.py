@@ -111,10 +111,16 @@ def _track(session: Session, place: Place) -> Tracked | None:
             for measured in missing:
                 tracking.remember(connection, place.key, measured.key)
     except (DalcliError, OSError) as error:
-        said = error.message if isinstance(error, DalcliError) else f"{error.strerror or error}"
+        said = _said(error)
         session.feedback.warn(
             f"{place.name}: {said}: {counted(len(entries), 'measurement waits', 'measurements wait')} for the next time"
         )
         return Tracked(place.name, 0, said)
     session.feedback.note(f"{counted(len(entries), 'measurement')} logged to {place.name}")
     return Tracked(place.name, len(entries), None)
+
+
+def _said(error: DalcliError | OSError) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return error.message if error.remedy is None else f"{error.message} ({error.remedy})"

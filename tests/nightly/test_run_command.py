@@ -509,6 +509,8 @@ def test_training_that_a_deadline_cuts_off_goes_on_to_the_same_weights(
         (("--budget", "5", "--until", "tomorrow"), 2, "write it as 06:00"),
         (("--budget", "5", "--output", "no/where.csv"), 3, "no such folder"),
         (("--budget", "5", "--output", "."), 3, "is a folder"),
+        (("--budget", "5", "--output", "-"), 3, "is no file"),
+        (("--budget", "5", "--output", "/dev/null"), 3, "is no file"),
         (("--budget", "5", "--inbox", "nowhere"), 3, "nowhere: no such folder"),
         (("--budget", "5", "--output", "INBOX/to_label.csv"), 3, "lies in the inbox"),
     ],
@@ -545,3 +547,23 @@ def test_a_folder_in_the_inbox_is_left_to_people(pool: SmallPool) -> None:
     found = step(night(pool), "inbox")
     assert found["outcome"] == "not-needed"
     assert found["why"] == "no file; folders are taken in by hand: dalcli ingest-labels inbox/answers"
+
+
+def test_a_target_that_only_lacks_its_proof_gets_evaluation_samples_and_no_training_batch(
+    played: SmallPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dalcli.planning import verdict as judging
+
+    answer(played)
+    monkeypatch.setattr(judging, "_by_measurement", lambda *_: ("need-evaluation-labels", "not proven"))
+    played.configure(run=QUICK, training={"max_epochs": 2}, plan={"target": 0.5})
+    before = (played.root / "to_label.csv").read_bytes()
+    found = step(night(played), "query")
+    assert [batch["purpose"] for batch in found["details"]["batches"]] == ["evaluation"]
+    assert (played.root / "to_label.csv").read_bytes() == before
+    (played.root / "to_label.evaluation.csv").unlink()
+    again = step(night(played), "query")
+    assert [batch["again"] for batch in again["details"]["batches"]] == [True]
+    played.configure(run={"settle": 0}, training={"max_epochs": 2}, plan={"target": 0.5})  # nobody may hand them out
+    found = step(night(played), "query")
+    assert [batch["purpose"] for batch in found["details"]["batches"]] == ["training"]

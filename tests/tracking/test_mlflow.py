@@ -45,7 +45,7 @@ def test_without_the_extra_the_night_goes_on_and_names_it(measured: SmallPool, m
     configure(measured, "http://localhost:5000")
     outcome = measured.run("run", "--budget", "6")
     assert outcome.code == 0
-    assert "MLflow is not installed: 1 measurement waits" in outcome.err
+    assert "MLflow is not installed (pip install 'dalcli[mlflow]'): 1 measurement waits" in outcome.err
 
 
 def test_a_password_in_the_address_is_not_printed(measured: SmallPool, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from dalcli.commands import label_studio
 from dalcli.config.words import counted
+from dalcli.errors import BadInputError
+from dalcli.label_studio.access import Access
 from dalcli.nightly.step import Done, Need, Night, Step
 from dalcli.state import label_studio as label_studio_state
 from dalcli.state import ledger
@@ -19,14 +19,14 @@ def _needed(night: Night) -> Need:
         return Need(False, "run.label_studio is off")
     with night.session.database.read() as connection:
         pushed = label_studio_state.any_project(connection)
-    opened = label_studio.door(_credentials(night))  # told at once, not in the first night that needs it
+    opened = _door(night)  # told at once, not in the first night that needs it
     if not pushed:
         return Need(False, f"nothing was pushed to {opened.server} yet")
     return Need(True, f"{opened.server} is asked")
 
 
 def _run(night: Night) -> Done:
-    opened = label_studio.door(_credentials(night))
+    opened = _door(night)
     before = _votes(night)
     pulled = label_studio.pull(night.session, label_studio.PullRequest(), opened, PATIENCE)
     new = _votes(night) - before
@@ -34,9 +34,17 @@ def _run(night: Night) -> Done:
     return Done(f"{counted(new, 'new answer')} of {pulled.annotations} on the server", details, changed=new > 0)
 
 
-def _credentials(night: Night) -> Path | None:
+def _door(night: Night) -> Access:
+    """The server and what opens it; BadInputError without."""
     named = night.config.credentials
-    return None if named is None else night.session.workspace.absolute_path(named)
+    if named is not None:
+        return label_studio.door(night.session.workspace.absolute_path(named))
+    try:
+        return label_studio.door(None)
+    except BadInputError as error:
+        raise BadInputError(
+            error.message, "set both variables, or name a file that has them: run.credentials in dalcli.yaml"
+        ) from None
 
 
 def _votes(night: Night) -> int:
