@@ -22,6 +22,7 @@ from dalcli.tracking.entry import Entry
 
 _WORKSPACE, _CONFIG = "dalcli.workspace", "dalcli.config"
 _SENT = "dalcli.measurement."
+_DATABASES = {"sqlite", "postgresql", "mysql", "mssql"}
 _MAY_CHANGE = ("dalcli", "currency")
 """Parameters of a run are for ever; what may change under the same configuration is a tag."""
 _QUIET = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
@@ -62,8 +63,8 @@ class MlflowServer:
                 from mlflow.tracking import MlflowClient
         except ImportError:
             raise DalcliError("MLflow is not installed", "pip install 'dalcli[mlflow]'") from None
-        if urlsplit(self.uri).scheme not in {"http", "https"} and find_spec("sqlalchemy") is None:
-            raise DalcliError("an address that is no server's needs all of MLflow", "pip install mlflow")
+        if urlsplit(self.uri).scheme.partition("+")[0] in _DATABASES and find_spec("sqlalchemy") is None:
+            raise DalcliError("a database as an address needs all of MLflow", "pip install mlflow")
         try:
             with _patience(self.timeout):
                 self._send(MlflowClient(tracking_uri=self.uri), entries)
