@@ -50,7 +50,7 @@ query: {control: 0.2}
 run: {settle: 0, on_conflict: replace, evaluation_budget: 40, keep_backups: 3}
 tracking: {jsonl: measured.jsonl}
 """
-GROWS_EVERY, GROWS_BY = 12, 30
+GROWS_EVERY, GROWS_BY = 8, 30
 DISK_MB = 400
 
 _CONTEXT = multiprocessing.get_context("forkserver")

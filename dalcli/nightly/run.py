@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -23,6 +24,7 @@ from dalcli.nightly.said import Remembering
 from dalcli.nightly.step import BROKEN, Done, Night, NightOptions, Step, StepReport
 from dalcli.nightly.steps import STEPS
 from dalcli.planning.result import Verdict
+from dalcli.runtime.memory import is_out_of_memory
 from dalcli.state.journal import Journal
 from dalcli.state.lock import compute_lock
 from dalcli.workspace.session import Session
@@ -138,6 +140,9 @@ class _Player:
         except OSError as error:
             report = _failed(step, _explained(error), started)
         except Exception as error:
+            if is_out_of_memory(error):
+                remedy = "lower training.batch_size, scoring.batch_size or data.image_size"
+                return _failed(step, DalcliError("out of memory", remedy), started)
             self.bug = self.bug or error
             report = _failed(step, DalcliError(f"{type(error).__name__}: {error}"), started, ExitCode.BUG)
         except BaseException:
@@ -233,9 +238,16 @@ def _since(started: float) -> float:
 
 
 def document(value: StepReport | NightResult) -> dict[str, Any]:
-    """As JSON has it."""
-    found = dataclasses.asdict(value)
-    found["exit_code"] = int(value.exit_code)
-    for report in found.get("steps", ()):
-        report["exit_code"] = int(report["exit_code"])
+    """As JSON has it: numbers that it lacks are null."""
+    found: dict[str, Any] = _plain(dataclasses.asdict(value))
     return found
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, ExitCode):
+        return int(value)
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -567,3 +567,24 @@ def test_a_target_that_only_lacks_its_proof_gets_evaluation_samples_and_no_train
     played.configure(run={"settle": 0}, training={"max_epochs": 2}, plan={"target": 0.5})  # nobody may hand them out
     found = step(night(played), "query")
     assert [batch["purpose"] for batch in found["details"]["batches"]] == ["training"]
+
+
+def test_out_of_memory_is_told_as_such(played: SmallPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dalcli.commands import train
+
+    def exhausted(*_: Any, **__: Any) -> Any:
+        raise MemoryError
+
+    answer(played)
+    monkeypatch.setattr(train, "run", exhausted)
+    outcome = played.run("run", "--budget", "6")
+    assert outcome.code == 1
+    assert "error: train: out of memory\nlower training.batch_size" in outcome.err
+
+
+def test_numbers_that_json_lacks_are_null() -> None:
+    from dalcli.nightly import run as nightly
+    from dalcli.nightly.step import StepReport
+
+    report = StepReport("plan", "done", "", 0.1, details={"value": float("inf"), "p": [float("nan"), 0.5]})
+    assert nightly.document(report)["details"] == {"value": None, "p": [None, 0.5]}
