@@ -5,6 +5,7 @@ SHELL := /bin/sh
 PYTHON ?= python3
 VENV := .venv
 LABEL_STUDIO := .venv-label-studio
+MLFLOW := .venv-mlflow
 BIN := $(VENV)/bin
 # Scripts in .venv name their folder: a checkout that was moved or copied installs again, into the same environment.
 STAMP := $(VENV)/.installed-$(shell pwd -P | cksum | cut -d ' ' -f 1)
@@ -14,7 +15,7 @@ DEVICE ?= cpu
 TIMED := GOMP_SPINCOUNT=1000 $(BIN)/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-label-studio lint bench docs docker-check clean
+.PHONY: help demo test test-label-studio test-mlflow lint bench docs docker-check clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 14
@@ -28,6 +29,10 @@ test: $(STAMP)  ## all tests
 test-label-studio: $(STAMP) $(LABEL_STUDIO)/bin/label-studio  ## push to and pull from a real Label Studio (1 GB)
 	@DALCLI_LABEL_STUDIO=$(CURDIR)/$(LABEL_STUDIO)/bin/label-studio \
 		$(BIN)/python -m pytest tests/label_studio/test_real_server.py $(ARGS)
+
+test-mlflow: $(STAMP) $(MLFLOW)/bin/mlflow  ## tracking against a real MLflow server on a SQLite file (1 GB)
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --editable '.[mlflow]'
+	@DALCLI_MLFLOW=$(CURDIR)/$(MLFLOW)/bin/mlflow $(BIN)/python -m pytest tests/tracking $(ARGS)
 
 lint: $(STAMP)  ## style, types, layers, shell scripts, generated documentation
 	@$(BIN)/python -m ruff check
@@ -53,12 +58,16 @@ docker-check:  ## run the Dockerfile's steps in a fresh environment, without Doc
 	@$(PYTHON) tests/packaging/check_dockerfile.py
 
 clean:  ## remove the environment and everything that was built; the demo's workspace too
-	rm -rf $(VENV) $(LABEL_STUDIO) build dist demo dalcli.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(LABEL_STUDIO) $(MLFLOW) build dist demo dalcli.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
 	find . -path ./.git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(LABEL_STUDIO)/bin/label-studio:
 	@$(PYTHON) -m venv $(LABEL_STUDIO)
 	@$(LABEL_STUDIO)/bin/python -m pip install -qq --disable-pip-version-check label-studio
+
+$(MLFLOW)/bin/mlflow:
+	@$(PYTHON) -m venv $(MLFLOW)
+	@$(MLFLOW)/bin/python -m pip install -qq --disable-pip-version-check mlflow
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \

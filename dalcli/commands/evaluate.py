@@ -10,6 +10,7 @@ from dalcli.errors import UsageError
 from dalcli.evaluation.paired import PairedTest
 from dalcli.evaluation.run import evaluate
 from dalcli.gain.run import control_gain
+from dalcli.tracking.run import track
 from dalcli.workspace.session import Session
 
 
@@ -39,9 +40,20 @@ def check(control: bool, retrain: bool) -> None:
         raise UsageError("--retrain says how far --control may go", "pass --control --retrain")
 
 
-def run(session: Session, version: str | None = None, control: bool = False, retrain: bool = False) -> EvaluateResult:
-    """Measure the newest (or the named) version; a measurement made before is printed again."""
+def run(
+    session: Session,
+    version: str | None = None,
+    control: bool = False,
+    retrain: bool = False,
+    log: bool = True,
+) -> EvaluateResult:
+    """Measure the newest (or the named) version; a measurement made before is printed again.
+
+    With ``log``, measurements go where ``tracking`` of the configuration says, too; that fails with a warning alone.
+    """
     check(control, retrain)
     measured = evaluate(session, version)
+    if log:
+        track(session)
     gain = control_gain(session, version, retrain) if control else None
     return EvaluateResult(measured.version, measured.labels, measured.report, measured.paired, gain)

@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from dalcli.config.class_names import problem_with_classes
 from dalcli.config.planning import CostsConfig, PlanConfig
+from dalcli.config.running import RunConfig, TrackingConfig
 from dalcli.config.values import Section, as_batch_size, as_bytes, as_gamma, as_pair, as_penalty
 
 ImageSize = tuple[int, int]
@@ -314,6 +315,8 @@ class Config(Section):
     evaluation: EvaluationConfig = EvaluationConfig()
     plan: PlanConfig = PlanConfig()
     costs: CostsConfig = CostsConfig()
+    run: RunConfig = RunConfig()
+    tracking: TrackingConfig = TrackingConfig()
 
     @model_validator(mode="before")
     @classmethod
@@ -327,7 +330,18 @@ class Config(Section):
         return values | {"query": FROZEN_QUERY | query}
 
     @field_validator(
-        "data", "model", "training", "scoring", "query", "labels", "evaluation", "plan", "costs", mode="before"
+        "data",
+        "model",
+        "training",
+        "scoring",
+        "query",
+        "labels",
+        "evaluation",
+        "plan",
+        "costs",
+        "run",
+        "tracking",
+        mode="before",
     )
     @classmethod
     def _empty_section(cls, value: object) -> object:

@@ -119,8 +119,9 @@ def _is_heavy(value: object) -> bool:
 def _record(session: Session, address: str, project: int, request: PullRequest, answers: _Answers, name: str) -> None:
     if not answers.new:
         session.feedback.note(f"{name}: up to date, {counted(answers.annotations, 'answer')} known already")
-        with session.database.write() as connection:
-            label_studio.remember(connection, address, project, now())
+        if request.project is not None:  # named now: else it is one that is known, and nothing is to be written
+            with session.database.write() as connection:
+                label_studio.remember(connection, address, project, now())
         return
     table = _table(answers.tasks, request.control, name)
     with session.database.write() as connection:

@@ -35,7 +35,7 @@ class Database:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with _explained(path):
+        with explained(path):
             self._connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
             self._connection.row_factory = sqlite3.Row
             try:
@@ -49,13 +49,13 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A snapshot: everything read inside belongs to one moment."""
-        with _explained(self.path), self._transaction("BEGIN DEFERRED") as connection:
+        with explained(self.path), self._transaction("BEGIN DEFERRED") as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """One atomic change; any exception inside rolls it back."""
-        with _explained(self.path), self._transaction("BEGIN IMMEDIATE") as connection:
+        with explained(self.path), self._transaction("BEGIN IMMEDIATE") as connection:
             yield connection
 
     @contextmanager
@@ -69,6 +69,16 @@ class Database:
                 connection.execute("ROLLBACK")
             raise
         connection.execute("COMMIT")
+
+    def copy_to(self, other: Connection) -> None:
+        """SQLite's online backup of this moment, into an empty database."""
+        with explained(self.path):
+            self._connection.backup(other)
+
+    def checkpoint(self) -> None:
+        """Move what was committed from the log into the database file, unless somebody is reading."""
+        with explained(self.path):
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def close(self) -> None:
         self._connection.close()
@@ -126,7 +136,7 @@ def _statements(script: str) -> Iterator[str]:
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def explained(path: Path) -> Iterator[None]:
     """Turn SQLite's errors into ones that say what to do."""
     try:
         yield

@@ -25,6 +25,11 @@ def projects(connection: Connection, server: str) -> list[int]:
     return [row["project"] for row in rows]
 
 
+def any_project(connection: Connection) -> bool:
+    """Whether any server was ever used."""
+    return connection.execute("SELECT 1 FROM label_studio_project LIMIT 1").fetchone() is not None
+
+
 def taken(connection: Connection, server: str, project: int) -> dict[int, str]:
     """Annotation → when it had been changed when it was read."""
     rows = connection.execute(

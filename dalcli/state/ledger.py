@@ -183,6 +183,11 @@ def labels(connection: Connection, purpose: Purpose) -> dict[int, int]:
     return {row["sample"]: row["class"] for row in rows}
 
 
+def count_votes(connection: Connection) -> int:
+    """All votes ever recorded, those that newer ones replaced included."""
+    return int(connection.execute("SELECT count(*) FROM vote").fetchone()[0])
+
+
 def class_counts(connection: Connection, purpose: Purpose) -> Counter[int]:
     """Effective labels of one purpose, counted by class."""
     return Counter(labels(connection, purpose).values())

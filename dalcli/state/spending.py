@@ -32,20 +32,27 @@ class VoteGroup:
     seconds: float
 
 
-def votes(connection: Connection) -> list[VoteGroup]:
-    """All votes, by purpose, annotator and class."""
+_ALWAYS = "9999"
+"""Later than every time that is stored."""
+
+
+def votes(connection: Connection, until: str = _ALWAYS) -> list[VoteGroup]:
+    """All votes, by purpose, annotator and class; ``until``: those recorded by then (ISO 8601, UTC, seconds)."""
     rows = connection.execute(
         "SELECT purpose, annotator, label, sum(latest) AS votes, sum(latest AND (issued OR priced)) AS bought,"
         " sum(latest AND issued AND NOT priced) AS unpriced, coalesce(sum(cost), 0.0) AS cost,"
         " count(seconds) AS timed, coalesce(sum(seconds), 0.0) AS seconds FROM ("
         "SELECT s.purpose, v.annotator, c.name AS label, v.cost, v.seconds,"
-        " NOT EXISTS (SELECT 1 FROM vote AS w WHERE w.sample = v.sample AND w.annotator = v.annotator AND w.id > v.id)"
+        " NOT EXISTS (SELECT 1 FROM vote AS w WHERE w.sample = v.sample AND w.annotator = v.annotator AND w.id > v.id"
+        " AND w.recorded_at <= :until)"
         " AS latest,"
         " EXISTS (SELECT 1 FROM vote AS w WHERE w.sample = v.sample AND w.annotator = v.annotator"
-        " AND w.cost IS NOT NULL) AS priced,"
+        " AND w.cost IS NOT NULL AND w.recorded_at <= :until) AS priced,"
         " EXISTS (SELECT 1 FROM batch_row AS r WHERE r.sample = v.sample) AS issued"
         " FROM vote AS v JOIN sample AS s ON s.id = v.sample LEFT JOIN class_now AS c ON c.position = v.class"
-        ") GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
+        " WHERE v.recorded_at <= :until"
+        ") GROUP BY 1, 2, 3 ORDER BY 1, 2, 3",
+        {"until": until},
     )
     return [
         VoteGroup(

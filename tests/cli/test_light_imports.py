@@ -73,6 +73,8 @@ def test_no_light_command_imports_torch(tmp_path: Path) -> None:
         ("labels", "export"),
         ("labels", "export", "--format", "imagefolder", "--output", "set"),
         ("labels", "export", "--format", "label-studio"),
+        ("run", "--dry-run", "--budget", "1"),
+        ("run", "--help"),
         ("classes", "rename", "cat", "kitten"),
         ("classes", "list"),
     ]

@@ -37,6 +37,15 @@ def test_torch_is_not_imported(scored: SmallPool, command: list[str]) -> None:
     assert completed.stdout
 
 
+def test_a_second_night_does_not_import_it_either(scored: SmallPool) -> None:
+    scored.label(scored.pool(purpose="evaluation"))
+    scored.configure(run={"settle": 0}, tracking={"jsonl": "measured.jsonl"})
+    scored.ok("run", "--budget", "3")
+    completed = light(scored, "run", "--budget", "3")
+    assert completed.returncode == 0, completed.stderr
+    assert "batch b-0001 is out" in completed.stdout
+
+
 def test_the_check_notices_torch(trained: SmallPool) -> None:
     assert "torch was imported" in light(trained, "score").stderr
 

@@ -1,0 +1,1 @@
+"""A night of the loop as one command; above the commands that it plays."""

@@ -1,0 +1,1 @@
+"""Measurements on their way into somebody else's log."""
