@@ -80,6 +80,7 @@ def evaluate(session: Session, version: str | None = None) -> Evaluated:
                 known.report,
                 known.temperature,
                 known.outcomes,
+                known.confidences,
             )
     with session.database.read() as connection:
         paired = _against_the_one_before(connection, model.version, known.outcomes, session.config)
@@ -109,7 +110,7 @@ def _settings(config: Config) -> str:
 
 def _whole(measurement: Measurement, names: Sequence[str]) -> bool:
     """Whether nothing is missing that an older program did not measure."""
-    return measurement.outcomes is not None or len(names) > MOST_CLASSES
+    return measurement.confidences is not None or len(names) > MOST_CLASSES
 
 
 def _against_the_one_before(
@@ -142,6 +143,7 @@ def _measure(
     accumulator = Accumulator(names, settings.calibration_bins)
     accumulator.update(truth, logits)
     report = accumulator.report(settings.confidence).to_dict()
+    few = len(names) <= MOST_CLASSES
     order = tie_keys(derive_seed(session.config.seed, "temperature"), digests([image.sample_id for image in images]))
     temperature = cross_fitted(truth, logits, order, settings.calibration_bins)
     return _Measured(
@@ -149,7 +151,8 @@ def _measure(
         labels=model.labels,
         report=report | {"temperature": _document(temperature)},
         temperature=temperature.value,
-        outcomes=None if len(names) > MOST_CLASSES else _outcomes(images, truth, logits).to_bytes(),
+        outcomes=_outcomes(images, truth, logits).to_bytes() if few else None,
+        confidences=_confidences(images, logits) if few else None,
         samples=tuple(image.key for image in images),
     )
 
@@ -193,6 +196,12 @@ def _outcomes(images: Sequence[PoolImage], truth: NDArray[np.int64], logits: NDA
         predicted=logits.argmax(axis=1),
         probability=scaled(logits, 1.0)[rows, truth].astype(np.float32),
     )
+
+
+def _confidences(images: Sequence[PoolImage], logits: NDArray[np.float32]) -> bytes:
+    """Of each predicted class, in the order of sample keys, as outcomes are."""
+    order = np.argsort([image.key for image in images], kind="stable")
+    return scaled(logits, 1.0).max(axis=1)[order].astype("<f4").tobytes()
 
 
 def _document(temperature: Temperature) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 from dalcli_runner import ok, write_labels
 from workspaces import add_model, add_scores, make
 
-STATES = ["unlabeled", "in flight", "labeled", "disputed", "skipped", "quarantined"]
+STATES = ["unlabeled", "in flight", "labeled", "disputed", "skipped", "auto-labeled", "quarantined"]
 BATCH = [
     "batch_id", "purpose", "requested", "issued", "answered", "released", "outstanding", "open", "issued_at", "model",
     "relabel",
