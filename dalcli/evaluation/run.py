@@ -99,8 +99,13 @@ def newest_pair(connection: Connection, config: Config) -> PairedTest | None:
 
 def is_measured(connection: Connection, config: Config, model: ModelVersion) -> bool:
     """Whether ``model`` was measured on exactly the evaluation labels of now, as configured now."""
+    return measured_now(connection, config, model) is not None
+
+
+def measured_now(connection: Connection, config: Config, model: ModelVersion) -> Measurement | None:
+    """What is stored of ``model`` on exactly the evaluation labels of now, as configured now."""
     digest = ledger.digest(ledger.labels(connection, "evaluation"), classes.meanings(connection))
-    return evaluations.find(connection, model.key, digest, _settings(config)) is not None
+    return evaluations.find(connection, model.key, digest, _settings(config))
 
 
 def _settings(config: Config) -> str:
@@ -128,7 +133,7 @@ def _against_the_one_before(
 class _Measured(Measurement):
     """Made now; ``samples`` are the keys of the images that could be read."""
 
-    samples: tuple[int, ...]
+    samples: tuple[int, ...] = ()
 
 
 def _measure(

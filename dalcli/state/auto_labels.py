@@ -97,7 +97,9 @@ def is_model(annotator: str) -> bool:
 
 def candidates(connection: Connection) -> Candidates:
     """What can be labeled by a model now, and how many others were taken out of the pool by choice."""
-    rows = connection.execute(f"SELECT s.id, s.sample_id FROM sample AS s WHERE {_FREE} ORDER BY s.sample_id").fetchall()
+    rows = connection.execute(
+        f"SELECT s.id, s.sample_id FROM sample AS s WHERE {_FREE} ORDER BY s.sample_id"
+    ).fetchall()
     (taken,) = connection.execute(
         f"SELECT count(*) FROM sample AS s WHERE s.purpose = 'training' AND s.quarantine IS NULL AND NOT ({_FREE})"
     ).fetchone()

@@ -101,6 +101,16 @@ def eligible(connection: Connection, purpose: Purpose, *, auto_labeled: bool = F
     )
 
 
+def unanswered(connection: Connection, purpose: Purpose) -> list[PoolImage]:
+    """Readable samples about which no person has said anything, in the order of sample ids."""
+    return _images(
+        connection,
+        "s.purpose = ? AND s.quarantine IS NULL"
+        " AND NOT EXISTS (SELECT 1 FROM standing_vote AS v WHERE v.sample = s.id)",
+        (purpose,),
+    )
+
+
 def images_of(connection: Connection, samples: Sequence[int]) -> list[PoolImage]:
     """Readable samples among ``samples`` (keys), in the order of sample ids."""
     return _images(
