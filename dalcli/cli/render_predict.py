@@ -40,16 +40,11 @@ def _facts(result: AutoResult) -> Iterator[tuple[str, object]]:
     if not result.per_class:
         (part,) = result.parts
         yield "bound", f"{_share(part.bound)}, on {counted(result.evaluation_labels, 'evaluation label')}"
-        yield (
-            "confidence from",
-            f"{_from(part)} (before calibration): {counted(part.wrong, 'of them is', 'of them are')} wrong",
-        )
+        yield "sure from", f"{_from(part)} before calibration: {part.wrong} of the evaluation labels contradict such"
         yield "to accept more", _more(part, result)
     if result.chosen:
-        yield (
-            "allowed for",
-            f"{counted(result.chosen, 'image')} that a strategy took out of the pool: any may have been easy",
-        )
+        taken = counted(result.chosen, "image")
+        yield "allowed for", f"{taken} that a strategy took out of the pool: all may have been easy"
     if result.unusable:
         yield "left out", f"{counted(result.unusable, 'evaluation image')} that people skipped or differ on"
     shown = list(result.classes.items())[:CLASSES_SHOWN]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,7 +88,7 @@ def _check_auto(options: Options) -> None:
         raise UsageError(f"--tries {options.tries} is out of range", f"plan for 1 to {MOST_TRIES} tries")
 
 
-def _refuse(given: dict[str, object], why: str, remedy: str) -> None:
+def _refuse(given: Mapping[str, object], why: str, remedy: str) -> None:
     for name, value in given.items():
         if value:
             raise UsageError(f"{name} has no effect here: {why}", remedy)

@@ -206,7 +206,8 @@ def _outcomes(images: Sequence[PoolImage], truth: NDArray[np.int64], logits: NDA
 def _confidences(images: Sequence[PoolImage], logits: NDArray[np.float32]) -> bytes:
     """Of each predicted class, in the order of sample keys, as outcomes are."""
     order = np.argsort([image.key for image in images], kind="stable")
-    return scaled(logits, 1.0).max(axis=1)[order].astype("<f4").tobytes()
+    sure: NDArray[np.float64] = scaled(logits, 1.0).max(axis=1)
+    return sure[order].astype("<f4").tobytes()
 
 
 def _document(temperature: Temperature) -> dict[str, Any]:

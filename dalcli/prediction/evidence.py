@@ -88,7 +88,7 @@ def judged(measured: Measurement | None, version: str) -> Judged:
     """
     if measured is None or measured.outcomes is None or measured.confidences is None:
         raise NotReadyError(
-            f"{version} was not measured on the evaluation labels", f"run: dalcli evaluate{_of(version)}"
+            f"{version} was not measured on the evaluation labels of now", f"run: dalcli evaluate --model {version}"
         )
     found = Outcomes.from_bytes(measured.outcomes)
     sure = np.frombuffer(measured.confidences, "<f4")
@@ -105,8 +105,8 @@ def require_uniform(connection: Connection, trust_test_set: bool) -> None:
     given = sum(sample.position >= evaluation_reserve(connection) for sample in reserve)
     if given and not trust_test_set:
         raise NotReadyError(
-            f"{given} of {counted(len(reserve), 'evaluation image')} were named as a test set, not drawn from the pool: "
-            "what holds for them need not hold for the pool",
+            f"{given} of {counted(len(reserve), 'evaluation image')} were named as a test set, not drawn from the "
+            "pool: what holds for them need not hold for the pool",
             "pass --trust-test-set if they were drawn at random from the same images",
         )
     gaps = _gaps(reserve)
@@ -157,7 +157,3 @@ def parts(found: Case, per_class: bool) -> Iterator[tuple[int | None, Evidence]]
         return
     for label in found.classes:
         yield label, found.evidence(label)
-
-
-def _of(version: str) -> str:
-    return f" --model {version}"

@@ -12,10 +12,10 @@ promise "at most a fraction α of the accepted is wrong" is made where b(k) ≤ 
 
 Thresholds are tested one after the other, from the highest confidence down, each at the full level, until one fails
 (fixed-sequence testing, in the form of Angelopoulos et al., "Learn then Test", 2021): the first threshold whose promise
-would be false is passed with a probability of at most 1 − confidence, and no lower one is reached without passing it. For
-that, neither the sequence nor the confidences may depend on the evaluation labels. The sequence is fixed by the pool's
-confidences alone (it goes from the fewest images that could be accepted to all U in equal steps); confidences are those
-before any temperature, since a temperature is fitted on evaluation labels and changes the order of images.
+would be false is passed with a probability of at most 1 − confidence, and no lower one is reached without passing it.
+For that, neither the sequence nor the confidences may depend on the evaluation labels. The sequence is fixed by the
+pool's confidences alone (it goes from the fewest images that could be accepted to all U in equal steps); confidences are
+those before any temperature, since a temperature is fitted on evaluation labels and changes the order of images.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ class Evidence:
         return steps
 
     def first(self, promise: Promise, labels: int) -> int | None:
-        """How many images the first threshold accepts: depends on numbers of images alone; None: more than there are."""
+        """How many images the first threshold accepts, by numbers of images alone; None: more than there are."""
         size = len(self.pool)
         for tolerated in TOLERATED:
             fewest = self._fewest(promise, labels, min(tolerated, labels))

@@ -1,10 +1,11 @@
-"""Predictions of new images on their way into a file: what a killed run has done lies beside it, and is gone on with."""
+"""Predictions of new images on their way into a file: what a killed run has done lies beside it, for the next one."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from dalcli.prediction.rows import Prediction
 from dalcli.prediction.sources import Unreadable
@@ -40,7 +41,7 @@ class PartFile:
             with self.path.open("rb+") as file:
                 if file.readline() == self._head.encode():
                     lines, end = 0, file.tell()
-                    while (line := file.readline()).endswith(b"\n"):
+                    while file.readline().endswith(b"\n"):
                         lines, end = lines + 1, file.tell()
                     file.truncate(end)
                     return lines
@@ -56,7 +57,7 @@ def _document(entry: Prediction | Unreadable) -> dict[str, object]:
     return {"id": entry.sample_id, "path": entry.path, "top": [list(pair) for pair in entry.top]}
 
 
-def _entry(document: dict[str, str]) -> Prediction | Unreadable:
+def _entry(document: dict[str, Any]) -> Prediction | Unreadable:
     if "reason" in document:
         return Unreadable(document["path"], document["reason"])
     return Prediction(document["id"], document["path"], [(name, float(value)) for name, value in document["top"]])

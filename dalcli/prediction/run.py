@@ -1,7 +1,7 @@
 """``predict``: the trained model on the rest of the pool, or on new images. The first file of this room to read.
 
-``version`` says which model predicts, ``pool`` and ``sources`` what it says, ``rows`` how that is written. Labels without
-a labeler: ``evidence`` and ``guarantee`` decide, ``accepting`` records, ``checking`` takes back.
+``version`` says which model predicts, ``pool`` and ``sources`` what it says, ``rows`` how that is written. Labels
+without a labeler: ``evidence`` and ``guarantee`` decide, ``accepting`` records, ``checking`` takes back.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ def binomial_tail(successes: int, trials: int, rate: float) -> float:
 
 
 def hypergeometric_tail(successes: int, population: int, marked: int, drawn: int) -> float:
-    """P(X ≤ ``successes``) for the number X of marked ones among ``drawn`` out of ``population``, ``marked`` of them."""
+    """P(X ≤ ``successes``): X of the ``drawn`` ones are among the ``marked`` ones of ``population``."""
     least = max(0, drawn + marked - population)
     if successes >= min(drawn, marked):
         return 1.0

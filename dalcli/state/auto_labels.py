@@ -1,4 +1,4 @@
-"""Labels by a model: runs, each with its promise, that stand or were withdrawn; what they say, and what people say of it.
+"""Labels by a model: runs, each with its promise, that stand or were withdrawn; what they say, and people say of them.
 
 Append-only, like votes, and apart from them: nothing that reads votes can take one of these for a person's.
 """
