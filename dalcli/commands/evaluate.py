@@ -10,6 +10,7 @@ from dalcli.errors import UsageError
 from dalcli.evaluation.paired import PairedTest
 from dalcli.evaluation.run import evaluate
 from dalcli.gain.run import control_gain
+from dalcli.prediction.checking import check_stored
 from dalcli.workspace.session import Session
 
 
@@ -43,5 +44,6 @@ def run(session: Session, version: str | None = None, control: bool = False, ret
     """Measure the newest (or the named) version; a measurement made before is printed again."""
     check(control, retrain)
     measured = evaluate(session, version)
+    check_stored(session)
     gain = control_gain(session, version, retrain) if control else None
     return EvaluateResult(measured.version, measured.labels, measured.report, measured.paired, gain)

@@ -1,8 +1,8 @@
 """Does a promise still stand? Two checks, each of which can only take labels back, for good.
 
-The evaluation labels of today, where the version was measured on them, are put to the same test with the same threshold:
-a promise that could not be made today does not stand. That needs no correction for many looks: looking again can only
-withdraw.
+The evaluation labels of today, where the version was measured on them, are put to the same test with the same
+threshold: a promise that could not be made today does not stand. That needs no correction for many looks: looking again
+can only withdraw.
 
 People's labels of images that a model had labeled, drawn at random for that (``query --auto-labeled``), speak for
 themselves: the promise falls once the lower end of a confidence sequence for their error lies above what was promised.

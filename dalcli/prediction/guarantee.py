@@ -14,7 +14,7 @@ Thresholds are tested one after the other, from the highest confidence down, eac
 (fixed-sequence testing, in the form of Angelopoulos et al., "Learn then Test", 2021): the first threshold whose promise
 would be false is passed with a probability of at most 1 − confidence, and no lower one is reached without passing it.
 For that, neither the sequence nor the confidences may depend on the evaluation labels. The sequence is fixed by the
-pool's confidences alone (it goes from the fewest images that could be accepted to all U in equal steps); confidences are
+pool's confidences alone (from the fewest images that could be accepted to all U, in equal steps); confidences are
 those before any temperature, since a temperature is fitted on evaluation labels and changes the order of images.
 """
 

@@ -62,7 +62,7 @@ def test_keys_of_every_document(tmp_path: Path) -> None:
         "root", "classes", "labels_per_class", "states", "model_name", "train", "image_size", "model",
         "training_unfinished", "training_diverged",
         "newer_labels", "unscored", "open_batches", "curve", "paired", "control_gain", "proposed_classes",
-        "next_step",
+        "auto_labels", "next_step",
     ]  # fmt: skip
     states(status["states"])
     assert list(status["model"]) == MODEL
