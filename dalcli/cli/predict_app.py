@@ -40,7 +40,10 @@ def predict(
         float | None, typer.Option(help="With --auto: the fraction of them that may be wrong.", metavar="FRACTION")
     ] = None,
     confidence: Annotated[
-        float | None, typer.Option(help="With --auto: how sure that is to be; default: 0.95.", metavar="PROBABILITY")
+        float | None,
+        typer.Option(
+            help="With --auto: how sure that is to be; default: evaluation.confidence.", metavar="PROBABILITY"
+        ),
     ] = None,
     per_class: Annotated[
         bool, typer.Option("--per-class", help="With --auto: --max-error holds for every predicted class.")

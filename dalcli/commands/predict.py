@@ -121,7 +121,7 @@ def label(session: Session, options: Options) -> AutoResult:
         session,
         AutoRequest(
             max_error=options.max_error,
-            confidence=options.confidence or 0.95,
+            confidence=options.confidence or session.config.evaluation.confidence,
             per_class=options.per_class,
             tries=options.tries or 1,
             version=options.model,

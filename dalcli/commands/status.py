@@ -33,8 +33,8 @@ class CurvePoint:
 class StatusResult:
     """What ``status`` tells: one snapshot of the loop.
 
-    ``auto_labels`` are the runs of ``predict --auto`` that stand. ``paired`` is the newest measured version against the one before; ``control_gain`` what ``evaluate --control`` found
-    last. None where there is none.
+    ``auto_labels`` are the runs of ``predict --auto`` that stand. ``paired`` is the newest measured version against the
+    one before; ``control_gain`` what ``evaluate --control`` found last. None where there is none.
     """
 
     root: str

@@ -110,8 +110,7 @@ class TrainingConfig(Section):
 
     auto_labels: bool = Field(
         False,
-        description="train on the labels of `predict --auto`, too; people's labels alone say how good the model is, and no "
-        "version trained so can label in its turn",
+        description="train on the labels of `predict --auto`, too; no version that was, can label in its turn",
     )
 
     @model_validator(mode="after")

@@ -58,7 +58,7 @@ VOTE_COLUMNS = ("sample_id", "path", "label", "annotator", "labeled_at", "second
 
 
 def as_csv(labels: Labels) -> bytes:
-    """One line a labeled sample; disputed and skipped ones are left out. With labels by models, who gave each: ``by``."""
+    """One line a labeled sample; disputed and skipped ones are left out. With labels by models: who gave it, ``by``."""
     rows: Iterable[tuple[object, ...]] = (
         (s.sample_id, guarded(s.path), guarded(s.label or ""), s.purpose, s.confidence) for s in labels.labeled
     )
@@ -99,7 +99,7 @@ def as_label_studio(labels: Labels) -> bytes:
     by_sample: dict[str, list[LoggedVote]] = {}
     for vote in labels.votes:
         by_sample.setdefault(vote.sample_id, []).append(vote)
-    tasks = [
+    tasks: list[dict[str, object]] = [
         {
             "data": {
                 "image": votes[0].path,
@@ -146,7 +146,8 @@ def to_folders(workspace: Workspace, labels: Labels, folder: Path) -> int:
         raise BadInputError(f"{folder}: is there already, and not an empty folder", "name one that is not there yet")
     if not folder.absolute().parent.is_dir():
         raise BadInputError(f"{folder.parent}: no such folder", "create it, or name another place")
-    chosen = [(each.sample_id, each.path, each.label or "") for each in (*labels.labeled, *(labels.by_models or ()))]
+    chosen = [(sample.sample_id, sample.path, sample.label or "") for sample in labels.labeled]
+    chosen += [(given.sample_id, given.path, given.label) for given in labels.by_models or ()]
     _check_names(label for _, _, label in chosen)
     paths = [workspace.absolute_path(path) for _, path, _ in chosen]
     gone = [str(path) for path in paths if not path.is_file()]

@@ -37,7 +37,7 @@ class AutoRequest:
     """
 
     max_error: float
-    confidence: float = 0.95
+    confidence: float
     per_class: bool = False
     tries: int = 1
     version: str | None = None

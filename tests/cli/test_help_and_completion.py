@@ -32,7 +32,7 @@ def test_every_command_of_this_release_is_there() -> None:
         "evaluate", "ingest-labels", "init", "label", "label-studio config", "label-studio pull", "label-studio push",
         "labels annotators", "labels disputed", "labels export",
         "labels log", "labels show", "labels suspects", "plan history", "pool add", "pool list", "pool quarantine",
-        "pool relocate", "query", "score", "simulate", "status", "train",
+        "pool relocate", "predict", "query", "score", "simulate", "status", "train",
     ]  # fmt: skip
 
 
