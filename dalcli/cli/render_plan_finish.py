@@ -20,7 +20,7 @@ def finish(result: FinishResult) -> str:
     header += [result.currency or "money"] if result.price_per_label is not None else []
     rows = []
     for place, way in enumerate(result.ways):
-        mark = "→ " if place == result.best else "  "
+        mark = "* " if place == result.best else "  "
         error = None if way.bound is None else f"{100 * way.bound:.2f}%"
         row: list[object] = [f"{mark}{way.how}", f"{way.evaluation_labels:,}", f"{way.by_model:,}", error]
         row.append(f"{way.by_hand:,}")

@@ -1,7 +1,7 @@
 """``plan --finish``: what it takes until every image of the pool has a label, by hand and by the model. Without torch.
 
-What the model may label for a promised error is worked out as ``predict --auto`` does it, from what is stored; with more
-evaluation labels it may be more. The cheapest way weighs them against labels by hand.
+What the model may label for a promised error is worked out as ``predict --auto`` does it, from what is stored; with
+more evaluation labels it may be more. The cheapest way weighs them against labels by hand.
 """
 
 from __future__ import annotations
