@@ -57,11 +57,11 @@ def promised(
     trained_on: int = 20,
     config: str = "",
 ) -> Promised:
-    """``pool`` images in all, of which ``reserve`` serve evaluation; ``labeled`` of those have labels, in their order."""
+    """``pool`` images in all, of which ``reserve`` serve evaluation; ``labeled`` of those have labels."""
     make(root, 1, reserve=reserve, config=config)
     rng = np.random.default_rng(5)
     ids = [sample_id(f"made up {number}".encode()) for number in range(pool)]
-    sure = (1 - 0.5 * rng.beta(0.4, 1.5, pool)).astype(np.float32)
+    sure = np.minimum(1 - 0.5 * rng.beta(0.4, 1.5, pool), 0.9999).astype(np.float32)
     wrong = rng.random(pool) < law(sure)
     truth = np.arange(pool) % 2
     found = Promised(

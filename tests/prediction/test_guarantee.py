@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -106,7 +107,7 @@ def test_thresholds_go_down_and_stop_at_the_first_that_fails() -> None:
         assert step.accepted == int((capped(pool) >= np.float32(step.threshold)).sum())
         assert step.wrong == int((capped(sure[wrong]) >= np.float32(step.threshold)).sum())
         assert step.passed == ASKED.holds(step.wrong, 1500, 2000, step.accepted)
-    assert all(one.accepted < next_one.accepted for one, next_one in zip(steps, steps[1:], strict=False))
+    assert all(one.accepted < next_one.accepted for one, next_one in pairwise(steps))
 
 
 def test_the_sequence_does_not_depend_on_the_labels() -> None:
