@@ -14,8 +14,8 @@ Thresholds are tested one after the other, from the highest confidence down, eac
 (fixed-sequence testing, in the form of Angelopoulos et al., "Learn then Test", 2021): the first threshold whose promise
 would be false is passed with a probability of at most 1 − confidence, and no lower one is reached without passing it.
 For that, neither the sequence nor the confidences may depend on the evaluation labels. The sequence is fixed by the
-pool's confidences alone (from the fewest images that could be accepted to all U, in equal steps); confidences are
-those before any temperature, since a temperature is fitted on evaluation labels and changes the order of images.
+pool's confidences alone: from the fewest images that could be accepted if no error were seen, in equal steps to all U.
+Confidences are those before any temperature, which is fitted on evaluation labels and changes the order of images.
 """
 
 from __future__ import annotations
@@ -32,8 +32,6 @@ from dalcli.prediction.tails import binomial_tail, clopper_pearson_upper, hyperg
 
 STEPS = 50
 """Thresholds after the first one."""
-TOLERATED = (2, 1, 0)
-"""Errors that the first threshold may survive: as many as leave half of the pool for those after it."""
 SURE = np.float32(1 - 1e-6)
 """Higher confidences are one: float32 can hardly tell them apart, and not alike in two computations."""
 MOST_LABELS = 1_000_000
@@ -135,21 +133,13 @@ class Evidence:
         return steps
 
     def first(self, promise: Promise, labels: int) -> int | None:
-        """How many images the first threshold accepts, by numbers of images alone; None: more than there are."""
-        size = len(self.pool)
-        for tolerated in TOLERATED:
-            fewest = self._fewest(promise, labels, min(tolerated, labels))
-            if fewest is not None and (fewest <= size // 2 or tolerated == 0):
-                return fewest
-        return None
-
-    def _fewest(self, promise: Promise, labels: int, wrong: int) -> int | None:
+        """Images that the first threshold accepts: the fewest that no error would allow; None: too many."""
         low, high = 0, len(self.pool)
-        if not promise.holds(wrong, labels, self.population, high):
+        if not promise.holds(0, labels, self.population, high):
             return None
         while high - low > 1:
             middle = (low + high) // 2
-            low, high = (low, middle) if promise.holds(wrong, labels, self.population, middle) else (middle, high)
+            low, high = (low, middle) if promise.holds(0, labels, self.population, middle) else (middle, high)
         return high
 
     def accepted(self, promise: Promise) -> Step | None:
