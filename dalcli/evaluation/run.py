@@ -115,7 +115,7 @@ def _settings(config: Config) -> str:
 
 def _whole(measurement: Measurement, names: Sequence[str]) -> bool:
     """Whether nothing is missing that an older program did not measure."""
-    return measurement.confidences is not None or len(names) > MOST_CLASSES
+    return None not in {measurement.outcomes, measurement.confidences} or len(names) > MOST_CLASSES
 
 
 def _against_the_one_before(

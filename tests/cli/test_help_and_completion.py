@@ -39,7 +39,7 @@ def test_every_command_of_this_release_is_there() -> None:
 IN_ORDER = {
     (): [
         "init", "pool", "query", "batch", "label", "label-studio", "ingest-labels", "labels", "classes", "train",
-        "score", "evaluate", "status", "plan", "diagnose", "simulate",
+        "score", "evaluate", "status", "plan", "predict", "diagnose", "simulate",
     ],
     ("pool",): ["add", "list", "quarantine", "relocate"],
     ("batch",): ["list", "show", "release"],
