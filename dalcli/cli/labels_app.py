@@ -105,6 +105,9 @@ def labels_export(
     votes: Annotated[
         bool, typer.Option("--votes", help="csv: what each annotator says, as ingest-labels reads it.")
     ] = False,
+    auto: Annotated[
+        bool, typer.Option("--auto", help="Labels of `predict --auto`, too, each with the model that gave it.")
+    ] = False,
     purpose: Annotated[Purpose | None, typer.Option(help="Only labels for this.")] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write here (atomically) instead of stdout.", metavar="PATH")
@@ -116,12 +119,12 @@ def labels_export(
     from dalcli.cli import render
     from dalcli.commands import labels
 
-    labels.check_export(form.value, output, votes)
+    labels.check_export(form.value, output, votes, auto)
     if form is not ExportFormat.IMAGEFOLDER:
         render.check_output(output)
     with session_of(directory, quiet) as session:
         wanted: Literal["training", "evaluation"] | None = None if purpose is None else purpose.value
-        result = labels.export(session, form.value, output, votes=votes, purpose=wanted)
+        result = labels.export(session, form.value, output, votes=votes, purpose=wanted, auto=auto)
         if result.data is not None:
             render.deliver(result.data, output, "the labels are unchanged: run the same command again")
 

@@ -60,6 +60,10 @@ def query(
     suspects: Annotated[
         bool, typer.Option("--suspects", help="With --relabel: labels that `labels suspects` found instead.")
     ] = False,
+    auto_labeled: Annotated[
+        bool,
+        typer.Option("--auto-labeled", help="Draw from what `predict --auto` has labeled, for people to check it."),
+    ] = False,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write here (atomically) instead of stdout.", metavar="FILE")
     ] = None,
@@ -100,6 +104,7 @@ def query(
         suspects,
         format,
         image_url,
+        auto_labeled,
     )
     command.check(options)
     render.check_output(output)

@@ -40,6 +40,16 @@ def plan(
             "and fewer than five versions were measured.",
         ),
     ] = False,
+    finish: Annotated[
+        bool, typer.Option("--finish", help="What it takes until every image has a label, by hand and by the model.")
+    ] = False,
+    max_error: Annotated[
+        float | None,
+        typer.Option(help="With --finish: the fraction of the model's labels that may be wrong.", metavar="FRACTION"),
+    ] = None,
+    trust_test_set: Annotated[
+        bool, typer.Option("--trust-test-set", help="With --finish: the test set was drawn at random from the pool.")
+    ] = False,
     exit_code: Annotated[
         bool, typer.Option("--exit-code", help="End with a status of its own for every verdict.")
     ] = False,
@@ -55,16 +65,24 @@ def plan(
     if context.invoked_subcommand is not None:
         _before_history(
             context,
-            (target, budget, money, deadline, metric, subsets or None, exit_code or None),
+            (target, budget, money, deadline, metric, subsets or None, exit_code or None, finish or None, max_error),
             directory,
             json,
             quiet,
         )
         return
-    from dalcli.cli import render, render_plan
+    from dalcli.cli import render, render_plan, render_plan_finish
     from dalcli.commands import plan as command
 
-    request = command.check(command.Options(target, budget, money, deadline, metric, subsets, exit_code))
+    options = command.Options(
+        target, budget, money, deadline, metric, subsets, exit_code, finish, max_error, trust_test_set
+    )
+    if finish:
+        question = command.check_finish(options)
+        with session_of(directory, quiet) as session:
+            render.show(command.finish(session, question), render_plan_finish.finish, json)
+        return
+    request = command.check(options)
     with session_of(directory, quiet) as session:
         result = command.run(session, request)
         render.show(result, render_plan.plan, json)

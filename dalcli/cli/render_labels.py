@@ -41,6 +41,12 @@ def sample(result: SampleLabels) -> str:
             for v in result.votes
         )
         parts += ["", listing(("recorded at", "annotator", "label", "counts", "from"), rows)]
+    if result.by_models:
+        said = (
+            (v.recorded_at, v.annotator, v.label, percent(v.confidence), "yes" if v.counts else "no", v.reason)
+            for v in result.by_models
+        )
+        parts += ["", listing(("recorded at", "model", "label", "confidence", "counts", "withdrawn"), said)]
     if result.batches:
         again = ((b.batch_id, b.rank, b.state, "yes" if b.relabel else "no") for b in result.batches)
         parts += ["", listing(("batch", "rank", "state", "another look"), again)]
@@ -96,6 +102,13 @@ def _events(result: Log) -> Iterator[tuple[object, ...]]:
             v.line or None,
             int(v.counts),
         )
+    for m in result.by_models:
+        yield (
+            m.recorded_at, "auto-label", m.sample_id, m.path, m.label, None, m.annotator, *(None,) * 5, int(m.counts),
+        )  # fmt: skip
+    gone = {(m.withdrawn_at, m.annotator, m.reason) for m in result.by_models if m.withdrawn_at is not None}
+    for at, annotator, reason in sorted(gone, key=str):
+        yield (at, "auto-withdrawal", None, None, reason, None, annotator, *(None,) * 6)
     for e in result.classes:
         yield (e.recorded_at, e.kind, None, None, e.new_name, e.old_name, *(None,) * 7)
 

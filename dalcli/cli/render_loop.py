@@ -100,6 +100,14 @@ def status(result: StatusResult) -> str:
         (f"batch {b.batch_id}", f"{b.purpose}: {b.answered} of {b.issued} answered, {b.outstanding} out")
         for b in result.open_batches
     ]
+    lines += [
+        (
+            "labels by a model",
+            f"{run.standing} by {run.annotator}: at most {100 * run.promise['max_error']:g}% wrong, "
+            f"{100 * run.promise['confidence']:g}% sure",
+        )
+        for run in result.auto_labels
+    ]
     if result.proposed_classes:
         proposed = ", ".join(f"{name} {count}" for name, count in result.proposed_classes.items())
         lines.append(("proposed classes", f"{proposed}; `dalcli label --proposals` lists the images"))

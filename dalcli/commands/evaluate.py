@@ -10,6 +10,7 @@ from dalcli.errors import UsageError
 from dalcli.evaluation.paired import PairedTest
 from dalcli.evaluation.run import evaluate
 from dalcli.gain.run import control_gain
+from dalcli.prediction.checking import check_stored
 from dalcli.tracking.run import track
 from dalcli.workspace.session import Session
 
@@ -55,5 +56,6 @@ def run(
     measured = evaluate(session, version)
     if log:
         track(session)
+    check_stored(session)
     gain = control_gain(session, version, retrain) if control else None
     return EvaluateResult(measured.version, measured.labels, measured.report, measured.paired, gain)

@@ -11,6 +11,7 @@ from dalcli.formats.labels import ReadOptions
 from dalcli.formats.registry import AUTO, FORMATS, check_format, read_labels
 from dalcli.formats.source import LabelSource
 from dalcli.labels import recording
+from dalcli.prediction.checking import check_stored
 from dalcli.state.batches import Batch
 from dalcli.state.ledger import OnConflict
 from dalcli.state.workspace import printable
@@ -75,6 +76,7 @@ def run(session: Session, file: Path, options: Options) -> IngestResult:
             allow_new_classes=options.allow_new_classes,
         )
     recording.tell(session, recorded, "up to date: no label in this file")
+    check_stored(session)
     for note in table.notes:
         session.feedback.warn(f"{name}: {note}")
     return IngestResult(

@@ -13,7 +13,7 @@ from dalcli.labels import export as exporting
 from dalcli.labels import look, suspects
 from dalcli.labels.annotators import Comparison
 from dalcli.labels.look import Disputed, Log, SampleLabels
-from dalcli.state import catalog, classes, consensus, suspicions
+from dalcli.state import auto_labels, catalog, classes, consensus, suspicions
 from dalcli.state.catalog import Purpose
 from dalcli.state.consensus import InForce
 from dalcli.workspace.session import Session
@@ -138,21 +138,25 @@ def export(
     *,
     votes: bool = False,
     purpose: Purpose | None = None,
+    auto: bool = False,
 ) -> Exported:
-    """The labels that count, or with ``votes`` what each annotator says.
+    """The labels that count, or with ``votes`` what each annotator says; ``auto``: labels by models, too.
 
     Raises:
         UsageError: options that do not go together.
         NotReadyError: there are no labels.
         BadInputError: the folder cannot be made of them.
     """
-    check_export(form, output, votes)
+    check_export(form, output, votes, auto)
     with session.database.read() as connection:
-        labels = exporting.read(connection, purpose)
+        labels = exporting.read(connection, purpose, auto)
+        by_models = 0 if auto else sum(run.standing for run in auto_labels.standing(connection))
         force = consensus.in_force(connection)
     left = {vote.sample_id for vote in labels.votes} - {standing.sample_id for standing in labels.labeled}
     if left and not votes and form != "label-studio":
         session.feedback.note(_left_out(len(left), force))
+    if by_models:
+        session.feedback.note(f"{counted(by_models, 'label')} by a model are left out: pass --auto")
     if form == "imagefolder":
         assert output is not None
         copied = exporting.to_folders(session.workspace, labels, output)
@@ -163,7 +167,7 @@ def export(
     return Exported(exporting.votes_as_csv(labels) if votes else exporting.as_csv(labels), len(labels.labeled))
 
 
-def check_export(form: ExportFormat, output: Path | None, votes: bool) -> None:
+def check_export(form: ExportFormat, output: Path | None, votes: bool, auto: bool = False) -> None:
     """Refuse, before anything is opened, what does not go together.
 
     Raises:
@@ -171,6 +175,8 @@ def check_export(form: ExportFormat, output: Path | None, votes: bool) -> None:
     """
     if form == "imagefolder" and (output is None or str(output) == "-"):
         raise UsageError("--format imagefolder makes a folder", "name it: --output FOLDER")
+    if votes and auto:
+        raise UsageError("--votes are what people say, and --auto adds labels by a model", "pass one of them")
     if votes and form != "csv":
         raise UsageError(f"--votes is for --format csv, not {form}", "leave it out (label-studio has all votes anyway)")
 

@@ -33,6 +33,7 @@ class Options:
     suspects: bool = False
     format: str = "csv"
     image_url: str | None = None
+    auto_labeled: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,8 @@ def check(options: Options) -> None:
         raise UsageError("--suspects says which labels to look at again", "pass --relabel N --suspects")
     if options.relabel is not None:
         _check_relabel(options, options.relabel)
+    if options.auto_labeled:
+        _check_auto_labeled(options)
     if options.gamma is not None and not options.gamma >= 0:
         raise UsageError(f"--gamma {options.gamma:g} is out of range", "a number from 0 to inf")
     if options.control is not None and not 0 <= options.control <= 1:
@@ -82,6 +85,16 @@ def check(options: Options) -> None:
         raise UsageError(
             "--control is for training samples", "leave it out: evaluation samples are all drawn at random"
         )
+
+
+def _check_auto_labeled(options: Options) -> None:
+    named = {"--relabel": options.relabel, "--strategy": options.strategy, "--gamma": options.gamma}
+    named["--control"] = options.control
+    for name, value in named.items():
+        if value is not None:
+            raise UsageError(f"{name} has no effect on --auto-labeled: all of it is drawn at random", "leave it out")
+    if options.purpose == "evaluation":
+        raise UsageError("models label training samples only", "leave out --purpose evaluation")
 
 
 def _check_relabel(options: Options, count: int) -> None:
@@ -127,6 +140,18 @@ def _request(config: QueryConfig, options: Options) -> QueryRequest:
     chosen = {"strategy": options.strategy, "gamma": options.gamma}
     if options.control is not None:  # younger than the other two: batches issued before know nothing of it
         chosen["control"] = options.control
+    if options.auto_labeled:
+        return QueryRequest(
+            budget=budget,
+            purpose=options.purpose,
+            query=config.model_copy(update={"control": 0.0}),
+            stale_ok=True,  # no model chooses
+            new=options.new,
+            key=options.key,
+            auto_labeled=True,
+            wait=options.wait,
+            typed={"budget": options.budget, "auto_labeled": True},
+        )
     combined = config.model_copy(update={name: value for name, value in chosen.items() if value is not None})
     if options.gamma is not None and not _looks_at_gamma(combined):
         raise UsageError(

@@ -8,7 +8,8 @@ from typing import Any
 from dalcli.evaluation.paired import PairedTest
 from dalcli.evaluation.run import is_measured, newest_pair
 from dalcli.scores.store import ScoreStore
-from dalcli.state import batches, catalog, classes, evaluations, labeling, ledger, versions
+from dalcli.state import auto_labels, batches, catalog, classes, evaluations, labeling, ledger, versions
+from dalcli.state.auto_labels import AutoRun
 from dalcli.state.batches import Batch
 from dalcli.state.evaluations import Measurement
 from dalcli.state.versions import ModelVersion
@@ -32,8 +33,8 @@ class CurvePoint:
 class StatusResult:
     """What ``status`` tells: one snapshot of the loop.
 
-    ``paired`` is the newest measured version against the one before; ``control_gain`` what ``evaluate --control`` found
-    last. None where there is none.
+    ``auto_labels`` are the runs of ``predict --auto`` that stand. ``paired`` is the newest measured version against the
+    one before; ``control_gain`` what ``evaluate --control`` found last. None where there is none.
     """
 
     root: str
@@ -53,6 +54,7 @@ class StatusResult:
     paired: PairedTest | None
     control_gain: dict[str, Any] | None
     proposed_classes: dict[str, int]
+    auto_labels: tuple[AutoRun, ...]
     next_step: str
 
 
@@ -92,6 +94,7 @@ def run(session: Session) -> StatusResult:
             paired=newest_pair(connection, session.config),
             control_gain=evaluations.newest_gain(connection),
             proposed_classes={each.name: len(each.samples) for each in labeling.proposals(connection)},
+            auto_labels=tuple(auto_labels.standing(connection)),
             next_step=_next_step(states, sum(counts.values()), model, newer, open_batches, unmeasured),
         )
 

@@ -109,6 +109,11 @@ class TrainingConfig(Section):
         "none", description="train: head only: balanced lets every class count alike, however many labels it has"
     )
 
+    auto_labels: bool = Field(
+        False,
+        description="train on the labels of `predict --auto`, too; no version that was, can label in its turn",
+    )
+
     @model_validator(mode="after")
     def _epochs_in_order(self) -> TrainingConfig:
         if self.min_epochs > self.max_epochs:

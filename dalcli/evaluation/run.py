@@ -80,6 +80,7 @@ def evaluate(session: Session, version: str | None = None) -> Evaluated:
                 known.report,
                 known.temperature,
                 known.outcomes,
+                known.confidences,
             )
     with session.database.read() as connection:
         paired = _against_the_one_before(connection, model.version, known.outcomes, session.config)
@@ -98,8 +99,13 @@ def newest_pair(connection: Connection, config: Config) -> PairedTest | None:
 
 def is_measured(connection: Connection, config: Config, model: ModelVersion) -> bool:
     """Whether ``model`` was measured on exactly the evaluation labels of now, as configured now."""
+    return measured_now(connection, config, model) is not None
+
+
+def measured_now(connection: Connection, config: Config, model: ModelVersion) -> Measurement | None:
+    """What is stored of ``model`` on exactly the evaluation labels of now, as configured now."""
     digest = ledger.digest(ledger.labels(connection, "evaluation"), classes.meanings(connection))
-    return evaluations.find(connection, model.key, digest, _settings(config)) is not None
+    return evaluations.find(connection, model.key, digest, _settings(config))
 
 
 def _settings(config: Config) -> str:
@@ -109,7 +115,7 @@ def _settings(config: Config) -> str:
 
 def _whole(measurement: Measurement, names: Sequence[str]) -> bool:
     """Whether nothing is missing that an older program did not measure."""
-    return measurement.outcomes is not None or len(names) > MOST_CLASSES
+    return None not in {measurement.outcomes, measurement.confidences} or len(names) > MOST_CLASSES
 
 
 def _against_the_one_before(
@@ -127,7 +133,7 @@ def _against_the_one_before(
 class _Measured(Measurement):
     """Made now; ``samples`` are the keys of the images that could be read."""
 
-    samples: tuple[int, ...]
+    samples: tuple[int, ...] = ()
 
 
 def _measure(
@@ -142,6 +148,7 @@ def _measure(
     accumulator = Accumulator(names, settings.calibration_bins)
     accumulator.update(truth, logits)
     report = accumulator.report(settings.confidence).to_dict()
+    few = len(names) <= MOST_CLASSES
     order = tie_keys(derive_seed(session.config.seed, "temperature"), digests([image.sample_id for image in images]))
     temperature = cross_fitted(truth, logits, order, settings.calibration_bins)
     return _Measured(
@@ -149,7 +156,8 @@ def _measure(
         labels=model.labels,
         report=report | {"temperature": _document(temperature)},
         temperature=temperature.value,
-        outcomes=None if len(names) > MOST_CLASSES else _outcomes(images, truth, logits).to_bytes(),
+        outcomes=_outcomes(images, truth, logits).to_bytes() if few else None,
+        confidences=_confidences(images, logits) if few else None,
         samples=tuple(image.key for image in images),
     )
 
@@ -193,6 +201,13 @@ def _outcomes(images: Sequence[PoolImage], truth: NDArray[np.int64], logits: NDA
         predicted=logits.argmax(axis=1),
         probability=scaled(logits, 1.0)[rows, truth].astype(np.float32),
     )
+
+
+def _confidences(images: Sequence[PoolImage], logits: NDArray[np.float32]) -> bytes:
+    """Of each predicted class, in the order of sample keys, as outcomes are."""
+    order = np.argsort([image.key for image in images], kind="stable")
+    sure: NDArray[np.float64] = scaled(logits, 1.0).max(axis=1)
+    return sure[order].astype("<f4").tobytes()
 
 
 def _document(temperature: Temperature) -> dict[str, Any]:

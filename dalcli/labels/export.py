@@ -15,8 +15,9 @@ from dalcli.config.words import counted
 from dalcli.data.table import csv_text
 from dalcli.errors import BadInputError, NotReadyError
 from dalcli.formats.cells import guarded
-from dalcli.state import history
+from dalcli.state import auto_labels, history
 from dalcli.state.atomic import new_folder
+from dalcli.state.auto_labels import AutoVote
 from dalcli.state.catalog import Purpose
 from dalcli.state.database import Connection
 from dalcli.state.history import LoggedVote, Standing
@@ -32,10 +33,12 @@ class Labels:
 
     labeled: Sequence[Standing]
     votes: Sequence[LoggedVote]
+    by_models: Sequence[AutoVote] | None = None
+    """Labels of ``predict --auto`` on samples that no person has labeled; None: they were not asked for."""
 
 
-def read(connection: Connection, purpose: Purpose | None = None) -> Labels:
-    """What counts now.
+def read(connection: Connection, purpose: Purpose | None = None, auto: bool = False) -> Labels:
+    """What counts now; ``auto``: labels by models, too.
 
     Raises:
         NotReadyError: there is no label.
@@ -43,8 +46,9 @@ def read(connection: Connection, purpose: Purpose | None = None) -> Labels:
     found = Labels(
         history.standings(connection, "labeled", purpose),
         history.latest_votes(connection, purpose),
+        ([] if purpose == "evaluation" else auto_labels.counting(connection)) if auto else None,
     )
-    if not found.votes:
+    if not found.votes and not found.by_models:
         raise NotReadyError("there are no labels to export", "record some: dalcli ingest-labels FILE")
     return found
 
@@ -54,9 +58,19 @@ VOTE_COLUMNS = ("sample_id", "path", "label", "annotator", "labeled_at", "second
 
 
 def as_csv(labels: Labels) -> bytes:
-    """One line a labeled sample; disputed and skipped ones are left out."""
-    rows = ((s.sample_id, guarded(s.path), guarded(s.label or ""), s.purpose, s.confidence) for s in labels.labeled)
-    return csv_text(LABEL_COLUMNS, rows).encode(errors="backslashreplace")
+    """One line a labeled sample; disputed and skipped ones are left out. With labels by models: who gave it, ``by``."""
+    rows: Iterable[tuple[object, ...]] = (
+        (s.sample_id, guarded(s.path), guarded(s.label or ""), s.purpose, s.confidence) for s in labels.labeled
+    )
+    if labels.by_models is None:
+        return csv_text(LABEL_COLUMNS, rows).encode(errors="backslashreplace")
+    whole = [(*row, "people") for row in rows]
+    whole += [
+        (m.sample_id, guarded(m.path), guarded(m.label), "training", m.confidence, m.annotator)
+        for m in labels.by_models
+    ]
+    whole.sort(key=lambda row: str(row[0]))
+    return csv_text((*LABEL_COLUMNS, "by"), whole).encode(errors="backslashreplace")
 
 
 def votes_as_csv(labels: Labels) -> bytes:
@@ -85,7 +99,7 @@ def as_label_studio(labels: Labels) -> bytes:
     by_sample: dict[str, list[LoggedVote]] = {}
     for vote in labels.votes:
         by_sample.setdefault(vote.sample_id, []).append(vote)
-    tasks = [
+    tasks: list[dict[str, object]] = [
         {
             "data": {
                 "image": votes[0].path,
@@ -96,7 +110,15 @@ def as_label_studio(labels: Labels) -> bytes:
         }
         for sample_id, votes in by_sample.items()
     ]
+    tasks += [_predicted(label) for label in labels.by_models or ()]
     return (json.dumps(tasks, ensure_ascii=False, indent=1) + "\n").encode(errors="backslashreplace")
+
+
+def _predicted(label: AutoVote) -> dict[str, object]:
+    """A label by a model is a prediction there: shown to whoever annotates, never an annotation."""
+    choice = {"from_name": "label", "to_name": "image", "type": "choices", "value": {"choices": [label.label]}}
+    said = {"model_version": label.annotator, "score": label.confidence, "result": [choice]}
+    return {"data": {"image": label.path, "sample_id": label.sample_id}, "annotations": [], "predictions": [said]}
 
 
 def _annotation(vote: LoggedVote) -> dict[str, object]:
@@ -124,8 +146,10 @@ def to_folders(workspace: Workspace, labels: Labels, folder: Path) -> int:
         raise BadInputError(f"{folder}: is there already, and not an empty folder", "name one that is not there yet")
     if not folder.absolute().parent.is_dir():
         raise BadInputError(f"{folder.parent}: no such folder", "create it, or name another place")
-    _check_names(sample.label or "" for sample in labels.labeled)
-    paths = [workspace.absolute_path(sample.path) for sample in labels.labeled]
+    chosen = [(sample.sample_id, sample.path, sample.label or "") for sample in labels.labeled]
+    chosen += [(given.sample_id, given.path, given.label) for given in labels.by_models or ()]
+    _check_names(label for _, _, label in chosen)
+    paths = [workspace.absolute_path(path) for _, path, _ in chosen]
     gone = [str(path) for path in paths if not path.is_file()]
     if gone:
         raise BadInputError(
@@ -134,10 +158,10 @@ def to_folders(workspace: Workspace, labels: Labels, folder: Path) -> int:
             gone[:20],
         )
     with new_folder(folder) as partial:
-        for sample, path in zip(labels.labeled, paths, strict=True):
-            place = partial / (sample.label or "")
+        for (sample_id, stored, label), path in zip(chosen, paths, strict=True):
+            place = partial / label
             place.mkdir(exist_ok=True)
-            shutil.copyfile(path, place / f"{sample.sample_id}{PurePosixPath(sample.path).suffix.lower()}")
+            shutil.copyfile(path, place / f"{sample_id}{PurePosixPath(stored).suffix.lower()}")
     return len(paths)
 
 

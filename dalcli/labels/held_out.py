@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from dalcli.data.network import to_json
 from dalcli.errors import NotReadyError
-from dalcli.state import catalog, versions
+from dalcli.state import catalog, ledger, versions
 from dalcli.training.head import held_out
 from dalcli.training.plan import make_plan
 from dalcli.workspace.images import PoolImages
@@ -26,11 +26,12 @@ def head_predictions(session: Session) -> tuple[list[int], NDArray[np.float64]]:
     plan = make_plan(session)
     assert plan.spec.frozen is not None
     with session.database.read() as connection:
-        images = [image for image in catalog.images(connection, "training") if image.key in plan.labels]
+        labels = ledger.labels(connection, "training")
+        images = [image for image in catalog.images(connection, "training") if image.key in labels]
         newest = versions.newest(connection)
     with PoolImages.open(session, images, plan.spec.seen) as opened:
         if not len(opened):
             raise NotReadyError("none of the labeled images can be read", "see `dalcli pool quarantine`")
         known = newest is not None and newest.network == to_json(plan.spec.frozen)
         penalty = newest.penalty if newest is not None and known else None
-        return held_out(session, plan.spec, opened, plan.labels, penalty)
+        return held_out(session, plan.spec, opened, labels, penalty)

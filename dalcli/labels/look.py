@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dalcli.errors import BadInputError
-from dalcli.state import batches, classes, history
+from dalcli.state import auto_labels, batches, classes, history
+from dalcli.state.auto_labels import AutoVote
 from dalcli.state.catalog import Purpose
 from dalcli.state.classes import ClassEvent
 from dalcli.state.database import Connection
@@ -28,7 +29,10 @@ class Issued:
 
 @dataclass(frozen=True)
 class SampleLabels:
-    """Everything that was said of one sample; ``confidence``: how much speaks for ``leading``, the first choice."""
+    """Everything that was said of one sample; ``confidence``: how much speaks for ``leading``, the first choice.
+
+    ``by_models``: what counts as a label, if at all, for want of a person's.
+    """
 
     sample_id: str
     path: str
@@ -39,6 +43,7 @@ class SampleLabels:
     confidence: float | None
     votes: tuple[LoggedVote, ...]
     batches: tuple[Issued, ...]
+    by_models: tuple[AutoVote, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,7 @@ class Log:
 
     votes: tuple[LoggedVote, ...]
     classes: tuple[ClassEvent, ...]
+    by_models: tuple[AutoVote, ...] = ()
 
 
 def find_sample(connection: Connection, workspace: Workspace, reference: str) -> int:
@@ -96,6 +102,7 @@ def show(connection: Connection, workspace: Workspace, reference: str) -> Sample
         confidence=found.confidence,
         votes=tuple(history.votes(connection, sample=key)),
         batches=tuple(issued),
+        by_models=tuple(auto_labels.votes(connection, sample=key)),
     )
 
 
@@ -125,10 +132,13 @@ def log(
     Raises:
         BadInputError: no such sample, or nobody of that name.
     """
-    if annotator is not None and annotator not in (known := history.annotators(connection)):
+    if annotator is not None and annotator not in (
+        known := [*history.annotators(connection), *sorted({run.annotator for run in auto_labels.runs(connection)})]
+    ):
         listed = ", ".join(name or "''" for name in known)
         raise BadInputError(f"no label is by '{annotator}'", f"annotators: {listed}" if known else None)
     key = None if sample is None else find_sample(connection, workspace, sample)
     found = tuple(v for v in history.votes(connection, key, annotator) if purpose in {None, v.purpose})
     partly = sample is not None or annotator is not None or purpose is not None
-    return Log(found, () if partly else tuple(classes.events(connection)))
+    by_models = () if purpose == "evaluation" else tuple(auto_labels.votes(connection, key, annotator))
+    return Log(found, () if partly else tuple(classes.events(connection)), by_models)

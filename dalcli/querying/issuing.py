@@ -59,7 +59,7 @@ def issue(session: Session, request: QueryRequest, choice: Choice) -> bool:
 
 def _still_free(connection: Connection, request: QueryRequest, choice: Choice) -> bool:
     if request.relabel is None:
-        return catalog.still_eligible(connection, request.purpose, choice.images)
+        return catalog.still_eligible(connection, request.purpose, choice.images, auto_labeled=request.auto_labeled)
     free = {candidate.sample for candidate in relabel.candidates(connection, request)}
     return all(image.key in free for image in choice.images)
 

@@ -25,6 +25,7 @@ class QueryRequest:
         new: issue another batch although one is open.
         key: the name that such a batch has for ever; None: none.
         relabel: which samples that have labels already are to be looked at again; None: a batch of new ones.
+        auto_labeled: samples that a model has labeled, drawn at random for people to check.
         wait: seconds to wait for another process that computes, if something has to be computed.
         typed: the options that make two queries the same, as they were typed; None where one was not.
     """
@@ -36,6 +37,7 @@ class QueryRequest:
     new: bool = False
     key: str | None = None
     relabel: Relabel | None = None
+    auto_labeled: bool = False
     wait: float = 0.0
     typed: Mapping[str, object] = field(default_factory=dict)
 
@@ -46,6 +48,8 @@ class QueryRequest:
         effective: dict[str, object] = {"budget": self.budget}
         if self.relabel is not None:
             effective["relabel"] = self.relabel
+        elif self.auto_labeled:
+            effective["auto_labeled"] = True
         elif self.purpose == "training":
             effective |= {"strategy": self.query.strategy, "gamma": self.query.gamma}
             if self.query.control:

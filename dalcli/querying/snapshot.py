@@ -29,6 +29,8 @@ from dalcli.workspace.session import Session
 from dalcli.workspace.versions import require_fresh
 
 EVALUATION_STRATEGY = "random"
+AUTO_LABELED = "auto-labeled"
+"""In place of a strategy's name: drawn at random from what a model has labeled."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,9 @@ def take_snapshot(
         NotReadyError: labels are newer than the model.
         BadInputError: the configuration names an unknown strategy, or one for a cold start that needs a model.
     """
-    images = catalog.eligible(connection, request.purpose)
+    images = catalog.eligible(connection, request.purpose, auto_labeled=request.auto_labeled)
+    if not images and request.auto_labeled:
+        raise NothingLeftError("no label by a model is left to check", "make some: dalcli predict --auto")
     if not images:
         raise _nothing_left(connection, request.purpose)
     model = versions.newest(connection) if request.purpose == "training" else None
@@ -132,6 +136,8 @@ def _strategy(request: QueryRequest, model: ModelVersion | None) -> tuple[str, S
     """The strategy asked for, or the cold start's while there is no model to score with."""
     if request.purpose == "evaluation":
         return EVALUATION_STRATEGY, registry.create(EVALUATION_STRATEGY, request.query)
+    if request.auto_labeled:
+        return AUTO_LABELED, registry.create("random", request.query)
     name = request.query.strategy
     strategy = registry.create(name, request.query)
     if model is None and strategy.columns:

@@ -12,12 +12,13 @@ from dalcli.state.database import Connection
 
 Purpose = Literal["training", "evaluation"]
 
-STATES = ("unlabeled", "in flight", "labeled", "disputed", "skipped", "quarantined")
+STATES = ("unlabeled", "in flight", "labeled", "disputed", "skipped", "auto-labeled", "quarantined")
 
 _SAMPLE_STATE = """
     CASE WHEN s.quarantine IS NOT NULL THEN 'quarantined'
          WHEN a.state IS NOT NULL THEN a.state
          WHEN s.id IN (SELECT sample FROM in_flight) THEN 'in flight'
+         WHEN s.id IN (SELECT sample FROM auto_label) THEN 'auto-labeled'
          ELSE 'unlabeled' END
 """
 
@@ -25,6 +26,7 @@ _ELIGIBLE = """
     s.purpose = ? AND s.quarantine IS NULL
     AND NOT EXISTS (SELECT 1 FROM standing_vote AS v WHERE v.sample = s.id)
     AND s.id NOT IN (SELECT sample FROM in_flight)
+    AND (s.id IN (SELECT sample FROM auto_label)) = ?
 """
 
 
@@ -86,13 +88,26 @@ def images(connection: Connection, purpose: Purpose) -> list[PoolImage]:
     return _images(connection, "s.purpose = ? AND s.quarantine IS NULL", (purpose,))
 
 
-def eligible(connection: Connection, purpose: Purpose) -> list[PoolImage]:
-    """Readable samples nobody has answered and no open batch holds, in the order of the evaluation reserve."""
+def eligible(connection: Connection, purpose: Purpose, *, auto_labeled: bool = False) -> list[PoolImage]:
+    """Readable samples nobody has answered and no open batch holds, in the order of the evaluation reserve.
+
+    Without those that a model has labeled, or (``auto_labeled``) these alone.
+    """
     return _images(
         connection,
         _ELIGIBLE,
-        (purpose,),
+        (purpose, auto_labeled),
         order="s.reserve_position, s.sample_id",
+    )
+
+
+def unanswered(connection: Connection, purpose: Purpose) -> list[PoolImage]:
+    """Readable samples about which no person has said anything, in the order of sample ids."""
+    return _images(
+        connection,
+        "s.purpose = ? AND s.quarantine IS NULL"
+        " AND NOT EXISTS (SELECT 1 FROM standing_vote AS v WHERE v.sample = s.id)",
+        (purpose,),
     )
 
 
@@ -117,11 +132,13 @@ def sample_ids(connection: Connection, purpose: Purpose, state: Literal["labeled
     return [row["sample_id"] for row in rows]
 
 
-def still_eligible(connection: Connection, purpose: Purpose, images: Sequence[PoolImage]) -> bool:
+def still_eligible(
+    connection: Connection, purpose: Purpose, images: Sequence[PoolImage], *, auto_labeled: bool = False
+) -> bool:
     """Whether nobody has answered, issued, moved or forgotten any of ``images`` since :func:`eligible` listed them."""
     found = connection.execute(
         f"SELECT s.id, s.sample_id FROM sample AS s WHERE {_ELIGIBLE} AND s.id IN (SELECT value FROM json_each(?))",
-        (purpose, json.dumps([image.key for image in images])),
+        (purpose, auto_labeled, json.dumps([image.key for image in images])),
     )
     return {(row["id"], row["sample_id"]) for row in found} == {(image.key, image.sample_id) for image in images}
 

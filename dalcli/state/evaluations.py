@@ -18,6 +18,8 @@ class Measurement:
         temperature: what calibrates the version; None: too few evaluation labels, or an older program measured.
         outcomes: what it said of every example, packed (``dalcli/evaluation/outcomes.py``); None: an older program
             measured, or it was asked not to be read.
+        confidences: how sure it was of what it said of each of them, as float32 bytes in the order of ``outcomes``,
+            before any temperature; None like those.
     """
 
     version: str
@@ -25,14 +27,16 @@ class Measurement:
     report: Mapping[str, Any]
     temperature: float | None
     outcomes: bytes | None
+    confidences: bytes | None = None
 
 
 _SELECT = """
     SELECT m.version, (SELECT count(*) FROM model_label AS l WHERE l.model = m.id) AS labels,
-           e.report, e.temperature, {outcomes} AS outcomes
+           e.report, e.temperature, {outcomes} AS outcomes, {confidences} AS confidences
     FROM evaluation AS e JOIN model_version AS m ON m.id = e.model
 """
-_WHOLE, _LIGHT = _SELECT.format(outcomes="e.outcomes"), _SELECT.format(outcomes="NULL")
+_WHOLE = _SELECT.format(outcomes="e.outcomes", confidences="e.confidences")
+_LIGHT = _SELECT.format(outcomes="NULL", confidences="NULL")
 _NEWEST_OF_ITS_VERSION = "e.id = (SELECT max(x.id) FROM evaluation AS x WHERE x.model = e.model)"
 
 
@@ -53,15 +57,18 @@ def store(
     report: Mapping[str, Any],
     temperature: float | None = None,
     outcomes: bytes | None = None,
+    confidences: bytes | None = None,
 ) -> None:
     """Keep a measurement; the same thing again adds at most what an older program did not measure."""
     connection.execute(
-        "INSERT INTO evaluation (model, labels_digest, fingerprint, report, temperature, outcomes, measured_at)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)"
+        "INSERT INTO evaluation (model, labels_digest, fingerprint, report, temperature, outcomes, confidences,"
+        " measured_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (model, labels_digest, fingerprint) DO UPDATE"
-        " SET report = excluded.report, temperature = excluded.temperature, outcomes = excluded.outcomes"
-        " WHERE evaluation.outcomes IS NULL AND excluded.outcomes IS NOT NULL",
-        (model, labels_digest, fingerprint, json.dumps(report), temperature, outcomes, now()),
+        " SET report = excluded.report, temperature = excluded.temperature, outcomes = excluded.outcomes,"
+        " confidences = excluded.confidences"
+        " WHERE evaluation.confidences IS NULL AND excluded.confidences IS NOT NULL"
+        " OR evaluation.outcomes IS NULL AND excluded.outcomes IS NOT NULL",
+        (model, labels_digest, fingerprint, json.dumps(report), temperature, outcomes, confidences, now()),
     )
 
 
@@ -107,11 +114,12 @@ def newest_gain(connection: Connection) -> dict[str, Any] | None:
 
 
 def _measurement(row: Row) -> Measurement:
-    packed = row["outcomes"]
+    packed, sure = row["outcomes"], row["confidences"]
     return Measurement(
         version=row["version"],
         labels=row["labels"],
         report=json.loads(row["report"]),
         temperature=row["temperature"],
         outcomes=None if packed is None else bytes(packed),
+        confidences=None if sure is None else bytes(sure),
     )

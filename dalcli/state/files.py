@@ -140,7 +140,8 @@ def _lost_its_file(connection: Connection, key: int, path: str, result: Registra
         return
     used = connection.execute(
         "SELECT EXISTS (SELECT 1 FROM vote WHERE sample = :key) OR EXISTS (SELECT 1 FROM batch_row WHERE sample = :key)"
-        " OR EXISTS (SELECT 1 FROM model_label WHERE sample = :key)",
+        " OR EXISTS (SELECT 1 FROM model_label WHERE sample = :key)"
+        " OR EXISTS (SELECT 1 FROM auto_vote WHERE sample = :key)",
         {"key": key},
     ).fetchone()[0]
     if not used and not others:

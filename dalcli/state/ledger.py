@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from dalcli.config.hashing import short_hash
-from dalcli.state import consensus
+from dalcli.errors import BadInputError
+from dalcli.state import auto_labels, consensus
 from dalcli.state.catalog import Purpose
 from dalcli.state.database import Connection, Row, now
 
@@ -67,6 +68,7 @@ def record(
     first answer to such a batch is a vote of its own.
     """
     votes = list(votes)
+    _refuse_models(votes)
     result, asked = Recording(), _AskedAgain(connection, votes)
     touched: set[int] = set()
     for vote in votes:
@@ -99,6 +101,16 @@ def record(
             result.conflicts.append(Conflict(vote, before["class"], before["file"], before["line"]))
     consensus.settle(connection, touched)
     return result
+
+
+def _refuse_models(votes: Iterable[Vote]) -> None:
+    """Raises BadInputError for a name that only a model may have: what it says is never a vote."""
+    for vote in votes:
+        if auto_labels.is_model(vote.annotator):
+            raise BadInputError(
+                f"annotator '{vote.annotator}': names that begin with '{auto_labels.PREFIX}' are those of models",
+                "give whoever labels another name",
+            )
 
 
 class _AskedAgain:

@@ -169,7 +169,8 @@ def newer_labels(connection: Connection, version: ModelVersion) -> int:
     withdrawn = connection.execute(
         "SELECT count(*) FROM model_label AS l JOIN sample AS s ON s.id = l.sample"
         " LEFT JOIN answer AS a ON a.sample = l.sample"  # none: its only vote was taken back
-        " WHERE l.model = ? AND s.quarantine IS NULL AND coalesce(a.state, '') <> 'labeled'",
+        " WHERE l.model = ? AND s.quarantine IS NULL AND coalesce(a.state, '') <> 'labeled'"
+        " AND NOT EXISTS (SELECT 1 FROM auto_label AS t WHERE t.sample = l.sample AND t.class = l.class)",
         (version.key,),
     ).fetchone()[0]
     return int(new_or_changed) + int(withdrawn)

@@ -12,7 +12,7 @@ from dalcli.data.network import NetworkRecord
 from dalcli.errors import NotReadyError
 from dalcli.feedback import Feedback
 from dalcli.models.spec import ModelSpec, resolve_stem
-from dalcli.state import catalog, classes, ledger, versions
+from dalcli.state import auto_labels, catalog, classes, ledger, versions
 from dalcli.state.database import Connection
 from dalcli.state.versions import ModelVersion
 from dalcli.workspace.network import frozen_network, recorded
@@ -74,12 +74,12 @@ def make_plan(session: Session) -> TrainPlan:
     """
     config = session.config
     with session.database.read() as connection:
-        if not ledger.labels(connection, "training"):
+        if not labeled(connection, config):
             raise _no_labels(connection)
     frozen = frozen_network(session)
     with session.database.read() as connection:
         names = classes.names(connection)
-        labels = ledger.labels(connection, "training")
+        labels = labeled(connection, config)
         if not labels:
             raise _no_labels(connection)
         choice = model_choice(connection, config)
@@ -93,10 +93,21 @@ def make_plan(session: Session) -> TrainPlan:
             newest=newest,
             parent=_with_files(session, connection, newest),
             unfinished=versions.unfinished(connection),
-            newer=versions.newer_labels(connection, newest) if newest is not None else len(labels),
+            newer=_newer(connection, config, newest) if newest is not None else len(labels),
             founding_names=classes.founding_names(connection),
             counted_as=classes.counted_as(connection),
         )
+
+
+def labeled(connection: Connection, config: Config) -> dict[int, int]:
+    """What can be trained on: sample key → class. People's labels, and where that is wanted a model's beside them."""
+    labels = ledger.labels(connection, "training")
+    return auto_labels.labels(connection) | labels if config.training.auto_labels else labels
+
+
+def _newer(connection: Connection, config: Config, newest: ModelVersion) -> int:
+    more = auto_labels.not_seen_by(connection, newest.key) if config.training.auto_labels else 0
+    return versions.newer_labels(connection, newest) + more
 
 
 def _fingerprint(
@@ -104,6 +115,7 @@ def _fingerprint(
 ) -> str:
     """Changes with every setting that shapes training."""
     data, training = config.data, config.training
+    by_models = ["auto labels"] if training.auto_labels else []
     if frozen is not None:
         return fingerprint(
             "head",
@@ -113,16 +125,18 @@ def _fingerprint(
             data.alpha_background,
             data.features,
             config.seed,
+            *by_models,
         )
     return fingerprint(
         config.model.model_dump(mode="json", exclude={"train"}),  # of heads, and younger than the first versions
-        training.model_dump(mode="json", exclude={"penalty", "class_weights"}),
+        training.model_dump(mode="json", exclude={"penalty", "class_weights", "auto_labels"}),
         data.resize,
         data.alpha_background,
         choice.name,
         choice.image_size,
         config.seed,
         *([] if origin is None else [origin.fingerprint]),
+        *by_models,
     )
 
 

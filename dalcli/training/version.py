@@ -27,13 +27,13 @@ from dalcli.models.spec import ModelSpec
 from dalcli.models.tensorfile import read_tensors
 from dalcli.runtime.device import reproducible
 from dalcli.runtime.ranks import Ranks
-from dalcli.state import catalog, ledger, versions
+from dalcli.state import catalog, versions
 from dalcli.state.versions import ModelVersion
 from dalcli.state.workspace import WEIGHTS_NAME
 from dalcli.training.head import train_head
 from dalcli.training.job import TrainingJob, TrainingProcess, train
 from dalcli.training.loop import DivergedError, FitResult
-from dalcli.training.plan import TrainPlan
+from dalcli.training.plan import TrainPlan, labeled
 from dalcli.training.resume import saved_place
 from dalcli.workspace.images import PoolImages
 from dalcli.workspace.loading import build
@@ -170,7 +170,7 @@ def _begin(session: Session, plan: TrainPlan, device: torch.device) -> ModelVers
     if plan.newest is not None and plan.newest != plan.parent:
         session.feedback.warn(f"the files of {plan.newest.version} are missing: starting from {parent or 'none'}")
     with session.database.write() as connection:
-        if not plan.labels.keys() <= ledger.labels(connection, "training").keys():
+        if not plan.labels.keys() <= labeled(connection, session.config).keys():
             raise LabeledSetChanged  # from here on it stays: what a model has seen never moves to the test set
         if left is not None:
             versions.abandon(connection, left)

@@ -18,7 +18,7 @@ from dalcli.formats.cells import guarded, spreadsheet_damage, unguarded
 from dalcli.formats.labels import LabelFile, LabelRow
 from dalcli.formats.registry import read_labels
 from dalcli.formats.source import LabelSource
-from dalcli.state import classes
+from dalcli.state import auto_labels, classes
 from dalcli.state.database import Connection
 from dalcli.state.ledger import Vote
 from dalcli.state.workspace import Workspace
@@ -180,6 +180,8 @@ class _Reader:
         sample = self.matcher.find(row.sample_ref, row.aliases, without_extension=row.without_extension)
         if row.label is None and not row.skipped:
             return _Answer(sample, None, row.labeled_at)
+        if auto_labels.is_model(row.annotator):
+            raise _BadRowError(f"annotator '{row.annotator}' is a model's name: its labels are no person's")
         if row.path and self.matcher.exact_path(row.path) not in {None, sample}:
             raise _BadRowError(f"sample_id and path '{row.path}' name different images: {_TORN_ROWS}")
         vote = Vote(

@@ -8,7 +8,7 @@ from typing import Any
 from dalcli_runner import ok, write_labels
 from workspaces import add_model, add_scores, make
 
-STATES = ["unlabeled", "in flight", "labeled", "disputed", "skipped", "quarantined"]
+STATES = ["unlabeled", "in flight", "labeled", "disputed", "skipped", "auto-labeled", "quarantined"]
 BATCH = [
     "batch_id", "purpose", "requested", "issued", "answered", "released", "outstanding", "open", "issued_at", "model",
     "relabel",
@@ -62,7 +62,7 @@ def test_keys_of_every_document(tmp_path: Path) -> None:
         "root", "classes", "labels_per_class", "states", "model_name", "train", "image_size", "model",
         "training_unfinished", "training_diverged",
         "newer_labels", "unscored", "open_batches", "curve", "paired", "control_gain", "proposed_classes",
-        "next_step",
+        "auto_labels", "next_step",
     ]  # fmt: skip
     states(status["states"])
     assert list(status["model"]) == MODEL

@@ -133,6 +133,7 @@ def test_status_counts_what_there_is(root: Path) -> None:
         "labeled": 3,
         "disputed": 0,
         "skipped": 0,
+        "auto-labeled": 0,
         "quarantined": 0,
     }
     assert status["labels_per_class"] == {"cat": 3, "dog": 0}

@@ -55,6 +55,7 @@ def test_show_says_who_said_what_and_what_counts(root: Path) -> None:
     shown = ok(root, "labels", "show", s[2], "--json").json
     assert list(shown) == [
         "sample_id", "path", "purpose", "state", "label", "leading", "confidence", "votes", "batches",
+        "by_models",
     ]  # fmt: skip
     assert (shown["state"], shown["label"], shown["leading"], shown["confidence"]) == ("disputed", None, "cat", 0.5)
     assert list(shown["votes"][0]) == [
