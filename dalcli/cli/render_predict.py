@@ -9,8 +9,8 @@ from dalcli.cli.tables import facts, listing, text
 from dalcli.config.words import counted
 
 if TYPE_CHECKING:
-    from dalcli.prediction.accepting import AutoResult, Part
     from dalcli.prediction.checking import CheckResult
+    from dalcli.prediction.promise import AutoResult, Part
     from dalcli.prediction.run import Summary
 
 CLASSES_SHOWN = 20

@@ -9,8 +9,9 @@ from pathlib import Path
 from dalcli.errors import UsageError
 from dalcli.formats.registry import check_format
 from dalcli.prediction import checking
-from dalcli.prediction.accepting import AutoRequest, AutoResult, accept
+from dalcli.prediction.accepting import accept
 from dalcli.prediction.checking import CheckResult
+from dalcli.prediction.promise import AutoRequest, AutoResult
 from dalcli.prediction.rows import FORMATS
 from dalcli.prediction.run import PredictRequest, Summary, predict
 from dalcli.workspace.session import Session

@@ -120,7 +120,7 @@ def finish(session: Session, request: FinishRequest) -> FinishResult:
         budget=request.money,
         ways=ways,
         best=best,
-        next_step=_next_step(ways[best], request, situation),
+        next_step=_next_step(ways[best], request, situation, standing),
     )
 
 
@@ -166,10 +166,10 @@ def _worth(way: Way) -> tuple[float, float, int]:
     return (way.left, labels if way.money is None else way.money, labels)
 
 
-def _next_step(way: Way, request: FinishRequest, situation: Situation) -> str:
+def _next_step(way: Way, request: FinishRequest, situation: Situation, standing: int) -> str:
     if way.evaluation_labels:
         return f"dalcli query --purpose evaluation --budget {way.evaluation_labels} > to_label.csv"
-    if way.by_model:
+    if way.by_model > standing:
         return f"dalcli predict --auto --max-error {request.max_error:g}"
     if not way.by_hand:
         return f"nothing: the money does not buy {counted(1, 'label')}"

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -17,87 +16,12 @@ from dalcli.prediction import evidence as evidences
 from dalcli.prediction import pool
 from dalcli.prediction.evidence import Case
 from dalcli.prediction.guarantee import Evidence, Promise, Prospect, Step, bound, capped, last_passed, prospects
+from dalcli.prediction.promise import AutoRequest, AutoResult, Part, kept
 from dalcli.prediction.version import Predictor, predictor
 from dalcli.state import auto_labels, classes, evaluations, ledger
 from dalcli.workspace.session import Session
 
 PROSPECTS = 3
-
-
-@dataclass(frozen=True)
-class AutoRequest:
-    """What is asked.
-
-    Attributes:
-        max_error: α, the share of the accepted that may be wrong; ``confidence`` in that.
-        per_class: α holds for every predicted class, all of them at once.
-        tries: as one of so many planned tries.
-        version: named: as if it had been picked among all that were measured; None: the newest.
-        dry_run: say, and record nothing.
-    """
-
-    max_error: float
-    confidence: float
-    per_class: bool = False
-    tries: int = 1
-    version: str | None = None
-    trust_test_set: bool = False
-    dry_run: bool = False
-    wait: float = 0.0
-
-
-@dataclass(frozen=True)
-class Part:
-    """What is accepted of one predicted class (None: of all); ``threshold`` None: nothing.
-
-    Attributes:
-        wrong: evaluation images that the version is as sure of, and wrong about.
-        bound: the error among the accepted is at most this.
-        candidates: images that could be accepted.
-        more_labels: evaluation labels on top of those there are with which more would be accepted, ``then`` so many, if
-            the version errs as often as so far; None: a million would not do.
-    """
-
-    name: str | None
-    threshold: float | None
-    accepted: int
-    candidates: int
-    wrong: int
-    bound: float | None
-    more_labels: int | None
-    then: int | None
-
-
-@dataclass(frozen=True)
-class AutoResult:
-    """What was accepted, and what is promised of it.
-
-    Attributes:
-        level: at which each part was tested: 1 − (1 − confidence) / (tests that were planned for).
-        evaluation_labels: that the promise rests on; ``unusable`` more were answered without a label to judge by, and
-            ``evaluation_left`` can still be had.
-        chosen: images that were taken out of the pool by choice, and may all have been easy.
-        tries: how often anybody has tried here, this one included.
-        recorded: whether the labels count by now.
-        left: images of the pool that are left for people.
-    """
-
-    annotator: str
-    version: str
-    max_error: float
-    confidence: float
-    level: float
-    per_class: bool
-    evaluation_labels: int
-    evaluation_left: int
-    unusable: int
-    chosen: int
-    parts: tuple[Part, ...]
-    accepted: int
-    left: int
-    classes: Mapping[str, int]
-    tries: int
-    recorded: bool
 
 
 def accept(session: Session, request: AutoRequest) -> AutoResult:
@@ -220,7 +144,7 @@ def _taken(case: Case, found: Predictor, parts: Sequence[Part]) -> Iterator[tupl
 def _recorded(session: Session, found: Predictor, case: Case, request: AutoRequest, result: AutoResult) -> AutoResult:
     """The same, once it counts; or why it cannot. One transaction for all of it."""
     options = dataclasses.asdict(request) | {"wait": None, "dry_run": None}
-    promise = _promise(result, request, case, found)
+    promise = kept(result, request, case, found)
     votes = [
         (case.candidates.keys[row], label, float(case.said.confidence[row, 0]))
         for label, row in _taken(case, found, result.parts)
@@ -244,30 +168,6 @@ def _recorded(session: Session, found: Predictor, case: Case, request: AutoReque
         session.feedback.note(f"up to date: {result.annotator} has labeled these images with this promise before")
     _tell(session, request, result)
     return result
-
-
-def _promise(result: AutoResult, request: AutoRequest, case: Case, found: Predictor) -> dict[str, Any]:
-    """What is kept of it: all that a later check needs."""
-    return {
-        "max_error": request.max_error,
-        "confidence": request.confidence,
-        "level": result.level,
-        "per_class": request.per_class,
-        "trust_test_set": request.trust_test_set,
-        "population": case.population,
-        "evaluation_labels": result.evaluation_labels,
-        "parts": [
-            {
-                "class": None if part.name is None else found.names.index(part.name),
-                "threshold": part.threshold,
-                "accepted": part.accepted,
-                "wrong": part.wrong,
-                "bound": part.bound,
-            }
-            for part in result.parts
-            if part.accepted
-        ],
-    }
 
 
 def _tell(session: Session, request: AutoRequest, result: AutoResult) -> None:

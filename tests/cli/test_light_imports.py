@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from dalcli_runner import environment, ok, write_labels
 from planned_workspaces import planned
+from promised_workspaces import promised
 from safetensors.numpy import save_file
 from workspaces import add_model, add_scores, image, make, photos
 
@@ -107,6 +108,19 @@ def test_a_query_on_stored_scores_does_not_either(tmp_path: Path) -> None:
 def test_a_plan_from_measured_versions_does_not_either(tmp_path: Path) -> None:
     root = planned(tmp_path / "work", [50, 100, 150, 200, 250])
     lines = [("plan", "--target", "0.9"), ("plan", "--budget", "10", "--json"), ("plan", "history")]
+    assert heavy_modules(root, *lines) == ["0"] * len(lines)
+
+
+def test_predictions_that_are_stored_do_not_either(tmp_path: Path) -> None:
+    root = promised(tmp_path / "work").root
+    lines = [
+        ("predict", "--top", "2"),
+        ("predict", "--auto", "--max-error", "0.02"),
+        ("predict", "--check"),
+        ("plan", "--finish", "--max-error", "0.02"),
+        ("labels", "export", "--auto"),
+        ("predict", "--withdraw"),
+    ]
     assert heavy_modules(root, *lines) == ["0"] * len(lines)
 
 

@@ -282,6 +282,9 @@ def test_the_way_to_the_end(made: Promised) -> None:
     assert plan["next_step"].startswith("dalcli predict --auto")
     short = ok(made.root, "plan", "--finish", "--max-error", "0.02", "--money", "10", "--json").json
     assert [way["left"] for way in short["ways"][:2]] == [plan["images"] - 20, plan["images"] - accepted - 20]
+    ok(made.root, *AUTO)
+    done = ok(made.root, "plan", "--finish", "--max-error", "0.02", "--json").json
+    assert done["standing"] == accepted and done["next_step"].startswith("dalcli query --budget")
     assert "by the model now" in ok(made.root, "plan", "--finish", "--max-error", "0.02").out.decode()
 
 
