@@ -1,6 +1,6 @@
 """Sixty nights of `dalcli run`, once undisturbed and once with everything that goes wrong: do they end alike?
 
-    python benchmarks/sixty_nights.py                       # 60 nights, about five minutes on two cores
+    python benchmarks/sixty_nights.py                       # 60 nights, some minutes on two cores
     python benchmarks/sixty_nights.py --nights 10 --seed 7
 
 Two workspaces of the same images go through the same nights. In both, labelers answer late, in parts, wrongly (and
@@ -55,7 +55,14 @@ DISK_MB = 400
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
-    ["dalcli.cli.app", "dalcli.cli.render_run", "dalcli.training.version", "dalcli.scoring.run", "dalcli.planning.run"]
+    [
+        "dalcli.cli.app",
+        "dalcli.cli.render_run",
+        "dalcli.training.version",
+        "dalcli.scoring.run",
+        "dalcli.planning.run",
+        "torch._dynamo",
+    ]
 )
 
 

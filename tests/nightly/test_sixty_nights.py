@@ -10,11 +10,11 @@ import pytest
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
-def test_twelve_nights(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nine_nights(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     sixty_nights = __import__("sixty_nights")
     try:
-        assert sixty_nights.main(["--nights", "12", "--seed", "4", "--pool", "200"]) == 0
+        assert sixty_nights.main(["--nights", "9", "--seed", "5", "--pool", "150"]) == 0
     finally:
         del sys.modules["sixty_nights"]
     out = capsys.readouterr().out
