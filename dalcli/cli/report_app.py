@@ -51,7 +51,9 @@ def report(
         bool, typer.Option("--diagnose", help="Diagnose the newest model first; later reports keep the findings.")
     ] = False,
     mail: Annotated[bool, typer.Option("--mail", help="A message for `sendmail -t`: text, the page attached.")] = False,
-    to: Annotated[list[str] | None, typer.Option("--to", help="Who gets it; may be repeated.", metavar="ADDRESS")] = None,
+    to: Annotated[
+        list[str] | None, typer.Option("--to", help="Who gets it; may be repeated.", metavar="ADDRESS")
+    ] = None,
     sender: Annotated[str | None, typer.Option("--from", help="Who sends it.", metavar="ADDRESS")] = None,
     directory: Directory = None,
     json: Json = False,

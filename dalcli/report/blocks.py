@@ -35,7 +35,8 @@ class Table:
     """A table whose first column names its rows.
 
     Attributes:
-        words: columns (by position) that hold words; the others hold figures.
+        words: columns (by position) that hold words; ``codes`` hold short names that are never broken; the others hold
+            figures.
         folded: rows from this one on are folded away on a page; None: none are.
         heat: shade of every cell from 0 to 9, by row, without the first column.
         across: what the header stands for, where it is a class for each column.
@@ -45,6 +46,7 @@ class Table:
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
     words: frozenset[int] = frozenset({0})
+    codes: frozenset[int] = frozenset()
     folded: int | None = None
     heat: Sequence[Sequence[int]] | None = None
     across: str | None = None
@@ -81,7 +83,10 @@ class Figure:
 
 @dataclass(frozen=True)
 class Page:
-    """The whole page: what it comes to in a sentence, four figures, and the sections."""
+    """The whole page: what it comes to in a sentence, four figures, and the sections.
+
+    ``command``: what to run next; None: nothing.
+    """
 
     title: str
     workspace: str
@@ -89,6 +94,6 @@ class Page:
     tone: Literal["good", "go", "ask", "bad"]
     verdict: str
     reason: str
-    next_step: str
+    command: str | None
     figures: Sequence[Figure]
     sections: Sequence[Section]

@@ -32,7 +32,7 @@ class CurveChart:
 
 @dataclass(frozen=True)
 class BarChart:
-    """Bars by round, each a stack.
+    """Bars by batch, each a stack.
 
     Attributes:
         bars: name and height of every part; parts in the order of ``parts``, their classes in the style sheet.

@@ -126,7 +126,7 @@ class Saved:
     """What the gain over random draws comes to, read off the measured curve; see ``dalcli/report/saved.py``.
 
     Attributes:
-        labels: of the compared version; ``as_good_at``: where the curve had got as far as random draws get with them.
+        labels: of each compared model; ``as_good_at``: where the curve had got as far as random draws get with them.
         saved: their difference; ``saved_low`` and ``saved_high`` at the ends of the gain's interval.
         money: what ``saved`` labels cost; None: nobody has said.
         at_least: the curve begins above what random draws reach: more was saved than could be measured.

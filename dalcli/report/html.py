@@ -36,9 +36,7 @@ def _template() -> Template:
         keep_trailing_newline=True,
         finalize=lambda value: clean(value) if type(value) is str else value,
     )
-    environment.globals.update(
-        drawn=drawn, key=key, kind_of=lambda block: type(block).__name__, data_uri=_data_uri
-    )
+    environment.globals.update(drawn=drawn, key=key, kind_of=lambda block: type(block).__name__, data_uri=_data_uri)
     return environment.from_string(_part("report.html"))
 
 
@@ -55,4 +53,4 @@ def _csp_hash(style: str) -> str:
 
 
 def _data_uri(jpeg: bytes) -> Markup:
-    return Markup("data:image/jpeg;base64," + base64.b64encode(jpeg).decode())  # noqa: S704  (letters, digits, +/=)
+    return Markup("data:image/jpeg;base64," + base64.b64encode(jpeg).decode())

@@ -26,7 +26,9 @@ def check_address(address: str, option: str) -> None:
         UsageError: naming ``option``.
     """
     if not _ADDRESS.fullmatch(address):
-        raise UsageError(f"{option} {address!r}: not an address", "write it as name@example.com, without a display name")
+        raise UsageError(
+            f"{option} {address!r}: not an address", "write it as name@example.com, without a display name"
+        )
 
 
 def message(page: Page, text: str, html: bytes, to: Sequence[str], sender: str | None) -> bytes:

@@ -28,8 +28,9 @@ def _lines(page: Page) -> Iterator[str]:
     yield ""
     yield f"**{escaped(page.verdict)}.** {escaped(page.reason)}"
     yield ""
-    yield f"Next: {_code(page.next_step)}"
-    yield ""
+    if page.command is not None:
+        yield f"Next: {_code(page.command)}"
+        yield ""
     for figure in page.figures:
         yield f"- {escaped(figure.name)}: **{escaped(figure.value)}** ({escaped(figure.detail)})"
     yield ""

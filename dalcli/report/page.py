@@ -36,7 +36,7 @@ def page(report: Report) -> Page:
         tone=tone,
         verdict=verdict,
         reason=sentence(report.plan.reason),
-        next_step=report.loop.next_step if report.plan.standing.version is None else report.plan.next_step,
+        command=None if report.plan.next_step.startswith("nothing") else report.plan.next_step,
         figures=_figures(report),
         sections=(
             curve(report),
@@ -94,6 +94,10 @@ def _to_come(plan: PlanResult) -> Figure:
     if plan.next_batch is not None and plan.next_batch.labels:
         gain = plan.next_batch.gain
         unit = "" if plan.less_is_better else " points"
-        detail = "the batch that is proposed" if gain is None else f"{spread(gain, lambda v: f'{v:+.2g}')}{unit} expected"
+        detail = (
+            "the batch that is proposed" if gain is None else f"{spread(gain, lambda v: f'{v:+.2g}')}{unit} expected"
+        )
         return Figure("Next batch", plural(plan.next_batch.labels, "label"), detail)
-    return Figure("To come", "not known", "there is no forecast yet" if not plan.band else "the target is out of reach")
+    if plan.verdict == "infeasible":
+        return Figure("To come", "no more labels", "the target is out of reach, or not worth its price")
+    return Figure("To come", "not known", "there is no forecast yet")

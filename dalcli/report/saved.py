@@ -1,8 +1,9 @@
 """What choosing has saved, in labels: the gain over random draws, read off the measured learning curve.
 
-With n labels random draws come to the measured accuracy less the gain. The curve was there before, at n0 labels;
-n - n0 is what choosing has saved. Read off straight lines between measured versions, of which each is as good as the
-best so far: an estimate, and the report says so. The ends of the gain's interval give the range.
+``evaluate --control`` compares models with n labels each, of which some were chosen or all drawn at random. Random draws
+come to the curve's value at n less the gain, and the curve was there before, at n0 labels: n - n0 is what choosing has
+saved of n. The curve is read along straight lines between the measured versions, each as good as the best so far: an
+estimate, and the report says so. The ends of the gain's interval give its range.
 """
 
 from __future__ import annotations
@@ -17,40 +18,37 @@ from dalcli.report.contents import Saved
 
 
 def saved(gain: Mapping[str, Any] | None, curve: Sequence[CurvePoint], price: float | None) -> Saved | None:
-    """None: there is no gain, or its version is not on the curve of accuracies."""
-    if gain is None or gain.get("gain") is None:
+    """``curve`` is that of accuracy, ``price`` of a label. None: there is no gain, or no curve to read it off."""
+    if gain is None or gain.get("gain") is None or len({point.labels for point in curve}) < 2:
         return None
-    points = list(curve)
-    versions = [point.version for point in points]
-    if gain["version"] not in versions:
+    ordered = sorted(curve, key=lambda point: point.labels)
+    sizes = np.array([point.labels for point in ordered], np.float64)
+    values = np.maximum.accumulate([point.value for point in ordered])
+    labels = int(gain["common_labels"] + gain["compared"])
+    if not sizes[0] <= labels <= sizes[-1]:
         return None
-    points = points[: versions.index(gain["version"]) + 1]
-    labels = points[-1].labels
-    best = np.maximum.accumulate([point.value for point in points])
-    sizes = np.array([point.labels for point in points], np.float64)
-    order = np.argsort(sizes, kind="stable")
-    best, sizes = np.maximum.accumulate(best[order]), sizes[order]
+    here = float(np.interp(labels, sizes, values))
 
-    def reached(points_lost: float) -> float:
-        """With how many labels the curve was so much lower than it is."""
-        wanted = best[-1] - points_lost
-        after = int(np.searchsorted(best, wanted, side="left"))
-        if after == 0:
-            return float(sizes[0])
-        low, high = best[after - 1], best[after]
-        return float(sizes[after - 1] + (wanted - low) / (high - low) * (sizes[after] - sizes[after - 1]))
+    def less(points: float) -> int:
+        """How many labels before ``labels`` the curve was lower by ``points``."""
+        return 0 if points <= 0 else round(labels - _reached(here - points, sizes, values))
 
-    def so_many(points_lost: float) -> int:
-        return 0 if points_lost <= 0 else round(labels - reached(points_lost))
-
-    interval = gain["gain_interval"]
-    middle = so_many(gain["gain"])
+    middle, interval = less(gain["gain"]), gain["gain_interval"]
     return Saved(
         labels=labels,
         as_good_at=labels - middle,
         saved=middle,
-        saved_low=so_many(interval["low"]),
-        saved_high=so_many(interval["high"]),
+        saved_low=less(interval["low"]),
+        saved_high=less(interval["high"]),
         money=None if price is None else price * middle,
-        at_least=bool(best[-1] - gain["gain"] < best[0]),
+        at_least=bool(here - gain["gain"] < values[0]),
     )
+
+
+def _reached(wanted: float, sizes: np.ndarray[Any, Any], values: np.ndarray[Any, Any]) -> float:
+    """The fewest labels with which the curve is at ``wanted``; where it begins higher, those it begins with."""
+    after = int(np.searchsorted(values, wanted, side="left"))
+    if after == 0:
+        return float(sizes[0])
+    share = (wanted - values[after - 1]) / (values[after] - values[after - 1])
+    return float(sizes[after - 1] + share * (sizes[after] - sizes[after - 1]))

@@ -85,9 +85,7 @@ def _confused(measured: Measured | None, most: int) -> Chosen:
     if measured is None:
         return Chosen("most-confused", 0, (), "No model has been measured yet: dalcli evaluate.")
     if measured.measurement.outcomes is None:
-        return Chosen(
-            "most-confused", 0, (), "What the model said of single images was not kept when it was measured."
-        )
+        return Chosen("most-confused", 0, (), "What the model said of single images was not kept when it was measured.")
     outcomes = Outcomes.from_bytes(measured.measurement.outcomes)
     merged = np.asarray(measured.counted_as, np.int64)
     label, predicted = merged[outcomes.label], merged[outcomes.predicted]

@@ -13,7 +13,8 @@ from markupsafe import Markup, escape
 
 from dalcli.report.chart import BarChart, Chart, CurveChart, log_ticks, ticks
 
-SIZES = {"wide": (720.0, 330.0), "narrow": (340.0, 290.0)}
+SIZES = {"wide": 720.0, "narrow": 340.0}
+CURVE_HEIGHT, BARS_HEIGHT = 330.0, 230.0
 TOP, BOTTOM = 16.0, 44.0
 CHARACTER = 7.2
 """Width of a character of a chart's type, about, in pixels."""
@@ -21,19 +22,21 @@ CHARACTER = 7.2
 
 def drawn(chart: Chart, name: str) -> Markup:
     """The chart for either width; ``name`` keeps the ids of a page's charts apart."""
-    draw = _curve if isinstance(chart, CurveChart) else _bars
     parts = []
-    for size, (width, height) in SIZES.items():
+    for size, width in SIZES.items():
         identity = f"{name}-{size}"
-        body = Markup("").join(draw(chart, width, height))  # type: ignore[arg-type]  # the one that it is for
+        if isinstance(chart, CurveChart):
+            height = CURVE_HEIGHT
+            body = Markup("").join(_curve(chart, width, height))
+        else:
+            height = BARS_HEIGHT
+            body = Markup("").join(_bars(chart, width, height))
         parts.append(
             Markup(
                 '<svg class="chart {size}" viewBox="0 0 {w:g} {h:g}" width="{w:g}" height="{h:g}" role="img"'
                 ' aria-labelledby="{id}-t {id}-d"><title id="{id}-t">{title}</title><desc id="{id}-d">{desc}</desc>'
                 "{body}</svg>"
-            ).format(
-                size=size, w=width, h=height, id=identity, title=chart.title, desc=chart.description, body=body
-            )
+            ).format(size=size, w=width, h=height, id=identity, title=chart.title, desc=chart.description, body=body)
         )
     return Markup("\n").join(parts)
 
@@ -130,7 +133,7 @@ def _bars(chart: BarChart, width: float, height: float) -> Iterator[Markup]:
             below += part
         if position % every == 0:
             yield _text(round(middle, 1), frame.bottom + 19, "middle", name)
-    yield _text((frame.left + frame.right) / 2, height - 6, "middle", "round", "axis")
+    yield _text((frame.left + frame.right) / 2, height - 6, "middle", "batch", "axis")
 
 
 # Pieces ---------------------------------------------------------------------------------------------------------------
@@ -158,5 +161,7 @@ def key(kind: str) -> Markup:
         "past": '<line class="past" x1="0" y1="6" x2="26" y2="6"/>',
         "target": '<line class="target" x1="0" y1="6" x2="26" y2="6"/>',
     }
-    inside = Markup(shapes[kind]) if kind in shapes else Markup('<rect class="{}" width="26" height="12"/>').format(kind)
+    inside = (
+        Markup(shapes[kind]) if kind in shapes else Markup('<rect class="{}" width="26" height="12"/>').format(kind)
+    )
     return Markup('<svg viewBox="0 0 26 12" aria-hidden="true">{}</svg>').format(inside)

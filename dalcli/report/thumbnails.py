@@ -39,9 +39,7 @@ def thumbnails(session: Session, images: Sequence[PoolImage]) -> list[Thumbnail]
     return list(_each(session, one, images))
 
 
-def _each(
-    session: Session, make: Callable[[PoolImage], Thumbnail], images: Sequence[PoolImage]
-) -> Iterator[Thumbnail]:
+def _each(session: Session, make: Callable[[PoolImage], Thumbnail], images: Sequence[PoolImage]) -> Iterator[Thumbnail]:
     with session.feedback.task("thumbnails", len(images)) as task:
         for found in ordered_map(make, iter(images), session.config.data.workers):
             task.advance()

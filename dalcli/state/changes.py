@@ -20,7 +20,7 @@ _MOMENTS = (
 
 
 def last_change(connection: Connection) -> str | None:
-    """The latest moment of everything that was recorded; None: nothing was. What is derived (forecasts) is no change."""
+    """The latest moment of everything that was recorded; None: nothing was. Forecasts are derived: no change."""
     found = (connection.execute(f"SELECT max({column}) FROM {table}").fetchone()[0] for table, column in _MOMENTS)
     return max((moment for moment in found if moment is not None), default=None)
 

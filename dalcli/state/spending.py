@@ -32,9 +32,7 @@ class VoteGroup:
     seconds: float
 
 
-_LATEST = (
-    "NOT EXISTS (SELECT 1 FROM vote AS w WHERE w.sample = v.sample AND w.annotator = v.annotator AND w.id > v.id)"
-)
+_LATEST = "NOT EXISTS (SELECT 1 FROM vote AS w WHERE w.sample = v.sample AND w.annotator = v.annotator AND w.id > v.id)"
 _PRICED = (
     "EXISTS (SELECT 1 FROM vote AS w WHERE w.sample = v.sample AND w.annotator = v.annotator AND w.cost IS NOT NULL)"
 )

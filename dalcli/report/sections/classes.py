@@ -65,7 +65,9 @@ def _confusion(report: Report) -> Iterator[Block]:
     if found.matrix is not None:
         yield _matrix(found)
     elif len(found.matrix_classes):
-        yield Text(f"{plural(len(found.matrix_classes), 'class', 'classes')} are too many for a matrix: the most confused pairs.")
+        yield Text(
+            f"{plural(len(found.matrix_classes), 'class', 'classes')} are too many for a matrix: the most confused pairs."
+        )
     if not found.pairs:
         yield Text("The model is right about every evaluation image.")
         return

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dalcli.report.blocks import Block, Facts, Section, Table, Text
 from dalcli.report.contents import Report
 from dalcli.report.figures import DASH, day, money, number, percent, plural, sentence, who
+from dalcli.report.meanings import meaning
 
 PEOPLE_SHOWN = 30
 PAIRS_SHOWN = 10
@@ -29,6 +30,7 @@ def _annotators(report: Report) -> Iterator[Block]:
             "missing",
         )
     currency = report.plan.standing.spent.currency
+    paid = any(a.cost is not None for a in found.annotators)
     rows = [
         (
             who(a.annotator),
@@ -39,13 +41,14 @@ def _annotators(report: Report) -> Iterator[Block]:
             DASH if a.kappa is None else f"{a.kappa:.2f}",
             percent(a.with_consensus),
             DASH if a.seconds is None else f"{a.seconds:.1f} s",
-            money(a.cost, currency),
+            *((money(a.cost, currency),) if paid else ()),
         )
         for a in sorted(found.annotators, key=lambda each: (-each.labels, each.annotator))[:PEOPLE_SHOWN]
     ]
     yield Table(
         "Annotators",
-        ("annotator", "labels", "skipped", "corrected", "agrees with others", "kappa", "with consensus", "each", "paid"),
+        ("annotator", "labels", "skipped", "corrected", "agrees with others", "kappa", "with consensus", "each")
+        + (("paid",) if paid else ()),
         rows,
         folded=12 if len(rows) > 15 else None,
     )
@@ -57,7 +60,13 @@ def _annotators(report: Report) -> Iterator[Block]:
             "Two on the same images",
             ("one", "other", "images", "agree", "kappa"),
             [
-                (who(p.one), who(p.other), number(p.shared), percent(p.agreement), DASH if p.kappa is None else f"{p.kappa:.2f}")
+                (
+                    who(p.one),
+                    who(p.other),
+                    number(p.shared),
+                    percent(p.agreement),
+                    DASH if p.kappa is None else f"{p.kappa:.2f}",
+                )
                 for p in known
             ],
             words=frozenset({0, 1}),
@@ -70,7 +79,7 @@ def _annotators(report: Report) -> Iterator[Block]:
 
 def diagnosis(report: Report) -> Section:
     """``diagnose`` in plain words."""
-    return Section("diagnosis", "Does the theory hold here", list(_diagnosis(report)))
+    return Section("diagnosis", "Does the theory hold here?", list(_diagnosis(report)))
 
 
 def _diagnosis(report: Report) -> Iterator[Block]:
@@ -83,9 +92,10 @@ def _diagnosis(report: Report) -> Iterator[Block]:
         yield Text(f"Of {found.version}; the newest model is {newest}. dalcli report --diagnose looks again.", "note")
     yield Table(
         f"dalcli diagnose, {found.version}, {day(found.made_at)}",
-        ("question", "answer", "because"),
-        [(f.question, f.answer, sentence(f.because)) for f in found.findings],
-        words=frozenset({0, 1, 2}),
+        ("question", "answer", "what it means", "the numbers"),
+        [(f.question, f.answer, meaning(f), sentence(f.because)) for f in found.findings],
+        words=frozenset({0, 2, 3}),
+        codes=frozenset({1}),
     )
 
 
@@ -131,7 +141,7 @@ def _made(report: Report) -> Iterator[Block]:
             )
             for v in reversed(shown)
         ],
-        words=frozenset({0, 1, 3, 4, 6, 7, 8}),
+        codes=frozenset({0, 1, 3, 4, 6, 7, 8}),
         folded=6 if len(shown) > 8 else None,
     )
     if len(shown) < len(made_with.versions):

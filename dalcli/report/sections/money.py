@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from dalcli.report.blocks import Block, Section, Table, Text
 from dalcli.report.chart import BarChart
-from dalcli.report.contents import Report, Round
+from dalcli.report.contents import Report, Round, Saved
 from dalcli.report.figures import DASH, money, number, percent, plural, points, sentence
 
 BARS_SHOWN = 60
@@ -41,7 +41,8 @@ def _rounds(report: Report) -> Iterator[Block]:
         "Round by round",
         ("batch", "issued", "for", "chosen by", "images", "answered", "answers paid", "money"),
         [_row(each, spent.currency) for each in report.rounds],
-        words=frozenset({0, 1, 2, 3}),
+        words=frozenset({3}),
+        codes=frozenset({0, 1, 2}),
         folded=15 if len(report.rounds) > 20 else None,
     )
 
@@ -92,8 +93,8 @@ def _money(batches: list[Round], currency: str) -> BarChart:
     most = max(batches, key=lambda each: each.money or 0.0)
     return BarChart(
         title="Money by round",
-        description=f"{plural(len(bars), 'batch', 'batches')}; the dearest is {most.batch.batch_id if most.batch else ''} with "
-        f"{money(most.money, currency)}. The table below has every figure.",
+        description=f"{plural(len(bars), 'batch', 'batches')}; the dearest cost {money(most.money, currency)}. The table "
+        "below has every figure.",
         bars=bars,
         parts=("money",),
         written=lambda value: f"{value:,.4g}",
@@ -135,22 +136,30 @@ def _saved(report: Report) -> Iterator[Block]:
         f"against {percent(gain['control_accuracy'])} on {plural(gain['examples'], 'evaluation image')}.",
         "lead",
     )
-    found = report.saved
-    if found is not None and found.saved > 0:
-        cost = "" if found.money is None else f", about {money(found.money, report.plan.standing.spent.currency)}"
-        least = "at least " if found.at_least else ""
-        yield Text(
-            f"On the learning curve this is worth {least}{plural(found.saved, 'label')}{cost} ({number(found.saved_low)} "
-            f"to {number(found.saved_high)} at the ends of the interval): it stood where random draws get with "
-            f"{number(found.labels)} labels at about {number(found.as_good_at)}. An estimate, from straight lines between "
-            "the measured models."
-        )
-    elif found is not None:
-        yield Text("No label was saved so far, as far as the learning curve tells.")
+    if report.saved is not None:
+        yield Text(_labels_saved(report.saved, report.plan.standing.spent.currency, certain=low > 0))
     yield Text(
         sentence(
-            f"{plural(gain['active_labels'], 'label')} were chosen, {plural(gain['control_labels'], 'label')} drawn at random, "
-            f"{plural(gain['common_labels'], 'label')} of the beginning belong to both sides"
+            f"{plural(gain['active_labels'], 'label')} were chosen, {plural(gain['control_labels'], 'label')} drawn at "
+            f"random, {plural(gain['common_labels'], 'label')} of the beginning belong to both sides"
         ),
         "note",
+    )
+
+
+def _labels_saved(found: Saved, currency: str, certain: bool) -> str:
+    """The gain as labels and money."""
+    span = f"{number(found.saved_low)} to {number(found.saved_high)}"
+    with_so_many = f"of the {plural(found.labels, 'label')} that each model had"
+    if not certain:
+        return (
+            f"In labels: between {span} {with_so_many} were saved; more images drawn at random would tell "
+            "(dalcli query --control). An estimate, read off the learning curve."
+        )
+    cost = "" if found.money is None else f", {money(found.money, currency)}"
+    least = "at least " if found.at_least else ""
+    return (
+        f"In labels: {least}{number(found.saved)} {with_so_many} were saved ({span}{cost}): the learning curve stood "
+        f"at about {plural(found.as_good_at, 'label')} where random draws get with {number(found.labels)}. An estimate, "
+        "from straight lines between the measured models."
     )

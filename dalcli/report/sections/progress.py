@@ -37,9 +37,16 @@ def _curve(report: Report) -> Iterator[Block]:
         "Measured models",
         ("model", "labels", plan.metric_label, f"{100 * plan.standing.level:g}% interval", "measured on"),
         [
-            (p.version, number(p.labels), written(p.value), f"{written(p.low)} to {written(p.high)}", number(p.evaluated))
+            (
+                p.version,
+                number(p.labels),
+                written(p.value),
+                f"{written(p.low)} to {written(p.high)}",
+                number(p.evaluated),
+            )
             for p in plan.curve
         ],
+        codes=frozenset({0}),
         folded=12 if len(plan.curve) > 15 else None,
     )
 
@@ -51,7 +58,9 @@ def _chart(report: Report) -> CurveChart:
     past = _past(report) if plan.curve else []
     newest = plan.curve[-1]
     said = f"{plan.metric_label} over labels. {plural(len(plan.curve), 'measured model')}: from "
-    said += f"{written(plan.curve[0].value)} with {number(plan.curve[0].labels)} labels to {written(newest.value)} with "
+    said += (
+        f"{written(plan.curve[0].value)} with {number(plan.curve[0].labels)} labels to {written(newest.value)} with "
+    )
     said += f"{number(newest.labels)}."
     if band:
         n, p10, p50, p90 = band[-1]
@@ -88,10 +97,11 @@ def _past(report: Report) -> list[list[tuple[float, float]]]:
     plan = report.plan
     earlier = {point.version for point in plan.curve[:-1]}
     latest = plan.curve[-1].labels
-    found = []
-    for forecast in report.history.forecasts:
-        if forecast.metric.partition("#")[0] == plan.metric and forecast.version in earlier:
-            found.append([(float(q.labels), q.p50) for q in forecast.quantiles if q.labels <= 1.6 * latest])
+    found = [
+        [(float(q.labels), q.p50) for q in forecast.quantiles if q.labels <= 1.6 * latest]
+        for forecast in report.history.forecasts
+        if forecast.metric.partition("#")[0] == plan.metric and forecast.version in earlier
+    ]
     return [line for line in found[-PAST_SHOWN:] if len(line) > 1]
 
 
@@ -145,7 +155,6 @@ def _next(report: Report) -> Iterator[tuple[str, str]]:
         )
     if plan.ceiling is not None:
         yield "With any number of such labels", spread(plan.ceiling, figure_of(plan))
-    yield "Command to run next", plan.next_step
 
 
 def _to_target(plan: PlanResult) -> Table:
@@ -159,7 +168,9 @@ def _to_target(plan: PlanResult) -> Table:
     labels, cost, days, date = to.labels, to.money, to.days, to.date
     rows = [row("more labels", tuple(None if n is None else number(n) for n in (labels.p10, labels.p50, labels.p90)))]  # type: ignore[arg-type]
     if cost.p10 is not None:
-        amounts = [None if n is None else money(n, plan.standing.spent.currency) for n in (cost.p10, cost.p50, cost.p90)]
+        amounts = [
+            None if n is None else money(n, plan.standing.spent.currency) for n in (cost.p10, cost.p50, cost.p90)
+        ]
         rows.append(row("money", (amounts[0], amounts[1], amounts[2])))
     if days.p10 is not None:
         whole = [None if n is None else number(math.ceil(n - 1e-9)) for n in (days.p10, days.p50, days.p90)]
@@ -201,7 +212,9 @@ def _record(report: Report) -> Iterator[Block]:
     mine = [each for each in history.forecasts if each.metric.partition("#")[0] == plan.metric]
     outcomes = [(each, outcome) for each in mine for outcome in each.outcomes]
     if not mine:
-        yield Text("No forecast has been made yet: it takes four measured models with different numbers of labels.", "missing")
+        yield Text(
+            "No forecast has been made yet: it takes four measured models with different numbers of labels.", "missing"
+        )
         return
     track = plan.track_record
     if not outcomes or track.coverage is None or track.median_error is None:
@@ -227,7 +240,7 @@ def _record(report: Report) -> Iterator[Block]:
         "Forecasts and what came, newest first",
         ("made at (labels)", "measured at (labels)", "foretold", "came", "within"),
         rows[:OUTCOMES_SHOWN],
-        words=frozenset({0, 1, 4}),
+        codes=frozenset({0, 1, 4}),
         folded=6,
     )
     if len(rows) > OUTCOMES_SHOWN:
