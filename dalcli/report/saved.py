@@ -1,9 +1,9 @@
 """What choosing has saved, in labels: the gain over random draws, read off the measured learning curve.
 
-``evaluate --control`` compares models with n labels each, of which some were chosen or all drawn at random. Random draws
-come to the curve's value at n less the gain, and the curve was there before, at n0 labels: n - n0 is what choosing has
-saved of n. The curve is read along straight lines between the measured versions, each as good as the best so far: an
-estimate, and the report says so. The ends of the gain's interval give its range.
+``evaluate --control`` compares models with n labels each, of which some were chosen or all drawn at random. Random
+draws come to the curve's value at n less the gain, and the curve was there before, at n0 labels: n - n0 is what choosing
+has saved of n. The curve is read along straight lines between the measured versions, each as good as the best so far:
+an estimate, and the report says so. The ends of the gain's interval give its range.
 """
 
 from __future__ import annotations

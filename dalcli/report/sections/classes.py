@@ -66,7 +66,8 @@ def _confusion(report: Report) -> Iterator[Block]:
         yield _matrix(found)
     elif len(found.matrix_classes):
         yield Text(
-            f"{plural(len(found.matrix_classes), 'class', 'classes')} are too many for a matrix: the most confused pairs."
+            f"{plural(len(found.matrix_classes), 'class', 'classes')} are too many for a matrix: here are the most "
+            "confused pairs."
         )
     if not found.pairs:
         yield Text("The model is right about every evaluation image.")

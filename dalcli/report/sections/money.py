@@ -79,8 +79,8 @@ def _labels(batches: list[Round]) -> BarChart:
     legend += [("out", "still out")] if out else []
     return BarChart(
         title="Images answered by round",
-        description=f"{plural(len(bars), 'batch', 'batches')}: {plural(answered, 'image')} answered, {number(out)} still out. "
-        "The table below has every figure.",
+        description=f"{plural(len(bars), 'batch', 'batches')}: {plural(answered, 'image')} answered, {number(out)} still "
+        "out. The table below has every figure.",
         bars=bars,
         parts=("training", "evaluation", "out"),
         written=number,
@@ -91,10 +91,10 @@ def _labels(batches: list[Round]) -> BarChart:
 def _money(batches: list[Round], currency: str) -> BarChart:
     bars = [(_short(each.batch.batch_id), (each.money or 0.0,)) for each in batches if each.batch is not None]
     most = max(batches, key=lambda each: each.money or 0.0)
+    dearest = money(most.money, currency)
     return BarChart(
         title="Money by round",
-        description=f"{plural(len(bars), 'batch', 'batches')}; the dearest cost {money(most.money, currency)}. The table "
-        "below has every figure.",
+        description=f"{plural(len(bars), 'batch', 'batches')}; the dearest cost {dearest}. The table below has all figures.",
         bars=bars,
         parts=("money",),
         written=lambda value: f"{value:,.4g}",
@@ -160,6 +160,6 @@ def _labels_saved(found: Saved, currency: str, certain: bool) -> str:
     least = "at least " if found.at_least else ""
     return (
         f"In labels: {least}{number(found.saved)} {with_so_many} were saved ({span}{cost}): the learning curve stood "
-        f"at about {plural(found.as_good_at, 'label')} where random draws get with {number(found.labels)}. An estimate, "
-        "from straight lines between the measured models."
+        f"at about {plural(found.as_good_at, 'label')} where random draws get with {number(found.labels)}. An "
+        "estimate, from straight lines between the measured models."
     )
