@@ -21,13 +21,14 @@ from dalcli.cli.options import Quiet, RootDirectory, remember
 from dalcli.cli.plan_app import plan_app
 from dalcli.cli.pool_app import init_app, pool_app
 from dalcli.cli.predict_app import predict_app
+from dalcli.cli.report_app import report_app
 from dalcli.cli.run_app import run_app
 from dalcli.cli.simulate_app import simulate_app
 from dalcli.cli.torchrun import refuse_others
 
 ROUND = (
     "init", "pool", "query", "batch", "label", "label-studio", "ingest-labels", "labels", "classes", "train", "score",
-    "evaluate", "status", "plan", "predict", "run", "diagnose", "simulate",
+    "evaluate", "status", "plan", "predict", "report", "run", "diagnose", "simulate",
 )  # fmt: skip
 """A round from its first command to its last, then what is asked now and then."""
 
@@ -54,7 +55,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in (init_app, loop_app, label_app, model_app, predict_app, run_app, simulate_app):
+for part in (init_app, loop_app, label_app, model_app, predict_app, report_app, run_app, simulate_app):
     app.add_typer(part)
 app.add_typer(pool_app, name="pool")
 app.add_typer(batch_app, name="batch")

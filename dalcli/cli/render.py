@@ -20,12 +20,14 @@ Result = TypeVar("Result")
 
 def show(result: Result, for_people: Callable[[Result], str], as_json: bool) -> None:
     """Print a command's result, as one JSON document or as ``for_people`` writes it."""
-    if as_json:
-        text = json.dumps(plain(result), ensure_ascii=False, indent=2, allow_nan=False) + "\n"
-    else:
-        text = for_people(result)
     # A folder name that is not UTF-8 comes out with backslash escapes, which are what JSON would write, too.
-    write_data(text.encode(errors="backslashreplace"), SAFE)
+    write_data(document(result) if as_json else for_people(result).encode(errors="backslashreplace"), SAFE)
+
+
+def document(result: object) -> bytes:
+    """A result as one JSON document."""
+    text = json.dumps(plain(result), ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+    return text.encode(errors="backslashreplace")
 
 
 def plain(value: Any) -> Any:

@@ -114,6 +114,28 @@ def decode(
         raise DecodeError(_reason(error)) from None
 
 
+def thumbnail(data: bytes, side: int) -> Image.Image:
+    """An image, upright, in RGB and without metadata, made to fit into a square of ``side`` pixels; never enlarged.
+
+    Raises:
+        DecodeError: for anything but a complete image.
+    """
+    try:
+        with _open(data) as file:
+            drafted = _draft(file, (side, side), 1.0)
+            file.load()
+            image = to_rgb(file, WHITE)
+            image, region = upright(image, drafted or (0, 0, *image.size), _orientation(file))
+            width, height = region[2] - region[0], region[3] - region[1]
+            scale = min(1.0, side / max(width, height))
+            size = (max(1, round(width * scale)), max(1, round(height * scale)))
+            return image.resize(size, Image.Resampling.LANCZOS, box=region)
+    except (DecodeError, MemoryError):
+        raise
+    except Exception as error:
+        raise DecodeError(_reason(error)) from None
+
+
 def probe(data: bytes) -> tuple[int, int, str]:
     """Width, height (both as displayed, after EXIF rotation) and Pillow mode of an image.
 

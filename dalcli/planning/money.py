@@ -67,12 +67,18 @@ def tariff(costs: CostsConfig, votes: Sequence[VoteGroup], usable: float) -> Tar
 
 def spent(costs: CostsConfig, votes: Sequence[VoteGroup], rounds: int) -> Spent:
     """What the ledger says votes cost; the price of those of which it says nothing."""
-    total: float | None = sum(group.cost for group in votes) + costs.price_per_round * rounds
-    for group in votes:
-        price = _price_of(costs, votes, group)
-        if group.unpriced and total is not None:
-            total = None if price is None else total + price * group.unpriced
+    money = cost_of(costs, votes, votes)
+    total = None if money is None else money + costs.price_per_round * rounds
     return Spent(sum(group.bought for group in votes), rounds, total, costs.currency or "")
+
+
+def cost_of(costs: CostsConfig, votes: Sequence[VoteGroup], some: Sequence[VoteGroup]) -> float | None:
+    """What ``some`` of the ledger's ``votes`` cost, at the prices that all of them give; None: nobody has said."""
+    total: float | None = sum(group.cost for group in some)
+    for group in some:
+        price = _price_of(costs, votes, group) if group.unpriced else 0.0
+        total = None if total is None or price is None else total + price * group.unpriced
+    return total
 
 
 def _price_per_vote(costs: CostsConfig, votes: Sequence[VoteGroup]) -> tuple[float | None, str]:

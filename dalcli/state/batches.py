@@ -92,6 +92,18 @@ class IssuedRow:
     state: str
 
 
+@dataclass(frozen=True)
+class OutRow:
+    """An issued sample (key) that is still out, as its query described it."""
+
+    rank: int
+    sample: int
+    pseudo_label: int | None
+    confidence: float | None
+    strategy: str
+    arm: str
+
+
 _SUMMARY = """
     SELECT b.id, b.batch_id, b.purpose, b.options, b.requested, b.issued_at, b.relabel, m.version AS model,
            count(p.rank) AS issued, coalesce(sum(p.answered), 0) AS answered,
@@ -171,6 +183,17 @@ def rows(connection: Connection, batch: Batch) -> list[IssuedRow]:
         (batch.key,),
     )
     return [IssuedRow(row["rank"], row["sample_id"], row["path"], row["state"]) for row in found]
+
+
+def out(connection: Connection, batch: Batch, limit: int) -> list[OutRow]:
+    """The first ``limit`` rows of a batch that are still out, by rank."""
+    found = connection.execute(
+        "SELECT r.rank, r.sample, r.pseudo_label, r.confidence, r.strategy, r.arm FROM batch_row AS r"
+        " JOIN batch_progress AS p ON p.batch = r.batch AND p.rank = r.rank"
+        " WHERE r.batch = ? AND p.released_at IS NULL AND NOT p.answered ORDER BY r.rank LIMIT ?",
+        (batch.key, limit),
+    )
+    return [OutRow(*row) for row in found]
 
 
 def strategies(connection: Connection, batch: Batch) -> list[str]:

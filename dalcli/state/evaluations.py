@@ -77,6 +77,14 @@ def newest_by_version(connection: Connection) -> list[Measurement]:
     return [_measurement(row) for row in connection.execute(f"{_LIGHT} WHERE {_NEWEST_OF_ITS_VERSION} ORDER BY m.id")]
 
 
+def newest_version(connection: Connection) -> str | None:
+    """The newest version that was measured at all."""
+    row = connection.execute(
+        "SELECT version FROM model_version WHERE id = (SELECT max(model) FROM evaluation)"
+    ).fetchone()
+    return None if row is None else str(row["version"])
+
+
 def newest_of(connection: Connection, version: str) -> Measurement | None:
     """The newest measurement of ``version``, with outcomes: its ``temperature`` is the one to use."""
     row = connection.execute(f"{_WHOLE} WHERE m.version = ? AND {_NEWEST_OF_ITS_VERSION}", (version,)).fetchone()

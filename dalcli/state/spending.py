@@ -34,30 +34,54 @@ class VoteGroup:
 
 _ALWAYS = "9999"
 """Later than every time that is stored."""
+_LATEST = (
+    "NOT EXISTS (SELECT 1 FROM vote AS w WHERE w.sample = v.sample AND w.annotator = v.annotator AND w.id > v.id"
+    " AND w.recorded_at <= :until)"
+)
+_PRICED = (
+    "EXISTS (SELECT 1 FROM vote AS w WHERE w.sample = v.sample AND w.annotator = v.annotator AND w.cost IS NOT NULL"
+    " AND w.recorded_at <= :until)"
+)
+# A batch asked for the votes that came after it was issued; of several, the last one.
+_ASKED_BY = (
+    "(SELECT b.batch_id FROM batch_row AS r JOIN batch AS b ON b.id = r.batch"
+    " WHERE r.sample = v.sample AND b.after_vote < v.id ORDER BY b.id DESC LIMIT 1)"
+)
 
 
 def votes(connection: Connection, until: str = _ALWAYS) -> list[VoteGroup]:
     """All votes, by purpose, annotator and class; ``until``: those recorded by then (ISO 8601, UTC, seconds)."""
+    return [group for _, group in _groups(connection, "NULL", until)]
+
+
+def votes_by_batch(connection: Connection) -> dict[str | None, list[VoteGroup]]:
+    """The same votes, apart by the batch that asked for them; None: no batch did."""
+    found: dict[str | None, list[VoteGroup]] = {}
+    for batch, group in _groups(connection, _ASKED_BY, _ALWAYS):
+        found.setdefault(batch, []).append(group)
+    return found
+
+
+def _groups(connection: Connection, batch: str, until: str) -> list[tuple[str | None, VoteGroup]]:
     rows = connection.execute(
-        "SELECT purpose, annotator, label, sum(latest) AS votes, sum(latest AND (issued OR priced)) AS bought,"
+        "SELECT batch, purpose, annotator, label, sum(latest) AS votes, sum(latest AND (issued OR priced)) AS bought,"
         " sum(latest AND issued AND NOT priced) AS unpriced, coalesce(sum(cost), 0.0) AS cost,"
         " count(seconds) AS timed, coalesce(sum(seconds), 0.0) AS seconds FROM ("
-        "SELECT s.purpose, v.annotator, c.name AS label, v.cost, v.seconds,"
-        " NOT EXISTS (SELECT 1 FROM vote AS w WHERE w.sample = v.sample AND w.annotator = v.annotator AND w.id > v.id"
-        " AND w.recorded_at <= :until)"
-        " AS latest,"
-        " EXISTS (SELECT 1 FROM vote AS w WHERE w.sample = v.sample AND w.annotator = v.annotator"
-        " AND w.cost IS NOT NULL AND w.recorded_at <= :until) AS priced,"
+        f"SELECT {batch} AS batch, s.purpose, v.annotator, c.name AS label, v.cost, v.seconds,"
+        f" {_LATEST} AS latest, {_PRICED} AS priced,"
         " EXISTS (SELECT 1 FROM batch_row AS r WHERE r.sample = v.sample) AS issued"
         " FROM vote AS v JOIN sample AS s ON s.id = v.sample LEFT JOIN class_now AS c ON c.position = v.class"
         " WHERE v.recorded_at <= :until"
-        ") GROUP BY 1, 2, 3 ORDER BY 1, 2, 3",
+        ") GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4",
         {"until": until},
     )
     return [
-        VoteGroup(
-            row["purpose"], row["annotator"], row["label"], row["votes"], row["bought"], row["unpriced"], row["cost"],
-            row["timed"], row["seconds"],
+        (
+            row["batch"],
+            VoteGroup(
+                row["purpose"], row["annotator"], row["label"], row["votes"], row["bought"], row["unpriced"],
+                row["cost"], row["timed"], row["seconds"],
+            ),
         )
         for row in rows
     ]  # fmt: skip
