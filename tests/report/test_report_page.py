@@ -26,7 +26,7 @@ from dalcli.report.thumbnails import MOST_BYTES, SIDE
 
 HOSTILE = [
     "<script>alert(1)</script>",
-    "\"><img src=x onerror=alert(2)>",
+    '"><img src=x onerror=alert(2)>',
     "\u202egnp.exe \u05e2\u05d1\u05e8\u05d9\u05ea",
     "x" * 300,
     "🦊🏳️‍🌈 | `code` *star* [a](http://example.org)",
@@ -37,7 +37,9 @@ HOSTILE = [
 
 @pytest.fixture(scope="module")
 def twelve(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return planned(tmp_path_factory.mktemp("page") / "work", [60 * n for n in range(1, 13)], config="plan: {target: 0.9}")
+    return planned(
+        tmp_path_factory.mktemp("page") / "work", [60 * n for n in range(1, 13)], config="plan: {target: 0.9}"
+    )
 
 
 def hostile(root: Path) -> Path:
@@ -64,7 +66,8 @@ def test_hostile_names_stay_text(tmp_path: Path) -> None:
     text = ok(root, "report").out.decode()
     made = read(text)
     allowed = {
-        "html", "head", "meta", "title", "style", "body", "a", "header", "main", "footer", "h1", "h2", "p", "div", "code",
+        "html", "head", "meta", "title", "style", "body", "a", "header", "main", "footer", "h1", "h2", "p", "div",
+        "code",
         "dl", "dt", "dd", "nav", "ul", "li", "section", "table", "caption", "thead", "tbody", "tr", "th", "td", "bdi",
         "span", "img", "figure", "figcaption", "svg", "desc", "line", "circle", "rect", "text", "polygon", "polyline",
         "details", "summary",
@@ -107,7 +110,7 @@ def test_escaped_markdown_says_what_was_said() -> None:
     markdown_it = pytest.importorskip("markdown_it")
     for name in HOSTILE[:6]:
         shown = markdown_it.MarkdownIt("commonmark").parseInline(escaped(name))[0].children
-        assert all(token.type == "text" or token.type == "text_special" for token in shown), name
+        assert all(token.type in {"text", "text_special"} for token in shown), name
         assert "".join(token.content for token in shown) == name
 
 
