@@ -588,3 +588,33 @@ def test_numbers_that_json_lacks_are_null() -> None:
 
     report = StepReport("plan", "done", "", 0.1, details={"value": float("inf"), "p": [float("nan"), 0.5]})
     assert nightly.document(report)["details"] == {"value": None, "p": [None, 0.5]}
+
+
+def test_a_bad_file_that_somebody_is_mending_is_not_refused_under_their_hands(
+    pool: SmallPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dalcli.commands import ingest_labels
+
+    night(pool)
+    file, real = pool.root / "inbox/labels.csv", ingest_labels.run
+    file.write_text("path,label\nphotos/red-00.png,re")
+
+    def run(*arguments: Any) -> Any:
+        with file.open("a") as opened:
+            opened.write("d\n")
+        return real(*arguments[:1], pool.root / "bad.csv", *arguments[2:])
+
+    (pool.root / "bad.csv").write_text("path,label\nphotos/red-00.png,re")
+    monkeypatch.setattr(ingest_labels, "run", run)
+    assert step(night(pool), "inbox")["details"] == {"files": [], "labels": 0, "refused": [], "left": 1}
+    monkeypatch.undo()
+    assert step(night(pool), "inbox")["details"]["labels"] == 1
+
+
+def test_a_backup_that_would_say_the_same_is_not_kept_twice(played: SmallPool) -> None:
+    kept = sorted((played.root / ".dalcli/backups").iterdir())
+    os.utime(played.root / ".dalcli/state.db")
+    found = step(night(played), "backup")
+    assert (found["outcome"], found["details"]["made"]) == ("done", False)
+    assert sorted((played.root / ".dalcli/backups").iterdir()) == kept
+    assert step(night(played), "backup")["outcome"] == "not-needed"

@@ -36,7 +36,7 @@ def _run(night: Night) -> Done:
         try:
             labels += _ingest(night, path)
         except BadInputError as error:
-            if not path.exists():  # another command has just taken it
+            if inbox.stamp_of(path) != calm[path]:  # somebody has just taken it, or is still writing it
                 continue
             refused.append(_refuse(night, path, error))
             continue
