@@ -59,9 +59,10 @@ def report(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Make a page for the person who pays: where we are, what it cost, what comes next.
+    """Make a page for the person who pays.
 
-    One file that needs no network and runs no scripts. What is not known is said on it.
+    Where we are, what it cost, what comes next. One file that needs no network and runs no scripts; what is not known
+    is said on it.
     """
     from dalcli.cli import render
     from dalcli.commands import report as command

@@ -46,6 +46,10 @@ class RunConfig(Section):
         description="evaluation samples that go out, in a file beside the output, where the plan says that more "
         "evaluation labels are needed; not set: none",
     )
+    report: str | None = Field(
+        None, min_length=1, description="file that `dalcli report` is written to, as HTML or, if it ends in .md, as "
+        "Markdown; not set: none",
+    )  # fmt: skip
     backup: str = Field(
         ".dalcli/backups", min_length=1, description="folder for backups; one on another disk outlives this one"
     )

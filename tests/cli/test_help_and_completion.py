@@ -32,14 +32,14 @@ def test_every_command_of_this_release_is_there() -> None:
         "evaluate", "ingest-labels", "init", "label", "label-studio config", "label-studio pull", "label-studio push",
         "labels annotators", "labels disputed", "labels export",
         "labels log", "labels show", "labels suspects", "plan history", "pool add", "pool list", "pool quarantine",
-        "pool relocate", "predict", "query", "run", "score", "simulate", "status", "train",
+        "pool relocate", "predict", "query", "report", "run", "score", "simulate", "status", "train",
     ]  # fmt: skip
 
 
 IN_ORDER = {
     (): [
         "init", "pool", "query", "batch", "label", "label-studio", "ingest-labels", "labels", "classes", "train",
-        "score", "evaluate", "status", "plan", "predict", "run", "diagnose", "simulate",
+        "score", "evaluate", "status", "plan", "predict", "report", "run", "diagnose", "simulate",
     ],
     ("pool",): ["add", "list", "quarantine", "relocate"],
     ("batch",): ["list", "show", "release"],

@@ -68,7 +68,8 @@ def test_a_first_night_hands_out_a_cold_start_and_evaluation_samples(pool: Small
     first = night(pool)
     assert steps(first) | {"track": ""} == {
         "inbox": "not-needed", "pull": "not-needed", "train": "not-needed", "score": "not-needed",
-        "evaluate": "not-needed", "track": "", "plan": "done", "query": "done", "backup": "done",
+        "evaluate": "not-needed", "track": "", "plan": "done", "query": "done", "report": "not-needed",
+        "backup": "done",
     }  # fmt: skip
     assert first["verdict"] == "need-evaluation-labels"
     assert len(rows(pool)) == 6
@@ -101,6 +102,27 @@ def test_a_second_run_does_nothing(played: SmallPool) -> None:
     assert set(steps(again).values()) == {"not-needed", "done"}
     assert [name for name, outcome in steps(again).items() if outcome == "done"] == ["plan"]
     assert files() == before
+
+
+def test_the_report_follows_the_state(played: SmallPool) -> None:
+    configure(played, report="report.html")
+    first, page = night(played), played.root / "report.html"
+    assert step(first, "report")["details"]["file"] == "report.html"
+    data = page.read_bytes()
+    assert b"<h1" in data and b"m-0001" in data
+    again = night(played)
+    assert step(again, "report")["outcome"] == "not-needed"
+    assert not again["changed"]
+    assert page.read_bytes() == data
+    page.unlink()
+    assert step(night(played), "report")["outcome"] == "done"
+    answer(played)
+    assert step(night(played), "report")["outcome"] == "done"
+    assert b"m-0002" in page.read_bytes()
+    configure(played, report="nowhere/report.md")
+    failed = json.loads(played.run("run", "--budget", "6", "--json").out)
+    assert step(failed, "report")["outcome"] == "failed"
+    assert step(failed, "backup")["outcome"] == "done"
 
 
 def test_the_batch_is_written_again_where_its_file_is_missing(played: SmallPool) -> None:
@@ -284,7 +306,7 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(played: SmallPool) -
     assert steps(found) == {
         "inbox": "would-run", "pull": "not-needed", "train": "would-run", "score": "would-run",
         "evaluate": "would-run", "track": "not-needed", "plan": "would-run", "query": "not-needed",
-        "backup": "would-run",
+        "report": "not-needed", "backup": "would-run",
     }  # fmt: skip
     assert "to_label.csv" in step(found, "inbox")["why"]
     assert step(found, "train")["why"] == "after inbox"
@@ -296,7 +318,8 @@ def test_the_log_has_a_line_a_step_and_rotates(played: SmallPool, monkeypatch: p
     lines = log(played)
     last = [line for line in lines if line["night"] == lines[-1]["night"]]
     assert [line["step"] for line in last] == [
-        "inbox", "pull", "train", "score", "evaluate", "track", "plan", "query", "backup", "night",
+        "inbox", "pull", "train", "score", "evaluate", "track", "plan", "query", "report", "backup",
+        "night",
     ]  # fmt: skip
     assert {"night", "at", "step", "outcome", "why", "seconds", "exit_code"} <= last[2].keys()
     assert last[2]["details"]["version"] == "m-0001"

@@ -285,6 +285,7 @@ def test_a_diagnosis_is_kept_with_its_version(twelve: Path, tmp_path: Path) -> N
 def test_every_answer_of_a_diagnosis_has_a_meaning(scored: object) -> None:
     """With a real diagnosis: questions that were worded anew would have none."""
     pool: object = scored
+    pool.ok("query", "--budget", "4")  # type: ignore[attr-defined]
     text = pool.ok("report", "--diagnose", "--format", "html").out  # type: ignore[attr-defined]
     rows = read(text).one("section", id="diagnosis").table("dalcli diagnose, m-0001")
     assert len(rows) == 4

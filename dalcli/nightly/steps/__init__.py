@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dalcli.nightly.step import Step
-from dalcli.nightly.steps import backup, evaluate, inbox, plan, pull, query, score, track, train
+from dalcli.nightly.steps import backup, evaluate, inbox, plan, pull, query, report, score, track, train
 
 STEPS: tuple[Step, ...] = (
     inbox.STEP,
@@ -14,6 +14,7 @@ STEPS: tuple[Step, ...] = (
     track.STEP,
     plan.STEP,
     query.STEP,
+    report.STEP,
     backup.STEP,
 )
-"""A query comes after the plan, which may say stop; what keeps the state, last."""
+"""A query comes after the plan, which may say stop; the report after the query; what keeps the state, last."""
