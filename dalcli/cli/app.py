@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from dalcli import __version__
+from dalcli.cli.export_app import export_app
 from dalcli.cli.label_app import label_app
 from dalcli.cli.label_studio_app import label_studio_app
 from dalcli.cli.labels_app import classes_app, labels_app
@@ -25,7 +26,7 @@ from dalcli.cli.torchrun import refuse_others
 
 ROUND = (
     "init", "pool", "query", "batch", "label", "label-studio", "ingest-labels", "labels", "classes", "train", "score",
-    "evaluate", "status", "plan", "diagnose", "simulate",
+    "evaluate", "status", "plan", "export-model", "diagnose", "simulate",
 )  # fmt: skip
 """A round from its first command to its last, then what is asked now and then."""
 
@@ -52,7 +53,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in (init_app, loop_app, label_app, model_app, simulate_app):
+for part in (init_app, loop_app, label_app, model_app, export_app, simulate_app):
     app.add_typer(part)
 app.add_typer(pool_app, name="pool")
 app.add_typer(batch_app, name="batch")
