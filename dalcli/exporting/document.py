@@ -26,11 +26,11 @@ FORMAT = 1
 
 
 def facts(
-    model: ModelVersion, checkpoint: str, config: Config, outputs: Outputs, temperature: float | None, asked: str | None
+    model: ModelVersion, checkpoint: str, config: Config, outputs: Outputs, temperature: float | None, asked: list[str]
 ) -> dict[str, Any]:
     """What is exported, without reading the network; ``checkpoint`` is the hash of its file.
 
-    ``temperature`` None: it was not measured, and is 1; ``asked`` is ``--format``.
+    ``temperature`` None: it was not measured, and is 1; ``asked``: the forms that were named.
     """
     return {
         "format": FORMAT,

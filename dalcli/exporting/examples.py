@@ -83,6 +83,20 @@ def onnx() -> str:
     )
 
 
+def hf() -> str:
+    """timm, which finds everything in the folder."""
+    return _program(
+        "hf",
+        ("timm",),
+        ("import timm", "import torch"),
+        ("network = timm.create_model(f\"local-dir:{here / 'hf'}\", pretrained=True).eval()",),
+        (
+            "    with torch.inference_mode():",
+            "        probabilities = network(torch.from_numpy(images)).softmax(1)",
+        ),
+    )
+
+
 def _program(form: str, needs: Sequence[str], imports: Sequence[str], load: Sequence[str], run: Sequence[str]) -> str:
     return _FRAME.format(
         needs=", ".join((*needs, "numpy", "pillow")),

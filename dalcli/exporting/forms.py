@@ -14,7 +14,7 @@ from safetensors.torch import save
 from torch.export import Dim, ExportedProgram
 
 from dalcli.errors import BadInputError
-from dalcli.exporting import examples
+from dalcli.exporting import examples, hub
 from dalcli.exporting.deployed import Deployed
 from dalcli.exporting.outputs import Outputs
 from dalcli.exporting.request import Form
@@ -22,7 +22,12 @@ from dalcli.exporting.subject import Subject
 from dalcli.models.checkpoint import tensor_state
 from dalcli.state.atomic import write_bytes, write_via
 
-FILES: dict[Form, str] = {"safetensors": "model.safetensors", "torch-export": "model.pt2", "onnx": "model.onnx"}
+FILES: dict[Form, str] = {
+    "safetensors": "model.safetensors",
+    "torch-export": "model.pt2",
+    "onnx": "model.onnx",
+    "hf": "hf/model.safetensors",
+}
 OPSET = 18
 
 
@@ -33,12 +38,15 @@ def write(folder: Path, forms: tuple[Form, ...], subject: Subject, outputs: Outp
         BadInputError: the network cannot be written in such a form.
     """
     graph: ExportedProgram | None = None
-    if set(forms) - {"safetensors"}:
+    if set(forms) & {"torch-export", "onnx"}:
         graph = _graph(subject, outputs, temperature)
     for form in forms:
         target = folder / FILES[form]
         if form == "safetensors":
             text = _safetensors(target, subject, outputs)
+        elif form == "hf":
+            hub.write(target.parent, subject, outputs, temperature)
+            text = examples.hf()
         else:
             assert graph is not None
             text = _torch_export(target, graph) if form == "torch-export" else _onnx(target, graph)

@@ -12,6 +12,7 @@ _NEEDS = {
     "safetensors": "torch, safetensors and the library that builds the network",
     "torch-export": "torch",
     "onnx": "onnxruntime",
+    "hf": "timm",
 }
 
 

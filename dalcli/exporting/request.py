@@ -10,7 +10,7 @@ from typing import Literal
 from dalcli.config.words import suggestion
 from dalcli.errors import NotReadyError, UsageError
 
-Form = Literal["safetensors", "torch-export", "onnx"]
+Form = Literal["safetensors", "torch-export", "onnx", "hf"]
 FORMATS: tuple[Form, ...] = ("safetensors", "torch-export", "onnx")
 """What ``--format`` may name, besides ``all``."""
 ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
@@ -24,6 +24,7 @@ class ExportRequest:
         out: the folder to make.
         model: a version's name; None: the newest.
         format: one of :data:`FORMATS`, ``all``, or None for what suits the network.
+        hf: also a folder that timm and transformers load; alone where no format is named.
         force: replace an earlier export.
         wait: seconds to wait for another export.
     """
@@ -31,8 +32,14 @@ class ExportRequest:
     out: Path
     model: str | None = None
     format: str | None = None
+    hf: bool = False
     force: bool = False
     wait: float = 0.0
+
+    @property
+    def asked(self) -> list[str]:
+        """What was named of what is to be written."""
+        return [*([] if self.format is None else [self.format]), *(["hf"] if self.hf else [])]
 
 
 def check(request: ExportRequest) -> None:
@@ -54,13 +61,17 @@ def check(request: ExportRequest) -> None:
                 f"--format {request.format} needs {', '.join(missing)}, not installed here",
                 "install the extra: pip install 'dalcli[onnx]'; or export with --format torch-export",
             )
+    if request.hf and find_spec("timm") is None:
+        raise NotReadyError("--hf needs timm, not installed here", "install the extra: pip install 'dalcli[timm]'")
 
 
-def forms_of(asked: str | None, buildable: bool) -> tuple[Form, ...]:
+def forms_of(asked: str | None, hf: bool, buildable: bool) -> tuple[Form, ...]:
     """The forms to write; ``buildable``: a library can build the network without dalcli.
 
     Without a format: tensors for a network that a library builds, else the graph, which needs no code.
     """
+    if hf:
+        return ("hf",) if asked is None else (*forms_of(asked, False, buildable), "hf")
     if asked is None:
         return ("safetensors",) if buildable else ("torch-export",)
     if asked == "all":

@@ -12,7 +12,7 @@ class WrittenForm:
     """One form of the network, loaded again in a process of its own.
 
     Attributes:
-        form: one of ``request.FORMATS``.
+        form: one of ``request.FORMATS``, or hf.
         file: its name within the folder, and its ``bytes``.
         example: the program that was run.
         max_difference: the largest difference between a probability that it printed and dalcli's own, over ``images``

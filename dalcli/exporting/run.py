@@ -47,7 +47,7 @@ def export(session: Session, request: ExportRequest) -> ExportResult:
         session.feedback.note(f"{model.version} has no temperature: probabilities are not calibrated (dalcli evaluate)")
     target = place.checked(request.out, session.workspace)
     outputs = outputs_of(names, counted_as, model.classes)
-    facts = document.facts(model, _checkpoint(session, model), session.config, outputs, temperature, request.format)
+    facts = document.facts(model, _checkpoint(session, model), session.config, outputs, temperature, request.asked)
     with file_lock(session.workspace.state / "export.lock", _locked, request.wait):
         there = place.known(target)
         if there is not None and _is_the_same(there, facts) and place.is_whole(target, there):
@@ -72,7 +72,7 @@ def _build(
     from dalcli.exporting.reference import reference
 
     loaded = subject.load(session, model)
-    wanted = forms_of(request.format, loaded.architecture is not None)
+    wanted = forms_of(request.format, request.hf, loaded.architecture is not None)
     temperature = facts["temperature"]
     expected = reference(session, loaded, outputs, counted_as, temperature)
     made = document.described(facts, loaded, session.config)

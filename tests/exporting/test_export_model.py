@@ -348,3 +348,47 @@ def test_a_copy_of_the_workspace_exports_the_same(trained: SmallPool, tmp_path: 
     one, two = ((tmp_path / name / "model.json").read_bytes() for name in ("out", "out-2"))
     assert one == two
     assert str(tmp_path).encode() not in one
+
+
+@pytest.mark.skipif(find_spec("timm") is None, reason="timm is not installed (pip install 'dalcli[timm]')")
+@pytest.mark.parametrize(("name", "theirs"), [("timm:test_resnet", "test_resnet"), ("resnet18", "resnet18")])
+def test_timm_and_transformers_load_the_hf_folder(tmp_path: Path, name: str, theirs: str) -> None:
+    import timm
+    from safetensors.torch import save_file
+
+    root = tmp_path / "w"
+    root.mkdir()
+    save_file(timm.create_model(theirs).state_dict(), root / "tiny.safetensors")
+    model = {"name": name, "train": "head", "weights": "tiny.safetensors", "dropout": 0}
+    pool = make_pool(root, 90, model=model, data={"image_size": 32})
+    pool.label(pool.pool()[:20])
+    pool.label(pool.pool(purpose="evaluation"))
+    pool.ok("train")
+    temperature = pool.json("evaluate")["report"]["temperature"]["value"]
+    result = pool.json("export-model", str(tmp_path / "out"), "--hf", "--format", "torch-export")
+    assert [form["form"] for form in result["forms"]] == ["torch-export", "hf"]
+    paths = paths_of(pool)
+    graph = printed(tmp_path / "out", "torch_export", paths)
+    np.testing.assert_allclose(probabilities(printed(tmp_path / "out", "hf", paths)), probabilities(graph), atol=1e-5)
+    images = torch.randn(3, 3, 32, 32)
+    loaded = timm.create_model(f"local-dir:{tmp_path / 'out' / 'hf'}", pretrained=True).eval()
+    with torch.no_grad():
+        logits = torch.export.load(tmp_path / "out" / "model.pt2").module()(images)[0] / temperature
+        torch.testing.assert_close(loaded(images), logits, rtol=1e-4, atol=1e-4)
+    assert loaded.pretrained_cfg["label_names"] == list(CLASSES)
+    if find_spec("transformers") is not None:
+        from transformers import AutoModelForImageClassification
+
+        wrapped = AutoModelForImageClassification.from_pretrained(tmp_path / "out" / "hf").eval()
+        assert list(wrapped.config.id2label.values()) == list(CLASSES)
+        with torch.no_grad():
+            torch.testing.assert_close(wrapped(images).logits, logits, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.skipif(find_spec("timm") is None, reason="timm is not installed (pip install 'dalcli[timm]')")
+def test_hf_is_refused_where_timm_has_no_such_network(trained: SmallPool, tmp_path: Path) -> None:
+    refused = trained.run("export-model", str(tmp_path / "out"), "--hf")
+    assert (refused.code, "timm has no network with the tensors of cnn" in refused.err) == (3, True)
+    trained.ok("classes", "merge", "blue", "red")
+    refused = trained.run("export-model", str(tmp_path / "out"), "--hf")
+    assert (refused.code, "classes were merged" in refused.err, leftovers(tmp_path)) == (3, True, [])
