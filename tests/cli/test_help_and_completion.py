@@ -29,7 +29,8 @@ COMMANDS = sorted(commands())
 def test_every_command_of_this_release_is_there() -> None:
     assert [" ".join(command) for command in COMMANDS] == [
         "batch list", "batch release", "batch show", "classes list", "classes merge", "classes rename", "diagnose",
-        "evaluate", "export-model", "ingest-labels", "init", "label", "label-studio config", "label-studio pull", "label-studio push",
+        "evaluate", "export-model", "ingest-labels", "init", "label", "label-studio config", "label-studio pull",
+        "label-studio push",
         "labels annotators", "labels disputed", "labels export",
         "labels log", "labels show", "labels suspects", "plan history", "pool add", "pool list", "pool quarantine",
         "pool relocate", "query", "score", "simulate", "status", "train",

@@ -325,7 +325,7 @@ def test_files_of_every_kind_are_decoded_as_dalcli_does(trained: SmallPool, tmp_
     photo.save(tmp_path / "turned.jpg", exif=exif)
     Image.fromarray(noise[:70, :50]).save(tmp_path / "transparent.png")
     photo.convert("P").save(tmp_path / "palette.gif")
-    Image.fromarray((noise[..., 0].astype(np.uint16) * 257)).save(tmp_path / "deep.png")
+    Image.fromarray(noise[..., 0].astype(np.uint16) * 257).save(tmp_path / "deep.png")
     paths = [str(tmp_path / name) for name in ("turned.jpg", "transparent.png", "palette.gif", "deep.png")]
     for recipe in (
         {"image_size": [24, 16], "resize": "crop", "crop_fraction": 0.875, "interpolation": "bicubic"},
