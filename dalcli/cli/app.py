@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from dalcli import __version__
+from dalcli.cli.export_app import export_app
 from dalcli.cli.label_app import label_app
 from dalcli.cli.label_studio_app import label_studio_app
 from dalcli.cli.labels_app import classes_app, labels_app
@@ -28,7 +29,7 @@ from dalcli.cli.torchrun import refuse_others
 
 ROUND = (
     "init", "pool", "query", "batch", "label", "label-studio", "ingest-labels", "labels", "classes", "train", "score",
-    "evaluate", "status", "plan", "predict", "report", "run", "diagnose", "simulate",
+    "evaluate", "status", "plan", "predict", "export-model", "report", "run", "diagnose", "simulate",
 )  # fmt: skip
 """A round from its first command to its last, then what is asked now and then."""
 
@@ -55,7 +56,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in (init_app, loop_app, label_app, model_app, predict_app, report_app, run_app, simulate_app):
+for part in (
+    init_app, loop_app, label_app, model_app, predict_app, export_app, report_app, run_app, simulate_app,
+):  # fmt: skip
     app.add_typer(part)
 app.add_typer(pool_app, name="pool")
 app.add_typer(batch_app, name="batch")

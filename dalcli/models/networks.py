@@ -204,7 +204,7 @@ def whole(
     spec = _spec(record.name, record.recipe.image_size).with_classes(num_classes)
     if is_timm(record.name):
         with zoo.initialised_by(seed, record.name):
-            model = timm_models.build(_timm_config(record.name, record.weights), spec.image_size, num_classes)
+            model = timm_models.build(timm_config(record.name, record.weights), spec.image_size, num_classes)
         # It may be several layers.
         head = frozenset(model.state_dict().keys() - _bare(record, workspace).state_dict().keys())
     else:
@@ -231,7 +231,7 @@ def _source(name: str, weights: str, folder: Path) -> _Source:
     file = is_weights_file(weights)
     from_file = partial(_read_file, folder / weights)
     if is_timm(name):
-        found = _timm_config(name, weights)
+        found = timm_config(name, weights)
         return _Source(timm_models.recipe(found), from_file if file else partial(timm_models.state, found))
     if user_models.is_user_model(name):
         _require_file(name, weights)
@@ -258,7 +258,7 @@ def _require_file(name: str, weights: str) -> None:
         )
 
 
-def _timm_config(name: str, weights: str) -> timm_models.Config:
+def timm_config(name: str, weights: str) -> timm_models.Config:
     """timm's description of the network; a file's is that of timm's own choice of weights."""
     return timm_models.config(name, DEFAULT if is_weights_file(weights) else weights)
 
@@ -270,7 +270,7 @@ def _body(
     spec = _spec(name, recipe.image_size)
     if is_timm(name):
         with _size_fits(spec):
-            return timm_models.body(_timm_config(name, weights), state, recipe.image_size, weights)
+            return timm_models.body(timm_config(name, weights), state, recipe.image_size, weights)
     model = zoo.build(spec, 0, folder)
     notes = _fill(model, fitting.adapted(state, spec, model), spec, weights)
     behead_if_linear(model, spec)
@@ -301,10 +301,15 @@ def _bare(record: NetworkRecord, workspace: Path | None) -> nn.Module:
     """The network without its last layer and with any weights."""
     spec = _spec(record.name, record.recipe.image_size)
     if is_timm(record.name):
-        return timm_models.build(_timm_config(record.name, record.weights), spec.image_size)
+        return timm_models.build(timm_config(record.name, record.weights), spec.image_size)
     model = zoo.build(spec, 0, workspace)
     behead(model, spec)
     return model
+
+
+def spec_of(record: NetworkRecord) -> ModelSpec:
+    """What :func:`whole` builds, with ImageNet's number of classes."""
+    return _spec(record.name, record.recipe.image_size)
 
 
 def _spec(name: str, image_size: tuple[int, int]) -> ModelSpec:

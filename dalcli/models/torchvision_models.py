@@ -23,7 +23,7 @@ def build(spec: ModelSpec) -> nn.Module:
         ValueError, AssertionError: the architecture cannot take ``spec.image_size`` (maxvit and vit notice here,
             the others when they see an image).
     """
-    model: nn.Module = models.get_model(spec.name, weights=None, num_classes=spec.num_classes, **_options(spec))
+    model: nn.Module = models.get_model(spec.name, weights=None, num_classes=spec.num_classes, **options(spec))
     if spec.name.startswith("squeezenet"):
         # A ReLU on the logits has no gradient at 0, where a class added later starts: it would never learn.
         setattr(model.classifier, "2", nn.Identity())
@@ -40,7 +40,8 @@ def image_size_error(spec: ModelSpec, reason: str, fitting: int | None = None) -
     )
 
 
-def _options(spec: ModelSpec) -> dict[str, Any]:
+def options(spec: ModelSpec) -> dict[str, Any]:
+    """What its constructor is told beside the number of classes."""
     if spec.name in {"googlenet", "inception_v3"}:
         # Their published weights expect inputs in [-1, 1]; transform_input converts from ImageNet's statistics.
         return {"aux_logits": False, "init_weights": True, "transform_input": spec.weights is not None}

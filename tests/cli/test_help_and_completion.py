@@ -29,7 +29,8 @@ COMMANDS = sorted(commands())
 def test_every_command_of_this_release_is_there() -> None:
     assert [" ".join(command) for command in COMMANDS] == [
         "batch list", "batch release", "batch show", "classes list", "classes merge", "classes rename", "diagnose",
-        "evaluate", "ingest-labels", "init", "label", "label-studio config", "label-studio pull", "label-studio push",
+        "evaluate", "export-model", "ingest-labels", "init", "label", "label-studio config", "label-studio pull",
+        "label-studio push",
         "labels annotators", "labels disputed", "labels export",
         "labels log", "labels show", "labels suspects", "plan history", "pool add", "pool list", "pool quarantine",
         "pool relocate", "predict", "query", "report", "run", "score", "simulate", "status", "train",
@@ -39,7 +40,7 @@ def test_every_command_of_this_release_is_there() -> None:
 IN_ORDER = {
     (): [
         "init", "pool", "query", "batch", "label", "label-studio", "ingest-labels", "labels", "classes", "train",
-        "score", "evaluate", "status", "plan", "predict", "report", "run", "diagnose", "simulate",
+        "score", "evaluate", "status", "plan", "predict", "export-model", "report", "run", "diagnose", "simulate",
     ],
     ("pool",): ["add", "list", "quarantine", "relocate"],
     ("batch",): ["list", "show", "release"],

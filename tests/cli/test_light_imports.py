@@ -47,6 +47,7 @@ def test_no_light_command_imports_torch(tmp_path: Path) -> None:
         ("--version",),
         ("query", "--help"),
         ("train", "--help"),
+        ("export-model", "--help"),
         ("-C", tmp_path / "new", "init", root / "photos", "--classes", "a,b"),
         ("status",),
         ("status", "--json"),
