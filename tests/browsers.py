@@ -60,3 +60,29 @@ def phone(driver: Any, width: int = 375, height: int = 700) -> None:
     metrics = {"width": width, "height": height, "deviceScaleFactor": 2, "mobile": True}
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     driver.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True})
+
+
+def colours(driver: Any) -> list[tuple[str, str, str]]:
+    """Every element with text of its own that is drawn: what it is, the text's colour and that behind it."""
+    found = driver.execute_script("""
+        const ground = (e) => { for (; e; e = e.parentElement) {
+            const c = getComputedStyle(e).backgroundColor; if (c !== 'rgba(0, 0, 0, 0)') return c; }
+            return 'rgb(255, 255, 255)'; };
+        const ink = (e) => e instanceof SVGElement ? getComputedStyle(e).fill : getComputedStyle(e).color;
+        return [...document.querySelectorAll('body *')].filter((e) => e.getClientRects().length &&
+            !['title', 'desc'].includes(e.tagName) &&
+            ([...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim()) || e.matches('input')))
+            .map((e) => [e.outerHTML.slice(0, 60), ink(e), ground(e)]);""")
+    return [(what, text, behind) for what, text, behind in found]
+
+
+def contrast(one: str, other: str) -> float:
+    """WCAG 2.2's ratio of two colours, as browsers write them: 1 to 21."""
+    lighter, darker = sorted((luminance(one), luminance(other)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def luminance(colour: str) -> float:
+    values = [int(part) / 255 for part in colour[colour.index("(") + 1 : -1].split(",")[:3]]
+    linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in values]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

@@ -69,7 +69,7 @@ def run(session: Session) -> StatusResult:
         unscored = None
         if model is not None:
             store = ScoreStore.open(connection, session.workspace, session.config, model)
-            unscored = len(store.missing(connection, store.groups_for(strategy_columns(session.config))))
+            unscored = store.count_missing(connection, store.groups_for(strategy_columns(session.config)))
         unfinished = versions.unfinished(connection)
         open_batches = tuple(batches.open_batches(connection))
         choice = model_choice(connection, session.config)

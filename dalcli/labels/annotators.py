@@ -9,7 +9,8 @@ from itertools import combinations
 from statistics import median
 
 from dalcli.crowd.kappa import agreement, kappa
-from dalcli.state import classes, history
+from dalcli.state import classes, history, ledger
+from dalcli.state.catalog import PURPOSES
 from dalcli.state.database import Connection
 from dalcli.state.history import LoggedVote
 
@@ -74,9 +75,10 @@ def compare(connection: Connection) -> Comparison:
             labels[vote.annotator][vote.sample] = label
             on_sample[vote.sample][vote.annotator] = label
     settled = {
-        standing.sample: number[standing.label]
-        for standing in history.standings(connection, "labeled")
-        if standing.label is not None and len(on_sample[standing.sample]) > 1
+        sample: label
+        for purpose in PURPOSES
+        for sample, label in ledger.labels(connection, purpose).items()
+        if len(on_sample[sample]) > 1
     }
     votes: defaultdict[str, list[LoggedVote]] = defaultdict(list)
     for vote in said:

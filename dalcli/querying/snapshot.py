@@ -99,7 +99,7 @@ def take_snapshot(
     if model is not None:
         store = ScoreStore.open(connection, session.workspace, session.config, model)
         groups = store.groups_for(strategy.columns)
-        if unscored := len(store.missing(connection, groups)):
+        if unscored := store.count_missing(connection, groups):
             return Missing("scores", unscored, strategy.columns)
         table, prescreen_gamma = store.table(groups), _prescreen_gamma(store)
     elif strategy.columns:

@@ -148,7 +148,7 @@ def _require_features(session: Session, store: ScoreStore) -> None:
     if store.features is None:
         return
     with session.database.read() as connection:
-        missing = len(store.missing(connection, [Group.PREDICTIONS]))
+        missing = store.count_missing(connection, [Group.PREDICTIONS])
     if missing:
         raise DalcliError(
             f"the features of {counted(missing, 'sample')} could not be kept in {store.features.folder}",

@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 from dalcli.state.database import Connection
 
 Purpose = Literal["training", "evaluation"]
+PURPOSES: tuple[Purpose, ...] = ("training", "evaluation")
 
 STATES = ("unlabeled", "in flight", "labeled", "disputed", "skipped", "auto-labeled", "quarantined")
 

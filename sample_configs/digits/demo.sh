@@ -66,3 +66,10 @@ dalcli status --json | python "$here/curve.py"
 say "What the next labels buy, and how good forecasts were so far"
 run dalcli plan
 run dalcli plan history
+
+say "What the labels were bought for: predictions, a model that runs without dalcli, a page for the person who pays"
+run dalcli predict --output predictions.csv
+head -n 4 predictions.csv
+run dalcli export-model exported
+run dalcli report --output report.html
+say "Open $PWD/report.html in a browser"

@@ -16,7 +16,7 @@ def _needed(night: Night) -> Need:
         if model is None:
             return Need(False, "there is no model yet", later=True)
         store = ScoreStore.open(connection, session.workspace, session.config, model)
-        missing = len(store.missing(connection, store.groups_for(strategy_columns(session.config))))
+        missing = store.count_missing(connection, store.groups_for(strategy_columns(session.config)))
     if not missing:
         return Need(False, f"the pool is scored with {model.version}", later=True)
     return Need(True, f"{counted(missing, 'sample')} not scored with {model.version}")
