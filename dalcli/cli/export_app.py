@@ -31,6 +31,12 @@ def export_model(
     hf: Annotated[
         bool, typer.Option("--hf", help="A folder hf/ that timm and transformers load; beside --format, or alone.")
     ] = False,
+    int8: Annotated[
+        bool,
+        typer.Option(
+            "--int8", help="The ONNX graph in eight bits, too, with what that costs on the evaluation labels."
+        ),
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier export; never anything else.")] = False,
     wait: Annotated[float, typer.Option(metavar="SECONDS", min=0, help="Wait this long for another export.")] = 0.0,
     directory: Directory = None,
@@ -45,7 +51,7 @@ def export_model(
     from dalcli.cli import render, render_export
     from dalcli.commands import export_model as command
 
-    request = command.ExportRequest(out, model, form, hf, force, wait)
+    request = command.ExportRequest(out, model, form, hf, int8, force, wait)
     command.check(request)
     with session_of(directory, quiet) as session:
         render.show(command.run(session, request), render_export.export_model, json)

@@ -11,6 +11,7 @@ from dalcli.errors import UsageError
 from dalcli.labeling.guard import check as check_access
 from dalcli.labeling.request import LabelRequest, LabelResult
 from dalcli.labeling.run import label
+from dalcli.prediction.checking import check_stored
 from dalcli.state import labeling
 from dalcli.workspace.session import Session
 
@@ -38,7 +39,9 @@ def check(request: LabelRequest) -> None:
 def run(session: Session, request: LabelRequest, announce: Callable[[str], None]) -> LabelResult:
     """Serve the page until Ctrl-C; ``announce`` is given its address."""
     check(request)
-    return label(session, request, announce)
+    found = label(session, request, announce)
+    check_stored(session)
+    return found
 
 
 def proposals_csv(session: Session) -> bytes:

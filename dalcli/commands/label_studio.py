@@ -13,6 +13,7 @@ from dalcli.label_studio.client import Client
 from dalcli.label_studio.interface import class_names, interface, read_as_data
 from dalcli.label_studio.request import PullRequest, PullResult, PushRequest, PushResult
 from dalcli.label_studio.server import Server
+from dalcli.prediction.checking import check_stored
 from dalcli.workspace.session import Session
 
 __all__ = ["PullRequest", "PullResult", "PushRequest", "PushResult", "check_push", "config", "door", "pull", "push"]
@@ -56,4 +57,6 @@ def push(session: Session, request: PushRequest, opened: Access, patience: float
 
 def pull(session: Session, request: PullRequest, opened: Access, patience: float = 60.0) -> PullResult:
     """Record what was answered there since the last pull."""
-    return pulling.pull(session, Server(Client(opened, session.feedback, patience)), request)
+    found = pulling.pull(session, Server(Client(opened, session.feedback, patience)), request)
+    check_stored(session)
+    return found

@@ -46,11 +46,22 @@ def max_difference(folder: Path, form: str, example: str, reference: Reference) 
     return difference
 
 
+def require_running(folder: Path, form: str, example: str, reference: Reference) -> None:
+    """A form that is not meant to give the same numbers runs in a process of its own all the same.
+
+    Raises:
+        DalcliError: it does not, or what it gives are no probabilities.
+    """
+    found = np.array([row["probabilities"] for row in _printed(folder, form, example, reference)], np.float64)
+    if found.shape != reference.probabilities.shape or not np.allclose(found.sum(axis=1), 1, atol=1e-4):
+        raise DalcliError(f"{form}: what the exported network gives are no probabilities; nothing was written", _REMEDY)
+
+
 _REMEDY = "try another --format; `--format torch-export` hands over the network's own operations"
 
 
 def _printed(folder: Path, form: str, example: str, reference: Reference) -> list[dict[str, list[float]]]:
-    absent = "dalcli,torch" if form == "onnx" else "dalcli"
+    absent = "dalcli,torch" if form in {"onnx", "int8"} else "dalcli"
     program = [sys.executable, "-P", "-c", _ALONE, absent, str(folder), str(folder / example)]
     ended = subprocess.run([*program, *map(str, reference.paths)], capture_output=True, check=False)
     if ended.returncode:

@@ -16,7 +16,7 @@ from dalcli.config.hashing import fingerprint
 from dalcli.config.schema import Config
 from dalcli.exporting.outputs import Outputs
 from dalcli.exporting.place import DOCUMENT, sha256
-from dalcli.exporting.result import WrittenForm
+from dalcli.exporting.result import Quantised, WrittenForm
 from dalcli.state.versions import ModelVersion
 
 if TYPE_CHECKING:
@@ -86,13 +86,15 @@ def described(known: Mapping[str, Any], subject: Subject, config: Config) -> dic
     }
 
 
-def measured(document: Mapping[str, Any], folder: Path, forms: tuple[WrittenForm, ...]) -> dict[str, Any]:
-    """The same with every form's difference, and the hashes of all files in ``folder``."""
+def measured(
+    document: Mapping[str, Any], folder: Path, forms: tuple[WrittenForm, ...], int8: Quantised | None
+) -> dict[str, Any]:
+    """The same with every form's difference, what eight bits cost, and the hashes of all files in ``folder``."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != DOCUMENT)
     listed = {
         path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256(path)} for path in files
     }
-    return {**document, "forms": [asdict(form) for form in forms], "files": listed}
+    return {**document, "forms": [asdict(form) for form in forms], "int8": int8 and asdict(int8), "files": listed}
 
 
 def write(folder: Path, document: Mapping[str, Any]) -> None:

@@ -72,13 +72,13 @@ def torch_export() -> str:
     )
 
 
-def onnx() -> str:
-    """The graph in onnxruntime, without torch."""
+def onnx(file: str = "model.onnx", form: str = "onnx") -> str:
+    """A graph in onnxruntime, without torch."""
     return _program(
-        "onnx",
+        form,
         ("onnxruntime",),
         ("import onnxruntime",),
-        ('network = onnxruntime.InferenceSession(here / "model.onnx", providers=["CPUExecutionProvider"])',),
+        (f'network = onnxruntime.InferenceSession(here / "{file}", providers=["CPUExecutionProvider"])',),
         ('    logits, probabilities = network.run(["logits", "probabilities"], {"images": images})',),
     )
 

@@ -19,12 +19,14 @@ class Outputs:
         parts: for each class the outputs of the network that mean it: the probabilities of these are added up.
         unknown: classes that came after the version was trained.
         columns: for each class its column in what ``merged_logits`` gives.
+        positions: for each class its position among those of today, as labels have it.
     """
 
     classes: tuple[str, ...]
     parts: tuple[tuple[int, ...], ...]
     unknown: tuple[str, ...]
     columns: tuple[int, ...]
+    positions: tuple[int, ...]
 
     @property
     def plain(self) -> bool:
@@ -43,4 +45,4 @@ def outputs_of(names: Sequence[str], counted_as: Sequence[int], count: int) -> O
     parts = tuple(tuple(np.flatnonzero(target == column).tolist()) for column in columns)
     said = [counted_as[column] for column in columns.tolist()]
     unknown = [name for place, name in enumerate(names) if counted_as[place] == place and place not in said]
-    return Outputs(tuple(names[place] for place in said), parts, tuple(unknown), tuple(columns.tolist()))
+    return Outputs(tuple(names[place] for place in said), parts, tuple(unknown), tuple(columns.tolist()), tuple(said))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dalcli.config.words import bytes_text
-from dalcli.exporting.result import WrittenForm
+from dalcli.exporting.result import Quantised, WrittenForm
 
 _NEEDS = {
     "safetensors": "torch, safetensors and the library that builds the network",
@@ -16,7 +16,7 @@ _NEEDS = {
 }
 
 
-def text(document: Mapping[str, Any], forms: tuple[WrittenForm, ...]) -> str:
+def text(document: Mapping[str, Any], forms: tuple[WrittenForm, ...], int8: Quantised | None = None) -> str:
     """What is in the folder and how it is used."""
     recipe, calibrated = document["preprocessing"], document["calibrated"]
     height, width = recipe["image_size"]
@@ -43,6 +43,15 @@ def text(document: Mapping[str, Any], forms: tuple[WrittenForm, ...]) -> str:
         "orientation, transparency, large JPEGs, resizing. Other code for this gives slightly other probabilities.",
         "",
     ]
+    if int8 is not None:
+        lines += [
+            f"`{int8.file}` ({bytes_text(int8.bytes)}, `python {int8.example} IMAGE ...`) is the ONNX graph in eight "
+            f"bits: {100 * int8.accuracy:.1f}% of {int8.examples} evaluation images right ({100 * int8.low:.1f} to "
+            f"{100 * int8.high:.1f}), {100 * int8.float_accuracy:.1f}% in 32 bits; {int8.changed} predictions are "
+            "others. "
+            "Its probabilities are not calibrated anew.",
+            "",
+        ]
     if document["outputs"] is not None:
         lines += ["Some outputs of the network mean the same class today: their probabilities are added up.", ""]
     if document["unknown_classes"]:

@@ -21,12 +21,14 @@ from dalcli.models.predict import logits_of_inputs
 from dalcli.models.preprocess import to_input
 from dalcli.runtime.device import reproducible
 from dalcli.state import catalog, ledger
+from dalcli.state.catalog import PoolImage
 from dalcli.workspace.image_files import find_file
 from dalcli.workspace.session import Session
 
 IMAGES = 33
 """Images compared: two full batches of an example, and one of a single image."""
-_TRIED = 4 * IMAGES
+_TRIED = 4
+"""Times as many are looked at, where some cannot be read."""
 _AT_ONCE = 16
 _CPU = torch.device("cpu")
 
@@ -49,7 +51,7 @@ def reference(
     Raises:
         NotReadyError: none of the images can be read.
     """
-    paths, pixels = _images(session, subject)
+    paths, pixels = images_of(session, subject, IMAGES)
     logits = []
     with reproducible(_CPU, session.config.threads):
         for start in range(0, len(pixels), _AT_ONCE):
@@ -64,27 +66,28 @@ def reference(
     return Reference(tuple(paths), scaled(merged, temperature)[:, list(outputs.columns)])
 
 
-def _images(session: Session, subject: Subject) -> tuple[list[Path], NDArray[np.uint8]]:
-    """Files of images that can be read, and their pixels (n, H, W, 3)."""
+def images_of(session: Session, subject: Subject, most: int) -> tuple[list[Path], NDArray[np.uint8]]:
+    """Files of up to ``most`` labeled training images that can be read, spread evenly, and their pixels (n, H, W, 3).
+
+    Raises:
+        NotReadyError: none can be read.
+    """
     with session.database.read() as connection:
         labeled = sorted(ledger.labels(connection, "training"))
-        spread = labeled[:: max(1, len(labeled) // _TRIED)]
-        images = catalog.images_of(connection, spread[:_TRIED])
+        tried = _TRIED * most
+        images = catalog.images_of(connection, labeled[:: max(1, len(labeled) // tried)][:tried])
     paths: list[Path] = []
     pixels: list[NDArray[np.uint8]] = []
     reasons: list[str] = []
     for image in images:
-        found = find_file(session.workspace, image)
-        path = session.workspace.absolute_path(found.path)
         try:
-            if found.problem is not None:
-                raise DecodeError(found.problem)
-            pixels.append(_decoded(path, subject, session.config))
+            path, decoded = pixels_of(session, subject, image)
         except DecodeError as error:
-            reasons.append(f"{found.path}: {error.reason}")
+            reasons.append(error.reason)
             continue
         paths.append(path)
-        if len(paths) == IMAGES:
+        pixels.append(decoded)
+        if len(paths) == most:
             break
     if not paths:
         raise NotReadyError(
@@ -93,6 +96,22 @@ def _images(session: Session, subject: Subject) -> tuple[list[Path], NDArray[np.
             "is a disk not mounted? If the images were moved: dalcli pool relocate OLD NEW",
         )
     return paths, np.stack(pixels)
+
+
+def pixels_of(session: Session, subject: Subject, image: PoolImage) -> tuple[Path, NDArray[np.uint8]]:
+    """The file of an image and what the network's recipe makes of it, (H, W, 3).
+
+    Raises:
+        DecodeError: it cannot be read; ``reason`` names the file.
+    """
+    found = find_file(session.workspace, image)
+    path = session.workspace.absolute_path(found.path)
+    try:
+        if found.problem is not None:
+            raise DecodeError(found.problem)
+        return path, _decoded(path, subject, session.config)
+    except DecodeError as error:
+        raise DecodeError(f"{found.path}: {error.reason}") from None
 
 
 def _decoded(path: Path, subject: Subject, config: Config) -> NDArray[np.uint8]:

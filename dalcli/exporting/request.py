@@ -25,6 +25,7 @@ class ExportRequest:
         model: a version's name; None: the newest.
         format: one of :data:`FORMATS`, ``all``, or None for what suits the network.
         hf: also a folder that timm and transformers load; alone where no format is named.
+        int8: the graph in eight bits, too, with what that costs on the evaluation labels.
         force: replace an earlier export.
         wait: seconds to wait for another export.
     """
@@ -33,13 +34,15 @@ class ExportRequest:
     model: str | None = None
     format: str | None = None
     hf: bool = False
+    int8: bool = False
     force: bool = False
     wait: float = 0.0
 
     @property
     def asked(self) -> list[str]:
         """What was named of what is to be written."""
-        return [*([] if self.format is None else [self.format]), *(["hf"] if self.hf else [])]
+        named = [] if self.format is None else [self.format]
+        return [*named, *(["hf"] if self.hf else []), *(["int8"] if self.int8 else [])]
 
 
 def check(request: ExportRequest) -> None:
@@ -54,24 +57,29 @@ def check(request: ExportRequest) -> None:
         raise UsageError(
             f"--format: no format '{request.format}'{suggestion(request.format, known)}", f"known: {', '.join(known)}"
         )
-    if request.format in {"onnx", "all"}:
+    if request.format in {"onnx", "all"} or request.int8:
         missing = [name for name in ONNX_PACKAGES if find_spec(name) is None]
         if missing:
             raise NotReadyError(
-                f"--format {request.format} needs {', '.join(missing)}, not installed here",
+                f"{'--int8' if request.int8 else f'--format {request.format}'} needs {', '.join(missing)}, not "
+                "installed here",
                 "install the extra: pip install 'dalcli[onnx]'; or export with --format torch-export",
             )
     if request.hf and find_spec("timm") is None:
         raise NotReadyError("--hf needs timm, not installed here", "install the extra: pip install 'dalcli[timm]'")
 
 
-def forms_of(asked: str | None, hf: bool, buildable: bool) -> tuple[Form, ...]:
+def forms_of(asked: str | None, hf: bool, int8: bool, buildable: bool) -> tuple[Form, ...]:
     """The forms to write; ``buildable``: a library can build the network without dalcli.
 
+    Eight bits are made of the ONNX graph, which is then among them.
     Without a format: tensors for a network that a library builds, else the graph, which needs no code.
     """
+    if int8:
+        found = forms_of(asked, hf, False, buildable) if hf or asked is not None else ()
+        return found if "onnx" in found else (*found, "onnx")
     if hf:
-        return ("hf",) if asked is None else (*forms_of(asked, False, buildable), "hf")
+        return ("hf",) if asked is None else (*forms_of(asked, False, False, buildable), "hf")
     if asked is None:
         return ("safetensors",) if buildable else ("torch-export",)
     if asked == "all":

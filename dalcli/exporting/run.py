@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dalcli.config.words import counted
-from dalcli.errors import DalcliError, LockedError
+from dalcli.errors import DalcliError, LockedError, NotReadyError
 from dalcli.exporting import document, place, readme
 from dalcli.exporting.outputs import Outputs, outputs_of
 from dalcli.exporting.request import ExportRequest, Form, forms_of
-from dalcli.exporting.result import ExportResult, WrittenForm, from_document
-from dalcli.state import classes, evaluations, versions
+from dalcli.exporting.result import ExportResult, Quantised, WrittenForm, from_document
+from dalcli.state import classes, evaluations, ledger, versions
 from dalcli.state.lock import file_lock
 from dalcli.state.versions import ModelVersion
 from dalcli.state.workspace import WEIGHTS_NAME
@@ -21,6 +21,7 @@ from dalcli.workspace.versions import named_version
 
 if TYPE_CHECKING:
     from dalcli.exporting.reference import Reference
+    from dalcli.exporting.subject import Subject
 
 
 def export(session: Session, request: ExportRequest) -> ExportResult:
@@ -38,6 +39,11 @@ def export(session: Session, request: ExportRequest) -> ExportResult:
         model = named_version(connection, request.model)
         names, counted_as = classes.names(connection), classes.counted_as(connection)
         measured = evaluations.newest_of(connection, model.version)
+        if request.int8 and not ledger.labels(connection, "evaluation"):
+            raise NotReadyError(
+                "--int8 says what eight bits cost on evaluation labels, and there are none",
+                "ask for some: dalcli query --purpose evaluation --budget 200 > to_label.csv; or leave --int8 out",
+            )
         newer = versions.newer_labels(connection, model) if model == versions.newest(connection) else 0
     if newer:
         said = counted(newer, "label is", "labels are")
@@ -72,7 +78,7 @@ def _build(
     from dalcli.exporting.reference import reference
 
     loaded = subject.load(session, model)
-    wanted = forms_of(request.format, request.hf, loaded.architecture is not None)
+    wanted = forms_of(request.format, request.hf, request.int8, loaded.architecture is not None)
     temperature = facts["temperature"]
     expected = reference(session, loaded, outputs, counted_as, temperature)
     made = document.described(facts, loaded, session.config)
@@ -82,8 +88,9 @@ def _build(
         session.feedback.note(f"writing {', '.join(wanted)}")
         forms.write(folder, wanted, loaded, outputs, temperature)
         checked = tuple(_checked(session, folder, form, expected) for form in wanted)
-        (folder / "README.md").write_text(readme.text(made, checked), encoding="utf-8")
-        made = document.measured(made, folder, checked)
+        quantised = _quantised(session, folder, loaded, outputs, expected) if request.int8 else None
+        (folder / "README.md").write_text(readme.text(made, checked, quantised), encoding="utf-8")
+        made = document.measured(made, folder, checked, quantised)
         document.write(folder, made)
     return made
 
@@ -96,6 +103,23 @@ def _checked(session: Session, folder: Path, form: Form, expected: Reference) ->
     said = f"at most {difference:.1e} off dalcli's probabilities on {counted(images, 'image')}"
     session.feedback.note(f"{form}: in a process of its own {said}")
     return WrittenForm(form, file, (folder / file).stat().st_size, example, difference, images)
+
+
+def _quantised(session: Session, folder: Path, loaded: Subject, outputs: Outputs, expected: Reference) -> Quantised:
+    from dalcli.exporting import check, examples, forms, int8
+
+    session.feedback.note("writing eight bits")
+    floats = folder / forms.FILES["onnx"]
+    images = int8.write(folder, floats, session, loaded)
+    (folder / int8.EXAMPLE).write_text(examples.onnx(int8.FILE, int8.FORM), encoding="utf-8")
+    check.require_running(folder, "int8", int8.EXAMPLE, expected)
+    found = int8.measure(folder, floats, session, loaded, outputs, images)
+    lost = 100 * (found.float_accuracy - found.accuracy)
+    session.feedback.note(
+        f"int8: {100 * found.accuracy:.1f}% of {counted(found.examples, 'evaluation image')} right, "
+        f"{abs(lost):.1f} points {'less' if lost > 0 else 'more'} than in 32 bits"
+    )
+    return found
 
 
 def _is_the_same(there: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
