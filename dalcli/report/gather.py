@@ -68,10 +68,11 @@ def _gather(session: Session, request: ReportRequest, loop: Loop) -> Report:
         measured = newest(connection)
         gain = evaluations.newest_gain(connection)
         chosen = choose(connection, measured, request.thumbnails)
-        price = tariff(config.costs, spending.votes(connection), planned.standing.usable).per_label
+        votes = spending.votes(connection)
+        price = tariff(config.costs, votes, planned.standing.usable).per_label
         parts = {
             "as_of": changes.last_change(connection),
-            "rounds": rounds(connection, config.costs),
+            "rounds": rounds(connection, config.costs, votes),
             "annotators": annotators.compare(connection),
             "diagnosis": last(connection),
             "made": made(session, connection),

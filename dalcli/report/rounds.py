@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from dalcli.config.planning import CostsConfig
 from dalcli.planning.money import cost_of
 from dalcli.report.contents import Round
@@ -10,10 +12,12 @@ from dalcli.state.database import Connection
 from dalcli.state.spending import VoteGroup
 
 
-def rounds(connection: Connection, costs: CostsConfig) -> tuple[Round, ...]:
-    """Every batch, oldest first, then what was paid for without one; the amounts add up to what ``plan`` says."""
+def rounds(connection: Connection, costs: CostsConfig, everything: Sequence[VoteGroup]) -> tuple[Round, ...]:
+    """Every batch, oldest first, then what was paid for without one; the amounts add up to what ``plan`` says.
+
+    ``everything``: all votes, which give the prices.
+    """
     of_batch = spending.votes_by_batch(connection)
-    everything = spending.votes(connection)
     found = []
     for batch in batches.listing(connection):
         groups = of_batch.get(batch.batch_id, [])
@@ -30,6 +34,6 @@ def _bought(groups: list[VoteGroup]) -> int:
     return sum(group.bought for group in groups)
 
 
-def _money(costs: CostsConfig, everything: list[VoteGroup], groups: list[VoteGroup], fixed: float) -> float | None:
+def _money(costs: CostsConfig, everything: Sequence[VoteGroup], groups: list[VoteGroup], fixed: float) -> float | None:
     money = cost_of(costs, everything, groups)
     return None if money is None else money + fixed

@@ -68,6 +68,8 @@ def test_no_light_command_imports_torch(tmp_path: Path) -> None:
         ("pool", "relocate", "more", "more"),
         ("plan",),
         ("plan", "history"),
+        ("report", "--output", "report.html"),
+        ("report", "--mail", "--to", "a@example.org"),
         ("labels", "show", "photos/0.png"),
         ("labels", "log"),
         ("labels", "disputed"),

@@ -80,6 +80,28 @@ def test_contrast_of_every_text_is_enough(driver: Any, pages: dict[int, Path], n
         assert [each for each in found if contrast(each[1], each[2]) < 4.5] == []
 
 
+@pytest.mark.parametrize("name", ["light", "dark"])
+def test_contrast_of_charts_and_shades(driver: Any, pages: dict[int, Path], name: str) -> None:
+    """WCAG 2.2 AA: 4.5 to 1 for what is written into a chart or on a shade, 3 to 1 (1.4.11) for what is drawn."""
+    show(driver, pages[12], 1280, name)
+    ground = driver.execute_script("return getComputedStyle(document.querySelector('section')).backgroundColor")
+    drawn = driver.execute_script("""
+        return [...document.querySelectorAll('.chart.wide *')].map((e) => [e.className.baseVal, getComputedStyle(e)])
+            .filter(([kind]) => kind).map(([kind, s]) => [kind, s.fill, s.stroke]);""")
+    strokes = {"target", "whisker", "forecast", "measured", "past"}
+    seen = {kind: stroke if kind in strokes else fill for kind, fill, stroke in drawn}
+    assert seen.keys() >= {"scale", "axis", "point", "training", "target", "whisker", "measured"}
+    for kind in seen.keys() - {"grid", "tick", "band"}:  # the band is told by the lines in it
+        least = 4.5 if kind in {"scale", "axis"} else 3.0
+        assert contrast(seen[kind], ground) >= least, (kind, seen[kind], ground)
+    shades = driver.execute_script("""
+        const row = document.querySelector('table.heat tbody tr');
+        return [...Array(10).keys()].map((n) => { const cell = row.appendChild(document.createElement('td'));
+            cell.className = `h${n}`; const s = getComputedStyle(cell); return [s.color, s.backgroundColor]; });""")
+    assert len({ground for _, ground in shades}) == 10
+    assert [pair for pair in shades if contrast(*pair) < 4.5] == []
+
+
 def test_it_is_read_by_keys_alone(driver: Any, pages: dict[int, Path]) -> None:
     from selenium.webdriver.common.action_chains import ActionChains
     from selenium.webdriver.common.keys import Keys
