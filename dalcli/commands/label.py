@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from dalcli.config.words import counted
 from dalcli.errors import UsageError
+from dalcli.formats.cells import guarded
 from dalcli.labeling.guard import check as check_access
 from dalcli.labeling.request import LabelRequest, LabelResult
 from dalcli.labeling.run import label
@@ -53,7 +54,7 @@ def proposals_csv(session: Session) -> bytes:
     writer.writerow(("sample_id", "label", "annotator"))
     for proposal in found:
         pairs = zip(proposal.samples, proposal.annotators, strict=True)
-        writer.writerows((sample, proposal.name, annotator) for sample, annotator in pairs)
+        writer.writerows((sample, guarded(proposal.name), guarded(annotator)) for sample, annotator in pairs)
     names = ", ".join(f"{proposal.name} ({len(proposal.samples)})" for proposal in found)
     session.feedback.note(f"{counted(len(found), 'class', 'classes')} proposed: {names}" if found else "none proposed")
     return buffer.getvalue().encode()

@@ -97,7 +97,7 @@ class _RowReader:
             aliases=() if path == written or is_sample_id(sample_ref) else (written,),
             path=path if is_sample_id(sample_ref) else "",
             label=None if skipped else unguarded(cells.get(self.label, "").strip("\ufeff").strip()) or None,
-            annotator=cells.get("annotator", "").strip(),
+            annotator=unguarded(cells.get("annotator", "").strip()),
             cost=amount("cost", cells.get("cost", ""), decimal_comma=self.decimal_comma),
             seconds=amount("seconds", cells.get("seconds", ""), decimal_comma=self.decimal_comma),
             labeled_at=moment("labeled_at", cells.get("labeled_at", "")),

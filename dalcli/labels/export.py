@@ -80,7 +80,7 @@ def votes_as_csv(labels: Labels) -> bytes:
             v.sample_id,
             guarded(v.path),
             guarded(v.counted_label or ""),
-            v.annotator,
+            guarded(v.annotator),
             v.labeled_at,
             v.seconds,
             v.cost,

@@ -164,6 +164,19 @@ def test_exported_votes_say_the_same_in_another_workspace(root: Path, tmp_path: 
     assert ok(other, "labels", "export").out == ok(root, "labels", "export").out
 
 
+def test_names_of_annotators_that_a_spreadsheet_would_run_come_back_as_they_were(root: Path, tmp_path: Path) -> None:
+    samples = ok(root, "labels", "export").rows[:3]
+    lines = [f"{row['sample_id']},{row['label']},\"=1+1\"" for row in samples]
+    (root / "more.csv").write_text("\n".join(["sample_id,label,annotator", *lines]) + "\n")
+    ok(root, "ingest-labels", "more.csv")
+    ok(root, "labels", "export", "--votes", "-o", "votes.csv")
+    assert ",'=1+1," in (root / "votes.csv").read_text()
+    assert "known already" in ok(root, "ingest-labels", "votes.csv").err
+    names = {each["annotator"] for each in ok(root, "labels", "annotators", "--json").json["annotators"]}
+    assert "=1+1" in names
+    assert "'=1+1" not in names
+
+
 @pytest.mark.parametrize("name", ['a,"b"', "=1+1", "café", "NA", "00123", "a;b\tc"])
 def test_class_names_come_back_as_they_were(root: Path, name: str) -> None:
     ok(root, "classes", "rename", "cat", name)
