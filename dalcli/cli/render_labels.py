@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from dalcli.cli.tables import facts, listing, percent, text
 from dalcli.config.words import counted
 from dalcli.data.table import csv_text
+from dalcli.formats.cells import guarded
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -71,7 +72,7 @@ def disputed(result: DisputedResult) -> str:
         )
         for d in result.samples
     )
-    return csv_text(header, rows)
+    return csv_text(header, _guarded(rows))
 
 
 LOG = (
@@ -81,7 +82,7 @@ LOG = (
 
 
 def log(result: Log) -> str:
-    return csv_text(LOG, sorted(_events(result), key=lambda row: str(row[0])))
+    return csv_text(LOG, _guarded(sorted(_events(result), key=lambda row: str(row[0]))))
 
 
 def _events(result: Log) -> Iterator[tuple[object, ...]]:
@@ -165,7 +166,7 @@ def suspects(result: SuspectsResult) -> str:
         )
         for s in result.suspects
     )
-    return csv_text(header, rows)
+    return csv_text(header, _guarded(rows))
 
 
 def classes(result: ClassList) -> str:
@@ -185,3 +186,8 @@ def classes(result: ClassList) -> str:
 
 def _told(kind: str, old: str, new: str, when: str) -> str:
     return f"{when}  {old} renamed to {new}" if kind == "rename" else f"{when}  {old} merged into {new}"
+
+
+def _guarded(rows: Iterable[Sequence[object]]) -> Iterator[tuple[object, ...]]:
+    """Rows whose texts no spreadsheet runs."""
+    return (tuple(guarded(cell) if isinstance(cell, str) else cell for cell in row) for row in rows)
