@@ -14,6 +14,9 @@ from typing import NoReturn
 
 from dalcli.errors import UsageError
 
+AGAIN = 10.0
+"""Seconds; longer than any clean-up takes that the first time sets off."""
+
 
 class DeadlinePassed(BaseException):
     """Raised in the middle of a step as Ctrl-C is: every ``finally`` runs, checkpoints stay."""
@@ -39,7 +42,8 @@ class Deadline:
             yield
             return
         previous = signal.signal(signal.SIGALRM, _raise)
-        signal.setitimer(signal.ITIMER_REAL, max(self.at - time.time(), 1e-3))
+        # Again and again, rarely: what is raised inside the garbage collector's callbacks or a __del__ is lost.
+        signal.setitimer(signal.ITIMER_REAL, max(self.at - time.time(), 1e-3), AGAIN)
         try:
             yield
         finally:

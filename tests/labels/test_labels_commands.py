@@ -166,7 +166,7 @@ def test_exported_votes_say_the_same_in_another_workspace(root: Path, tmp_path: 
 
 def test_names_of_annotators_that_a_spreadsheet_would_run_come_back_as_they_were(root: Path, tmp_path: Path) -> None:
     samples = ok(root, "labels", "export").rows[:3]
-    lines = [f"{row['sample_id']},{row['label']},\"=1+1\"" for row in samples]
+    lines = [f'{row["sample_id"]},{row["label"]},"=1+1"' for row in samples]
     (root / "more.csv").write_text("\n".join(["sample_id,label,annotator", *lines]) + "\n")
     ok(root, "ingest-labels", "more.csv")
     ok(root, "labels", "export", "--votes", "-o", "votes.csv")
