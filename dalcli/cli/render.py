@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from dalcli.cli.streams import write_data
 from dalcli.errors import BadInputError
 from dalcli.state.atomic import write_bytes
+from dalcli.state.workspace import require_replaceable
 
 SAFE = "nothing is lost: run the same command again"
 
@@ -48,7 +49,8 @@ def check_output(output: Path | None) -> None:
     """Refuse, before anything is done, an ``--output`` that cannot be written.
 
     Raises:
-        BadInputError: its folder does not exist, or it is a folder itself.
+        BadInputError: its folder does not exist, it is a folder itself, or what is there is no result: see
+            :func:`~dalcli.state.workspace.require_replaceable`.
     """
     if output is None:
         return
@@ -56,6 +58,7 @@ def check_output(output: Path | None) -> None:
         raise BadInputError(f"{output}: is a folder", "name a file: --output FILE")
     if not output.absolute().parent.is_dir():
         raise BadInputError(f"{output.parent}: no such folder", "create it, or name another file")
+    require_replaceable(output)
 
 
 def deliver(data: bytes, output: Path | None, remedy: str) -> None:

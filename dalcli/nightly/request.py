@@ -11,6 +11,7 @@ from dalcli.config.schema import MAX_BUDGET
 from dalcli.errors import BadInputError, UsageError
 from dalcli.nightly.deadline import Deadline, next_time
 from dalcli.nightly.step import NightOptions
+from dalcli.state.workspace import require_replaceable
 from dalcli.workspace.session import Session
 
 
@@ -58,6 +59,7 @@ def options(session: Session, asked: Asked) -> NightOptions:
         raise BadInputError(f"{output}: is no file", "stdout has the night's table: --output FILE")
     if not output.parent.is_dir():
         raise BadInputError(f"{output.parent}: no such folder", "create it, or name another file: --output FILE")
+    require_replaceable(output)
     if asked.inbox is not None and not asked.inbox.is_dir():
         raise BadInputError(f"{asked.inbox}: no such folder", "create it, or leave --inbox out")
     folder = workspace.root / config.inbox if asked.inbox is None else asked.inbox.absolute()

@@ -7,6 +7,7 @@ from pathlib import Path
 from dalcli.commands import report
 from dalcli.nightly.step import Done, Need, Night, Step
 from dalcli.state.atomic import write_bytes
+from dalcli.state.workspace import require_replaceable
 
 
 def _needed(night: Night) -> Need:
@@ -35,6 +36,7 @@ def _place(night: Night, page: str) -> Path:
 def _run(night: Night) -> Done:
     assert night.config.report is not None
     page = _place(night, night.config.report)
+    require_replaceable(page)
     night.session.database.checkpoint()  # what was committed is in the database's file before the page is made
     found = report.run(night.session, report.Options())
     data = report.written(found, "md" if page.suffix.lower() in {".md", ".markdown"} else "html")
