@@ -30,7 +30,7 @@ def _rounds(report: Report) -> Iterator[Block]:
     else:
         yield Text(
             f"{money(spent.money, spent.currency)} for {plural(spent.votes, 'answer')} in "
-            f"{plural(spent.rounds, 'round')} of training labels.",
+            f"{plural(spent.rounds, 'round')}.",
             "lead",
         )
     batches = [each for each in report.rounds if each.batch is not None][-BARS_SHOWN:]
