@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from dalcli.cli.streams import write_data
 from dalcli.errors import BadInputError
 from dalcli.state.atomic import write_bytes
-from dalcli.state.workspace import require_replaceable
+from dalcli.workspace.outputs import require_replaceable
 
 SAFE = "nothing is lost: run the same command again"
 
@@ -50,7 +50,7 @@ def check_output(output: Path | None) -> None:
 
     Raises:
         BadInputError: its folder does not exist, it is a folder itself, or what is there is no result: see
-            :func:`~dalcli.state.workspace.require_replaceable`.
+            :func:`~dalcli.workspace.outputs.require_replaceable`.
     """
     if output is None:
         return

@@ -74,6 +74,7 @@ def refuse(path: Path, error: BadInputError) -> Path:
     """Move a file that nothing could be made of to ``refused``; what is wrong with it is written first."""
     lines = [error.message, *(f"  {problem}" for problem in error.problems)]
     lines += [error.remedy] if error.remedy else []
+    lines.append("Mend it and put it into the inbox again, or take it in by hand: dalcli ingest-labels FILE [OPTIONS]")
     target = _place(path, REFUSED)
     write_bytes(target.with_name(target.name + WHY), ("\n".join(lines) + "\n").encode(errors="backslashreplace"))
     return put_away(path, REFUSED)

@@ -11,7 +11,7 @@ from dalcli.config.schema import MAX_BUDGET
 from dalcli.errors import BadInputError, UsageError
 from dalcli.nightly.deadline import Deadline, next_time
 from dalcli.nightly.step import NightOptions
-from dalcli.state.workspace import require_replaceable
+from dalcli.workspace.outputs import require_replaceable
 from dalcli.workspace.session import Session
 
 

@@ -37,7 +37,7 @@ def message(page: Page, text: str, html: bytes, to: Sequence[str], sender: str |
     mail["To"] = ", ".join(to)
     if sender is not None:
         mail["From"] = sender
-    mail["Subject"] = one_line(f"{page.workspace}: {page.verdict}. {page.reason}")[:_LONGEST_SUBJECT]
+    mail["Subject"] = _shortened(one_line(f"{page.workspace}: {page.verdict}. {page.reason}"))
     mail["Auto-Submitted"] = "auto-generated"
     mail.set_content(text, cte="quoted-printable")
     mail.add_attachment(html, maintype="text", subtype="html", filename="report.html", cte="base64")
@@ -45,3 +45,10 @@ def message(page: Page, text: str, html: bytes, to: Sequence[str], sender: str |
     attached.set_param("charset", "utf-8")
     mail.set_boundary("=_" + hashlib.sha256(text.encode() + html).hexdigest()[:32])
     return mail.as_bytes()
+
+
+def _shortened(subject: str) -> str:
+    """Whole words, as many as a mail program shows."""
+    if len(subject) <= _LONGEST_SUBJECT:
+        return subject
+    return subject[: _LONGEST_SUBJECT - 1].rpartition(" ")[0].rstrip(" :;,") + "…"

@@ -109,24 +109,3 @@ def find(start: Path | None) -> Workspace:
             return Workspace(candidate)
     where = f"{candidates[0]}" if start is not None else f"{candidates[0]} or any folder above it"
     raise NotReadyError(f"no workspace in {where}", "make one: dalcli init IMAGES... --classes a,b,c")
-
-
-IMAGE_SUFFIXES = frozenset(
-    (".avif", ".bmp", ".dcm", ".gif", ".heic", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".pnm",
-     ".ppm", ".tga", ".tif", ".tiff", ".webp")
-)  # fmt: skip
-
-
-def require_replaceable(output: Path) -> None:
-    """Refuse to write results over what is no result: dalcli's own files, a configuration, an image that is there.
-
-    Raises:
-        BadInputError: ``output`` is one of those.
-    """
-    for path in (output.absolute(), output.resolve()):
-        if STATE_NAME in path.parts:
-            raise BadInputError(f"{output}: lies in dalcli's own folder", "name a file elsewhere: --output FILE")
-        if path.name == CONFIG_NAME:
-            raise BadInputError(f"{output}: is a workspace's configuration", "name another file: --output FILE")
-        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
-            raise BadInputError(f"{output}: is an image", "name another file: --output FILE")

@@ -22,7 +22,9 @@ def test_output_over_what_is_no_result_is_refused(trained: SmallPool, command: t
     image = trained.path(trained.pool()[0])
     link = tmp_path / "harmless.csv"
     link.symlink_to(trained.root / "dalcli.yaml")
-    for place in (trained.root / ".dalcli/state.db", trained.root / "dalcli.yaml", image, link):
+    disguised = tmp_path / "photo.csv"
+    disguised.write_bytes(image.read_bytes())
+    for place in (trained.root / ".dalcli/state.db", trained.root / "dalcli.yaml", image, link, disguised):
         before = place.read_bytes() if place.name != "state.db" else b""
         refused = trained.run(*command, "--output", str(place))
         assert (refused.code, "--output FILE" in refused.err) == (3, True), (place, refused)

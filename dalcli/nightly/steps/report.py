@@ -7,7 +7,7 @@ from pathlib import Path
 from dalcli.commands import report
 from dalcli.nightly.step import Done, Need, Night, Step
 from dalcli.state.atomic import write_bytes
-from dalcli.state.workspace import require_replaceable
+from dalcli.workspace.outputs import require_replaceable
 
 
 def _needed(night: Night) -> Need:
