@@ -8,7 +8,7 @@ measured with the temperature that was fitted on the other folds. What is kept i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +49,12 @@ class Temperature:
     ece: float | None
     folds: int
     reason: str | None
+
+
+def why_none(report: Mapping[str, Any] | None) -> str:
+    """Why a version has no temperature, by the report of its newest measurement (None: it has none), and what helps."""
+    reason = None if report is None else (report.get("temperature") or {}).get("reason")
+    return "it was not measured (dalcli evaluate)" if reason is None else str(reason)
 
 
 def cross_fitted(labels: Labels, logits: Logits, order: NDArray[np.integer[Any]], bins: int = 15) -> Temperature:

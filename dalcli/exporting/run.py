@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dalcli.config.words import counted
 from dalcli.errors import DalcliError, LockedError, NotReadyError
+from dalcli.evaluation.temperature import why_none
 from dalcli.exporting import document, place, readme
 from dalcli.exporting.outputs import Outputs, outputs_of
 from dalcli.exporting.request import ExportRequest, Form, forms_of
@@ -50,7 +51,8 @@ def export(session: Session, request: ExportRequest) -> ExportResult:
         session.feedback.warn(f"{said} newer than model {model.version}: dalcli train")
     temperature = None if measured is None else measured.temperature
     if temperature is None:
-        session.feedback.note(f"{model.version} has no temperature: probabilities are not calibrated (dalcli evaluate)")
+        why = why_none(None if measured is None else measured.report)
+        session.feedback.note(f"probabilities are not calibrated: {model.version} has no temperature: {why}")
     target = place.checked(request.out, session.workspace)
     outputs = outputs_of(names, counted_as, model.classes)
     facts = document.facts(model, _checkpoint(session, model), session.config, outputs, temperature, request.asked)

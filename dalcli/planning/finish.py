@@ -167,6 +167,10 @@ def _worth(way: Way) -> tuple[float, float, int]:
 
 
 def _next_step(way: Way, request: FinishRequest, situation: Situation, standing: int) -> str:
+    out = {batch.purpose: batch.batch_id for batch in situation.open_batches}
+    wanted = "evaluation" if way.evaluation_labels else "training" if way.by_model <= standing and way.by_hand else None
+    if wanted in out:
+        return f"dalcli ingest-labels FILE   (batch {out[wanted]} is out)"
     if way.evaluation_labels:
         return f"dalcli query --purpose evaluation --budget {way.evaluation_labels} > to_label.csv"
     if way.by_model > standing:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from dalcli.config.schema import Config
 from dalcli.config.words import counted
-from dalcli.errors import NotReadyError
+from dalcli.errors import NotReadyError, UsageError
 from dalcli.evaluation.outcomes import Outcomes
 from dalcli.evaluation.run import measured_now
 from dalcli.prediction.calibrated import Likeliest
@@ -100,6 +100,7 @@ def require_uniform(connection: Connection, trust_test_set: bool) -> None:
 
     Raises:
         NotReadyError: a test set was given, or the labels are not the first of the reserve.
+        UsageError: there is no test set to trust.
     """
     reserve = auto_labels.reserve(connection)
     given = sum(sample.position >= evaluation_reserve(connection) for sample in reserve)
@@ -109,6 +110,8 @@ def require_uniform(connection: Connection, trust_test_set: bool) -> None:
             "pool: what holds for them need not hold for the pool",
             "pass --trust-test-set if they were drawn at random from the same images",
         )
+    if trust_test_set and not given:
+        raise UsageError("--trust-test-set: there is no test set here", "leave it out: the reserve was drawn at random")
     gaps = _gaps(reserve)
     if gaps:
         raise NotReadyError(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dalcli.config.words import counted
+from dalcli.evaluation.temperature import why_none
 from dalcli.state import classes, evaluations, versions
 from dalcli.state.versions import ModelVersion
 from dalcli.workspace.session import Session
@@ -19,7 +20,7 @@ class Predictor:
     Attributes:
         names: of classes, by position.
         counted_as: by position, the class that each counts as.
-        temperature: None: not calibrated.
+        temperature: None: not calibrated, and ``uncalibrated`` says why.
     """
 
     model: ModelVersion
@@ -27,6 +28,7 @@ class Predictor:
     names: tuple[str, ...]
     counted_as: Sequence[int]
     temperature: float | None
+    uncalibrated: str
 
     @property
     def most(self) -> int:
@@ -52,6 +54,7 @@ def predictor(session: Session, version: str | None) -> Predictor:
             names=classes.names(connection),
             counted_as=classes.counted_as(connection),
             temperature=None if measured is None else measured.temperature,
+            uncalibrated=why_none(None if measured is None else measured.report),
         )
     if newer:
         said = counted(newer, "label is", "labels are")
@@ -63,7 +66,7 @@ def tell_calibration(session: Session, found: Predictor) -> None:
     """Say what confidences are worth."""
     version = found.model.version
     if found.temperature is None:
-        session.feedback.note(f"confidence is not calibrated: no temperature of {version} is known (dalcli evaluate)")
+        session.feedback.note(f"confidence is not calibrated: {version} has no temperature: {found.uncalibrated}")
     else:
         session.feedback.note(
             f"confidence is calibrated: temperature {found.temperature:.3g}, fitted to {version} on evaluation labels"
