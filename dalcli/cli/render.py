@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from dalcli.cli.streams import write_data
 from dalcli.errors import BadInputError
 from dalcli.state.atomic import write_bytes
-from dalcli.workspace.outputs import require_replaceable
+from dalcli.workspace.outputs import require_replaceable, require_writable
 
 SAFE = "nothing is lost: run the same command again"
 
@@ -49,8 +49,8 @@ def check_output(output: Path | None) -> None:
     """Refuse, before anything is done, an ``--output`` that cannot be written.
 
     Raises:
-        BadInputError: its folder does not exist, it is a folder itself, or what is there is no result: see
-            :func:`~dalcli.workspace.outputs.require_replaceable`.
+        BadInputError: its folder does not exist or takes no files, it is a folder itself, or what is there is no
+            result: see :mod:`dalcli.workspace.outputs`.
     """
     if output is None:
         return
@@ -59,6 +59,8 @@ def check_output(output: Path | None) -> None:
     if not output.absolute().parent.is_dir():
         raise BadInputError(f"{output.parent}: no such folder", "create it, or name another file")
     require_replaceable(output)
+    if output.is_file() or not output.exists():  # a pipe or a device takes what comes
+        require_writable(output.resolve().parent)
 
 
 def deliver(data: bytes, output: Path | None, remedy: str) -> None:

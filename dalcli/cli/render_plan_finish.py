@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 def finish(result: FinishResult) -> str:
     """Where we stand, then a line a way."""
     header = ["", "evaluation labels", "by the model", "error at most", "by hand"]
+    header += ["rounds"] if result.price_per_round else []
     header += ["left"] if result.budget is not None else []
     header += [result.currency or "money"] if result.price_per_label is not None else []
     rows = []
@@ -24,6 +25,7 @@ def finish(result: FinishResult) -> str:
         error = None if way.bound is None else f"{100 * way.bound:.2f}%"
         row: list[object] = [f"{mark}{way.how}", f"{way.evaluation_labels:,}", f"{way.by_model:,}", error]
         row.append(f"{way.by_hand:,}")
+        row += [f"{way.rounds:,}"] if result.price_per_round else []
         row += [f"{way.left:,}"] if result.budget is not None else []
         row += [None if way.money is None else amount(way.money, "")] if result.price_per_label is not None else []
         rows.append(row)
@@ -41,6 +43,8 @@ def _head(result: FinishResult) -> Iterator[tuple[str, object]]:
     if result.price_per_label is None:
         yield "price", "unknown: set costs.price_per_vote in dalcli.yaml"
     else:
-        yield "price", f"{amount(result.price_per_label, result.currency)} a label"
+        a_round = f", and {amount(result.price_per_round, result.currency)} a round" if result.price_per_round else ""
+        rounds = f"{a_round} of {counted(result.batch, 'label')}" if a_round else ""
+        yield "price", f"{amount(result.price_per_label, result.currency)} a label{rounds}"
     if result.budget is not None:
         yield "money", amount(result.budget, result.currency)

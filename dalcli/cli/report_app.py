@@ -13,6 +13,7 @@ from dalcli.cli.options import Directory, Json, Quiet, session_of
 if TYPE_CHECKING:
     from dalcli.commands.report import Options
     from dalcli.report.contents import Report
+    from dalcli.workspace.session import Session
 
 report_app = typer.Typer()
 
@@ -25,7 +26,14 @@ class ReportFormat(StrEnum):
     JSON = "json"
 
 
-_SUFFIXES = {".md": ReportFormat.MD, ".markdown": ReportFormat.MD, ".json": ReportFormat.JSON}
+_SUFFIXES = {
+    ".html": ReportFormat.HTML,
+    ".htm": ReportFormat.HTML,
+    ".md": ReportFormat.MD,
+    ".markdown": ReportFormat.MD,
+    ".json": ReportFormat.JSON,
+}
+_NAMES = {ReportFormat.HTML: "HTML", ReportFormat.MD: "Markdown", ReportFormat.JSON: "JSON"}
 
 
 @report_app.command(
@@ -77,6 +85,16 @@ def report(
     with session_of(directory, quiet) as session:
         data = _data(command.run(session, options), options, chosen)
         render.deliver(data, output, "nothing is lost: run the same command again")
+        if output is not None and str(output) != "-":
+            _tell(session, output, "a message" if mail else _NAMES[chosen], len(data))
+
+
+def _tell(session: Session, output: Path, form: str, size: int) -> None:
+    """What was written; aloud where the file's name promises something else."""
+    named = _SUFFIXES.get(output.suffix.lower())
+    other = (named is None and output.suffix) or (named is not None and _NAMES[named] != form)
+    tell = session.feedback.warn if other and form != "a message" else session.feedback.note
+    tell(f"{output}: {form}, {size / 1000:,.0f} kB")
 
 
 def _data(found: Report, options: Options, form: ReportFormat) -> bytes:

@@ -86,7 +86,8 @@ class _Reader:
             is_regular = stat.S_ISREG(path.stat().st_mode)
         except OSError as error:
             reason = "no such file" if isinstance(error, FileNotFoundError) else error.strerror
-            raise _BadRowError(f"{reason}: {text!r}") from None
+            start = "" if Path(text).is_absolute() else " (relative paths start at the manifest's folder)"
+            raise _BadRowError(f"{reason}: {text!r}{start}") from None
         if not is_regular:
             raise _BadRowError(f"not a file: {text!r}")
         return path

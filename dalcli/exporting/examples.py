@@ -18,6 +18,8 @@ from pathlib import Path
 {imports}
 from preprocessing import to_input
 
+if len(sys.argv) < 2:
+    sys.exit(__doc__)
 here = Path(__file__).resolve().parent
 model = json.loads((here / "model.json").read_text(encoding="utf-8"))
 {load}

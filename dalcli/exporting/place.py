@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Any
 from dalcli.errors import BadInputError
 from dalcli.state.atomic import new_folder
 from dalcli.state.workspace import Workspace
+from dalcli.workspace.outputs import require_writable
 
 DOCUMENT = "model.json"
 
@@ -32,16 +31,7 @@ def checked(out: Path, workspace: Workspace) -> Path:
         raise BadInputError(f"{out}: is a file", "name a folder that is not there yet")
     if not place.parent.is_dir():
         raise BadInputError(f"{place.parent}: no such folder", "create it, or name another place")
-    try:  # permissions alone do not tell: root may everything, and a file system may be for reading only
-        with tempfile.TemporaryDirectory(prefix=f".{place.name}.", suffix=".tmp", dir=place.parent):
-            pass
-    except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            raise
-        raise BadInputError(
-            f"{place.parent}: cannot be written to ({error.strerror or error})",
-            "change its permissions, or name another place",
-        ) from error
+    require_writable(place.parent)
     _put_back(place)
     return place
 

@@ -23,17 +23,24 @@ from pathlib import Path
 
 import numpy as np
 
-from preprocessing.decoding import decode
+from preprocessing.decoding import DecodeError, decode
 
 
 def to_input(paths, recipe):
     """Images as (n, 3, height, width) float32; ``recipe`` is ``preprocessing`` in model.json."""
     options = {key: recipe[key] for key in ("image_size", "resize", "crop_fraction", "interpolation")}
-    background = tuple(recipe["alpha_background"])
-    pixels = np.stack([decode(Path(path), alpha_background=background, **options) for path in paths])
+    options["alpha_background"] = tuple(recipe["alpha_background"])
+    pixels = np.stack([_pixels(path, options) for path in paths])
     images = pixels.astype(np.float32) / np.float32(255)
     images = (images - np.array(recipe["mean"], np.float32)) / np.array(recipe["std"], np.float32)
     return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+
+
+def _pixels(path, options):
+    try:
+        return decode(Path(path), **options)
+    except DecodeError as error:
+        raise ValueError(f"{path}: {error}") from None
 '''
 
 

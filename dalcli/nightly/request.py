@@ -11,7 +11,7 @@ from dalcli.config.schema import MAX_BUDGET
 from dalcli.errors import BadInputError, UsageError
 from dalcli.nightly.deadline import Deadline, next_time
 from dalcli.nightly.step import NightOptions
-from dalcli.workspace.outputs import require_replaceable
+from dalcli.workspace.outputs import require_replaceable, require_writable
 from dalcli.workspace.session import Session
 
 
@@ -60,6 +60,7 @@ def options(session: Session, asked: Asked) -> NightOptions:
     if not output.parent.is_dir():
         raise BadInputError(f"{output.parent}: no such folder", "create it, or name another file: --output FILE")
     require_replaceable(output)
+    require_writable(output.resolve().parent)
     if asked.inbox is not None and not asked.inbox.is_dir():
         raise BadInputError(f"{asked.inbox}: no such folder", "create it, or leave --inbox out")
     folder = workspace.root / config.inbox if asked.inbox is None else asked.inbox.absolute()

@@ -13,7 +13,6 @@ from itertools import islice
 
 from dalcli.config.words import counted
 from dalcli.errors import BadInputError, NotReadyError
-from dalcli.planning.money import Tariff
 from dalcli.planning.situation import Situation, read
 from dalcli.prediction import evidence as evidences
 from dalcli.prediction import pool
@@ -44,7 +43,8 @@ class Way:
         how: "by hand", "by the model now", or "after more evaluation labels".
         evaluation_labels: to be bought first.
         by_model, by_hand: images; ``left``: those that the money does not reach.
-        money: None where nobody has said what a label costs.
+        rounds: batches of the usual size that all labels by people come in.
+        money: for those labels and rounds; None where nobody has said what a label costs.
         bound: the error among the labels by the model is at most this; None: there are none, or labels are to come.
     """
 
@@ -53,6 +53,7 @@ class Way:
     by_model: int
     by_hand: int
     left: int
+    rounds: int
     money: float | None
     bound: float | None
 
@@ -65,6 +66,7 @@ class FinishResult:
         images: of the pool that no person has labeled; ``standing`` of them have a label by a model by now, and
             ``in_flight`` more are out.
         evaluation_left: images of the evaluation reserve without a label: none of them is counted above.
+        batch: the usual size of one, which makes the rounds that cost ``price_per_round`` each.
         best: the index of the way that leaves least, then costs least, then needs the fewest labels by hand.
     """
 
@@ -77,6 +79,8 @@ class FinishResult:
     evaluation_labels: int
     evaluation_left: int
     price_per_label: float | None
+    price_per_round: float
+    batch: int
     currency: str
     budget: float | None
     ways: tuple[Way, ...]
@@ -116,6 +120,8 @@ def finish(session: Session, request: FinishRequest) -> FinishResult:
         evaluation_labels=len(case.judged),
         evaluation_left=case.left,
         price_per_label=situation.tariff.per_label,
+        price_per_round=situation.tariff.per_round,
+        batch=situation.batch,
         currency=situation.tariff.currency,
         budget=request.money,
         ways=ways,
@@ -154,11 +160,8 @@ def _way(
             by_model, left = 0, by_model
         reached = max(0, min(by_hand, bought - evaluation))
         evaluation, by_hand, left = min(evaluation, bought), reached, left + by_hand - reached
-    return Way(how, evaluation, by_model, by_hand, left, _money(tariff, evaluation + by_hand, situation.batch), error)
-
-
-def _money(tariff: Tariff, labels: int, batch: int) -> float | None:
-    return tariff.money(labels, math.ceil(labels / batch))
+    rounds = math.ceil((evaluation + by_hand) / situation.batch)
+    return Way(how, evaluation, by_model, by_hand, left, rounds, tariff.money(evaluation + by_hand, rounds), error)
 
 
 def _worth(way: Way) -> tuple[float, float, int]:

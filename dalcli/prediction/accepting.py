@@ -160,22 +160,23 @@ def _recorded(session: Session, found: Predictor, case: Case, request: AutoReque
         if votes and same and not known:
             auto_labels.record(connection, found.model.key, found.model.version, promise, votes)
     result = dataclasses.replace(result, tries=tries, recorded=bool(votes) and same)
+    _warn_of_tries(session, request, result)
     if not votes:
         raise _nothing(result)
     if not same:
         raise DalcliError("labels came in while the promise was being worked out; nothing was recorded", "try again")
     if known:
         session.feedback.note(f"up to date: {result.annotator} has labeled these images with this promise before")
-    _tell(session, request, result)
     return result
 
 
-def _tell(session: Session, request: AutoRequest, result: AutoResult) -> None:
+def _warn_of_tries(session: Session, request: AutoRequest, result: AutoResult) -> None:
+    """Also of one that nothing comes of: whoever tries until something passes must hear of it."""
     if result.tries > request.tries:
         together = max(0.0, 1 - result.tries * (1 - request.confidence))
         session.feedback.warn(
-            f"this is try {result.tries}: that every promise among them holds is {100 * together:.0f}% sure "
-            f"at least (--tries N plans for N)"
+            f"{result.tries} different tries were made by now: that every promise among them holds is "
+            f"{100 * together:.0f}% sure at least (--tries N plans for N)"
         )
 
 

@@ -14,6 +14,7 @@ from dalcli.diagnosis.result import Finding
 from dalcli.labels.annotators import Comparison
 from dalcli.planning.history import HistoryResult
 from dalcli.planning.result import PlanResult
+from dalcli.state.auto_labels import AutoRun
 from dalcli.state.batches import Batch
 from dalcli.state.database import INTERNAL
 from dalcli.state.versions import ModelVersion
@@ -48,6 +49,19 @@ class Round:
     strategies: tuple[str, ...]
     votes: int
     money: float | None
+
+
+@dataclass(frozen=True)
+class LabeledByModel:
+    """One run of ``predict --auto``, standing or withdrawn (``status``, ``predict --check``).
+
+    Attributes:
+        checked: of its labels, by people who got them at random; ``wrong`` of those.
+    """
+
+    run: AutoRun
+    checked: int
+    wrong: int
 
 
 @dataclass(frozen=True)
@@ -182,6 +196,7 @@ class Report:
     plan: PlanResult
     history: HistoryResult
     rounds: tuple[Round, ...]
+    by_model: tuple[LabeledByModel, ...]
     evaluation: Evaluation | None
     classes: tuple[ClassRow, ...]
     sheets: tuple[Sheet, ...]

@@ -15,14 +15,14 @@ from dalcli.planning.history import history
 from dalcli.planning.money import tariff
 from dalcli.planning.result import PlanResult
 from dalcli.planning.run import PlanRequest, plan
-from dalcli.report.contents import Loop, Report
+from dalcli.report.contents import LabeledByModel, Loop, Report
 from dalcli.report.diagnosing import last
 from dalcli.report.evaluated import class_rows, evaluation, newest
 from dalcli.report.made import made
 from dalcli.report.rounds import rounds
 from dalcli.report.saved import saved
 from dalcli.report.sheets import choose, sheets
-from dalcli.state import changes, evaluations, spending
+from dalcli.state import auto_labels, changes, evaluations, spending
 from dalcli.workspace.session import Session
 
 ATTEMPTS = 3
@@ -73,6 +73,10 @@ def _gather(session: Session, request: ReportRequest, loop: Loop) -> Report:
         parts = {
             "as_of": changes.last_change(connection),
             "rounds": rounds(connection, config.costs, votes),
+            "by_model": tuple(
+                LabeledByModel(run, *auto_labels.contradictions(connection, run))
+                for run in auto_labels.runs(connection)
+            ),
             "annotators": annotators.compare(connection),
             "diagnosis": last(connection),
             "made": made(session, connection),

@@ -8,6 +8,7 @@ from dalcli.planning.result import PlanResult, Verdict
 from dalcli.report.blocks import Figure, Page
 from dalcli.report.contents import Report
 from dalcli.report.figures import day, figure_of, money, number, plural, sentence, spread
+from dalcli.report.sections.by_model import by_model
 from dalcli.report.sections.classes import classes, confusion
 from dalcli.report.sections.images import sheets
 from dalcli.report.sections.method import annotators, diagnosis, made
@@ -43,6 +44,7 @@ def page(report: Report) -> Page:
             ahead(report),
             rounds(report),
             saved(report),
+            by_model(report),
             record(report),
             classes(report),
             confusion(report),
@@ -72,6 +74,8 @@ def _now(plan: PlanResult) -> Figure:
 def _labels(report: Report) -> Figure:
     s = report.plan.standing
     out = f", {number(s.in_flight)} on their way" if s.in_flight else ""
+    standing = sum(each.run.standing for each in report.by_model if each.run.withdrawn_at is None)
+    out += f"; {number(standing)} more by a model" if standing else ""
     return Figure("Labels", number(s.labels_now), f"and {number(s.evaluation_labels)} for evaluation{out}")
 
 

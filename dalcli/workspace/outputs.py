@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import tempfile
 from pathlib import Path
 
 from dalcli.errors import BadInputError
@@ -26,3 +28,24 @@ def require_replaceable(output: Path) -> None:
 
         if is_image_file(output):
             raise BadInputError(f"{output}: is an image", _REMEDY)
+
+
+def require_writable(folder: Path) -> None:
+    """Refuse a folder in which nothing can be made, before anything is worked out for it.
+
+    Permissions alone do not tell: root may everything, and a file system may be for reading only.
+
+    Raises:
+        BadInputError: nothing can be written there.
+        OSError: the disk is full, which may pass.
+    """
+    try:
+        with tempfile.TemporaryFile(prefix=".dalcli.", dir=folder):
+            pass
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        raise BadInputError(
+            f"{folder}: cannot be written to ({error.strerror or error})",
+            "change its permissions, or name another place",
+        ) from error

@@ -65,7 +65,7 @@ def test_every_bad_row_is_reported(folder: Path) -> None:
     with pytest.raises(BadInputError) as caught:
         read_manifest(path)
     assert caught.value.problems == (
-        "line 3: no such file: 'gone.png'",
+        "line 3: no such file: 'gone.png' (relative paths start at the manifest's folder)",
         "line 4: no path",
         "line 5: unknown split 'tran': did you mean 'train'?",
         "line 6: not a file: 'images'",

@@ -265,6 +265,17 @@ def test_what_is_not_ours_is_never_replaced(trained: SmallPool, tmp_path: Path) 
     trained.ok("export-model", str(tmp_path / "empty"))
 
 
+def test_the_example_says_how_it_is_used_and_names_a_broken_image(trained: SmallPool, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    trained.ok("export-model", str(out), "--format", "safetensors")
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    program = [sys.executable, str(out / "example_safetensors.py")]
+    bare = subprocess.run(program, capture_output=True, text=True, check=False)
+    assert bare.returncode == 1 and "example_safetensors.py IMAGE ..." in bare.stderr
+    broken = subprocess.run([*program, "broken.png"], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert broken.returncode == 1 and broken.stderr.splitlines()[-1].startswith("ValueError: broken.png: ")
+
+
 def test_misuse(labeled: SmallPool, trained: SmallPool, tmp_path: Path) -> None:
     out = str(tmp_path / "out")
     refused = labeled.run("export-model", out)

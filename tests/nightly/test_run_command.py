@@ -537,6 +537,7 @@ def test_training_that_a_deadline_cuts_off_goes_on_to_the_same_weights(
         (("--budget", "5", "--until", "tomorrow"), 2, "write it as 06:00"),
         (("--budget", "5", "--output", "no/where.csv"), 3, "no such folder"),
         (("--budget", "5", "--output", "."), 3, "is a folder"),
+        (("--budget", "5", "--output", "/proc/to_label.csv"), 3, "/proc: cannot be written to"),
         (("--budget", "5", "--output", "-"), 3, "is no file"),
         (("--budget", "5", "--output", "/dev/null"), 3, "is no file"),
         (("--budget", "5", "--inbox", "nowhere"), 3, "nowhere: no such folder"),

@@ -56,6 +56,17 @@ def test_again_does_nothing_and_says_the_same(made: Promised) -> None:
     assert dump(made.root) == before
 
 
+def test_different_tries_are_counted_and_told_of_also_where_nothing_is_accepted(made: Promised) -> None:
+    said = "different tries were made"
+    assert said not in ok(made.root, *AUTO).err
+    assert said not in ok(made.root, *AUTO).err  # the same one again is not another
+    refused = run(made.root, "predict", "--auto", "--max-error", "0.0001")
+    assert refused.code == 5 and f"2 {said} by now" in refused.err and "90% sure" in refused.err
+    assert f"3 {said} by now" in ok(made.root, "predict", "--auto", "--max-error", "0.03").err
+    assert f"3 {said} by now" in ok(made.root, *AUTO).err
+    assert said not in ok(made.root, "predict", "--auto", "--max-error", "0.03", "--tries", "5").err
+
+
 def test_a_dry_run_records_nothing(made: Promised) -> None:
     before = dump(made.root)
     shown = ok(made.root, *AUTO, "--dry-run")
@@ -286,6 +297,21 @@ def test_the_way_to_the_end(made: Promised) -> None:
     done = ok(made.root, "plan", "--finish", "--max-error", "0.02", "--json").json
     assert done["standing"] == accepted and done["next_step"].startswith("dalcli query --budget")
     assert "by the model now" in ok(made.root, "plan", "--finish", "--max-error", "0.02").out.decode()
+
+
+def test_rounds_on_the_way_to_the_end_cost_what_they_cost(made: Promised) -> None:
+    (made.root / "dalcli.yaml").write_text(
+        "evaluation:\n  reserve: 0.4\nquery: {budget: 100}\n"
+        "costs:\n  price_per_vote: 0.5\n  price_per_round: 40\n  currency: EUR\n"
+    )
+    asked = ("plan", "--finish", "--max-error", "0.02")
+    plan = ok(made.root, *asked, "--json").json
+    for way in plan["ways"]:
+        labels = way["evaluation_labels"] + way["by_hand"]
+        assert way["rounds"] == -(-labels // 100)
+        assert way["money"] == pytest.approx(labels / 2 + 40 * way["rounds"])
+    shown = ok(made.root, *asked).out.decode()
+    assert "0.50 EUR a label, and 40.00 EUR a round of 100 labels" in shown and "rounds" in shown
 
 
 def test_the_way_to_the_end_through_more_evaluation_labels(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from dalcli_runner import ok
 
 VOID = {"meta", "img", "br", "hr", "link", "input", "line", "circle", "rect", "polygon", "polyline"}
 SECTIONS = [
-    "learning-curve", "what-next", "cost", "saved", "forecasts", "classes", "confusion", "next-batch", "most-confused",
-    "suspects", "annotators", "diagnosis", "made-with",
+    "learning-curve", "what-next", "cost", "saved", "labels-by-model", "forecasts", "classes", "confusion",
+    "next-batch", "most-confused", "suspects", "annotators", "diagnosis", "made-with",
 ]  # fmt: skip
 
 

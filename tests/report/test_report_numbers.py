@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from dalcli_runner import ok
 from planned_workspaces import planned
+from promised_workspaces import promised
 from report_pages import SECTIONS, Element, document, page
 from workspaces import session
 
@@ -207,3 +208,28 @@ def test_every_part_is_there_with_any_number_of_rounds(tmp_path: Path) -> None:
         links = [a.attributes["href"] for a in made.one("nav").all("a")]
         assert links == [f"#{name}" for name in SECTIONS]
         assert not re.search(r"\b(None|nan|inf|True|False)\b", made.one("main").text)
+
+
+def test_labels_by_the_model_with_their_promise_checks_and_end(tmp_path: Path) -> None:
+    made = promised(tmp_path / "work")
+    ok(made.root, "predict", "--auto", "--max-error", "0.02")
+    ids = [row["sample_id"] for row in ok(made.root, "query", "--auto-labeled", "--budget", "20").rows]
+    answers = made.answers(ids[:1], wrong=True) + made.answers(ids[1:]).split("\n", 1)[1]
+    ok(made.root, "ingest-labels", "-", stdin=answers.encode())
+    (status,) = ok(made.root, "status", "--json").json["auto_labels"]
+    (stands,) = document(made.root)["by_model"]
+    assert stands == {"run": status, "checked": 20, "wrong": 1}
+    read = page(made.root)
+    found = section(read, "labels-by-model")
+    assert f"{status['standing']:,} images without a person's label count as labeled by m-0001" in found.text
+    assert "at most 2% of its labels are wrong, 95% sure" in found.text
+    ((by, _, labels, counting, *_, checked, wrong, kept),) = found.table("Runs of the model")
+    assert (by, labels, counting) == ("auto:m-0001", f"{status['labels']:,}", f"{status['standing']:,}")
+    assert (checked, wrong, kept) == ("20", "1", "yes")
+    assert f"{status['standing']:,} more by a model" in read.text
+    ok(made.root, "predict", "--withdraw")
+    read = page(made.root)
+    ((*_, counting, _, _, _, _, kept),) = section(read, "labels-by-model").table("Runs of the model")
+    assert counting == "0" and kept.startswith("no: ")
+    assert "all of them were taken back" in section(read, "labels-by-model").text
+    assert "more by a model" not in read.text

@@ -354,7 +354,29 @@ def test_a_full_disk_leaves_the_old_report(twelve: Path, tmp_path: Path) -> None
 
 def test_an_output_that_nobody_may_write(twelve: Path) -> None:
     outcome = run(twelve, "report", "-o", "/proc/r.html")
-    assert outcome.code == 1 and "/proc" in outcome.err
+    assert outcome.code == 3 and "/proc: cannot be written to" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said", "aloud"),
+    [
+        ("r.html", (), "HTML", False),
+        ("r.HTM", (), "HTML", False),
+        ("r.md", (), "Markdown", False),
+        ("r", (), "HTML", False),
+        ("r.txt", (), "HTML", True),
+        ("r.html", ("--json",), "JSON", True),
+        ("r.eml", ("--mail", "--to", "a@example.com"), "a message", False),
+    ],
+)
+def test_what_was_written_is_told(
+    twelve: Path, tmp_path: Path, name: str, options: tuple[str, ...], said: str, aloud: bool
+) -> None:
+    file = tmp_path / name
+    told = ok(twelve, "report", "--thumbnails", "0", "-o", file, *options).err
+    assert f"{file}: {said}, {file.stat().st_size / 1000:,.0f} kB" in told
+    quiet = ok(twelve, "report", "--thumbnails", "0", "-o", file, "--quiet", *options).err
+    assert (said in quiet) == aloud
 
 
 def test_a_reader_that_goes_away(twelve: Path) -> None:
