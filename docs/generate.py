@@ -22,7 +22,7 @@ from typing import Any
 
 import typer
 
-from dalcli.cli.app import app
+from dalcli.cli.app import program
 from dalcli.config.schema import Config
 from dalcli.errors import ExitCode
 
@@ -55,7 +55,7 @@ COMMON_FROM = 3  # an option that as many commands have is described once
 
 def cli_page() -> str:
     """Every command with its help, arguments, options and example, as Markdown."""
-    group = typer.main.get_command(app)
+    group = typer.main.get_command(program())
     commands = list(_commands(group))
     uses = Counter(row for _, command in commands for row in _parameters(command))
     common = [row for row, count in uses.items() if count >= COMMON_FROM]

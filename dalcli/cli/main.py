@@ -71,10 +71,13 @@ def _run(argv: Sequence[str]) -> int:
     # times slower (measured with two trainings on two cores); the variable is read when torch is first imported.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     share_heap()  # before any thread has a heap of its own
-    from dalcli.cli.app import app
+    from dalcli.cli.app import program_for
 
+    arguments = list(argv)
     try:
-        status = typer.main.get_command(app).main(list(argv), prog_name="dalcli", standalone_mode=False)
+        status = typer.main.get_command(program_for(arguments)).main(
+            arguments, prog_name="dalcli", standalone_mode=False
+        )
     except _CommandLineError as error:
         return _usage(error)
     except typer.Exit as error:

@@ -13,7 +13,13 @@ from dalcli.config.words import parse_bytes
 class Section(BaseModel):
     """A group of keys; frozen, and strict about unknown ones."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        validate_default=True,
+        allow_inf_nan=False,
+        defer_build=True,  # the whole builds its parts
+    )
 
     @field_validator("*", mode="before")
     @classmethod

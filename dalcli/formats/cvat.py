@@ -7,7 +7,6 @@ memory, and this is one page. A tag with ``source="auto"`` is a model's guess th
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from xml.sax.saxutils import quoteattr
 
 from dalcli.data.table import RowProblem
 from dalcli.data.text import TextInput
@@ -55,6 +54,8 @@ class Cvat:
 
     def write(self, sheet: Sheet) -> bytes:
         """The images, without tags: a guess that nobody touched would come back as an answer."""
+        from xml.sax.saxutils import quoteattr  # which imports urllib and ssl
+
         lines = ['<?xml version="1.0" encoding="utf-8"?>', "<annotations>", "  <version>1.1</version>"]
         lines += [
             f"  <image id={quoteattr(str(number))} name={quoteattr(_xml_text(sheet.url(row['path'], row['path'])))}/>"

@@ -12,7 +12,7 @@ import pytest
 import typer
 from dalcli_runner import ok, run, run_process
 
-from dalcli.cli.app import app
+from dalcli.cli.app import program, program_for
 
 
 def commands() -> Iterator[tuple[str, ...]]:
@@ -20,7 +20,7 @@ def commands() -> Iterator[tuple[str, ...]]:
         for name, child in getattr(command, "commands", {}).items():
             yield from walk(child, (*path, name)) if hasattr(child, "commands") else [(*path, name)]
 
-    return walk(typer.main.get_command(app), ())
+    return walk(typer.main.get_command(program()), ())
 
 
 COMMANDS = sorted(commands())
@@ -79,11 +79,24 @@ def test_help_has_a_sentence_and_an_example(tmp_path: Path, command: tuple[str, 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_every_option_is_explained(command: tuple[str, ...]) -> None:
-    found = typer.main.get_command(app)
+    found = typer.main.get_command(program())
     for name in command:
         found = found.commands[name]  # type: ignore[attr-defined]
     for parameter in found.params:
         assert getattr(parameter, "help", None), (command, parameter.name)
+
+
+def test_a_part_of_the_program_says_what_the_whole_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command line that begins with a command reads that command's signature alone."""
+    with monkeypatch.context() as patched:
+        patched.setattr("dalcli.cli.app.program_for", lambda arguments: program())
+        whole = {command: ok(tmp_path, *command, "--help").out for command in COMMANDS}
+    for command in COMMANDS:
+        assert ok(tmp_path, *command, "--help").out == whole[command]
+    built = typer.main.get_command(program_for(["query", "--budget", "2"]))
+    assert "query" in built.commands and "simulate" not in built.commands  # type: ignore[attr-defined]
+    for arguments in ([], ["--help"], ["-C", "x", "query"], ["querry"]):
+        assert list(typer.main.get_command(program_for(arguments)).commands) == IN_ORDER[()]  # type: ignore[attr-defined]
 
 
 def test_exit_codes_are_in_the_help(tmp_path: Path) -> None:

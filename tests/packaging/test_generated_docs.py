@@ -14,7 +14,7 @@ import typer
 from pydantic import BaseModel
 from repository import ROOT, environment, run
 
-from dalcli.cli.app import app
+from dalcli.cli.app import program
 from dalcli.config.schema import Config
 from dalcli.errors import ExitCode
 
@@ -76,7 +76,7 @@ def test_a_missing_page_is_stale(generate: ModuleType, tmp_path: Path, monkeypat
 
 def test_every_command_and_option_is_documented(generate: ModuleType) -> None:
     page = generate.cli_page()
-    commands = dict(generate._commands(typer.main.get_command(app)))
+    commands = dict(generate._commands(typer.main.get_command(program())))
     sections = dict(re.findall(r"^## (dalcli [a-z -]+)\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL))
     assert sections.keys() == commands.keys()
     for words, command in commands.items():
