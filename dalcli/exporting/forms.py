@@ -98,6 +98,7 @@ def _onnx(target: Path, graph: ExportedProgram) -> str:
                 opset_version=OPSET,
                 input_names=["images"],
                 output_names=["logits", "probabilities"],
+                dynamic_shapes=({0: "batch"},),  # names the axis, which the graph calls s34 or so
                 external_data=False,
                 verbose=False,
             )

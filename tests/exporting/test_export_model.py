@@ -150,6 +150,23 @@ def test_onnx_needs_neither_torch_nor_dalcli(trained: SmallPool, tmp_path: Path)
     np.testing.assert_allclose(probabilities(rows), oracle(trained, paths), atol=1e-5)
 
 
+@needs_onnx
+def test_onnx_takes_any_number_of_images_and_names_that_axis(trained: SmallPool, tmp_path: Path) -> None:
+    import onnxruntime
+
+    trained.ok("export-model", str(tmp_path / "out"), "--format", "onnx")
+    network = onnxruntime.InferenceSession(tmp_path / "out" / "model.onnx", providers=["CPUExecutionProvider"])
+    (images,) = network.get_inputs()
+    assert (images.name, images.shape[0]) == ("images", "batch")
+    assert [(found.name, found.shape) for found in network.get_outputs()] == [
+        ("logits", ["batch", len(CLASSES)]),
+        ("probabilities", ["batch", len(CLASSES)]),
+    ]
+    for count in (1, 3):
+        given = np.zeros((count, *images.shape[1:]), np.float32)
+        assert network.run(["probabilities"], {"images": given})[0].shape == (count, len(CLASSES))
+
+
 def test_onnx_without_its_packages_names_the_extra(
     trained: SmallPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
