@@ -26,8 +26,8 @@ class Marks:
     floor: str
 
 
-UNICODE = Marks("●", "━", "░", "┄", "│", "┤", "└", "─")
-ASCII = Marks("o", "-", ":", ".", "|", "+", "+", "-")
+UNICODE = Marks(point="●", middle="━", band="░", target="┄", axis="│", tick="┤", corner="└", floor="─")
+ASCII = Marks(point="o", middle="-", band=":", target=".", axis="|", tick="+", corner="+", floor="-")
 HEIGHT = 11
 _NARROWEST, _WIDEST = 40, 100
 

@@ -51,7 +51,7 @@ def export_model(
     from dalcli.cli import render, render_export
     from dalcli.commands import export_model as command
 
-    request = command.ExportRequest(out, model, form, hf, int8, force, wait)
+    request = command.ExportRequest(out=out, model=model, format=form, hf=hf, int8=int8, force=force, wait=wait)
     command.check(request)
     with session_of(directory, quiet) as session:
         render.show(command.run(session, request), render_export.export_model, json)

@@ -91,20 +91,20 @@ def query(
     from dalcli.commands import query as command
 
     options = command.Options(
-        budget,
-        purpose.value,
-        strategy,
-        gamma,
-        control,
-        new,
-        key,
-        stale_ok,
-        wait,
-        relabel,
-        suspects,
-        format,
-        image_url,
-        auto_labeled,
+        budget=budget,
+        purpose=purpose.value,
+        strategy=strategy,
+        gamma=gamma,
+        control=control,
+        new=new,
+        key=key,
+        stale_ok=stale_ok,
+        wait=wait,
+        relabel=relabel,
+        suspects=suspects,
+        format=format,
+        image_url=image_url,
+        auto_labeled=auto_labeled,
     )
     command.check(options)
     render.check_output(output)

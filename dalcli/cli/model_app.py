@@ -147,7 +147,16 @@ def diagnose(
     from dalcli.cli import render, render_diagnose
     from dalcli.commands import diagnose as command
 
-    request = command.DiagnoseRequest(budget, samples, random_batches, ridge, sketch, labels, model, seed)
+    request = command.DiagnoseRequest(
+        budget=budget,
+        samples=samples,
+        random_batches=random_batches,
+        ridge=ridge,
+        sketch=sketch,
+        labels=labels,
+        model=model,
+        seed=seed,
+    )
     command.check(request)
     with session_of(directory, quiet) as session:
         render.show(command.run(session, request), render_diagnose.diagnose, json)

@@ -75,7 +75,16 @@ def plan(
     from dalcli.commands import plan as command
 
     options = command.Options(
-        target, budget, money, deadline, metric, subsets, exit_code, finish, max_error, trust_test_set
+        target=target,
+        budget=budget,
+        money=money,
+        deadline=deadline,
+        metric=metric,
+        subsets=subsets,
+        exit_code=exit_code,
+        finish=finish,
+        max_error=max_error,
+        trust_test_set=trust_test_set,
     )
     if finish:
         question = command.check_finish(options)

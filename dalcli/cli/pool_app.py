@@ -47,7 +47,15 @@ def init(
     from dalcli.cli import render, render_pool
     from dalcli.commands import init as command
 
-    request = command.InitRequest(sources or [], class_list(classes), test, labels_from_folders, config, model, weights)
+    request = command.InitRequest(
+        sources=sources or [],
+        classes=class_list(classes),
+        test=test,
+        labels_from_folders=labels_from_folders,
+        config=config,
+        model=model,
+        weights=weights,
+    )
     result = command.run(directory_of(directory) or Path.cwd(), request, feedback_of(quiet))
     render.show(result, render_pool.init, json)
 

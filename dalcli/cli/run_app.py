@@ -53,7 +53,15 @@ def run(
     from dalcli.nightly import request
     from dalcli.nightly import run as nightly
 
-    asked = request.Asked(budget, output, inbox, evaluation_budget, until, wait, dry_run)
+    asked = request.Asked(
+        budget=budget,
+        output=output,
+        inbox=inbox,
+        evaluation_budget=evaluation_budget,
+        until=until,
+        wait=wait,
+        dry_run=dry_run,
+    )
     deadline = request.check(asked)
     with session_of(directory, quiet) as session:
         result = nightly.run(session, request.options(session, asked), deadline)

@@ -59,4 +59,6 @@ def scan_image(found: FoundImage) -> ScannedImage:
         width, height, mode = probe(data)
     except DecodeError as error:
         return ScannedImage(found, identity, size, status.st_mtime_ns, problem=error.reason)
-    return ScannedImage(found, identity, size, status.st_mtime_ns, width, height, mode)
+    return ScannedImage(
+        found=found, sample_id=identity, size=size, mtime_ns=status.st_mtime_ns, width=width, height=height, mode=mode
+    )

@@ -63,7 +63,17 @@ def paired_test(version: str, newer: Outcomes, against: str, older: Outcomes, le
     if p_value <= 1 - level:
         verdict = "better" if better > worse else "worse"
     difference = (better - worse) / len(common)
-    return PairedTest(version, against, len(common), better, worse, difference, p_value, verdict, level)
+    return PairedTest(
+        version=version,
+        against=against,
+        examples=len(common),
+        better=better,
+        worse=worse,
+        difference=difference,
+        p_value=p_value,
+        verdict=verdict,
+        level=level,
+    )
 
 
 def mcnemar(better: int, worse: int) -> float:

@@ -63,7 +63,15 @@ def load(session: Session, version: ModelVersion) -> Subject:
     origin = meta.spec.origin
     size, resize = meta.spec.image_size, session.config.data.resize
     recipe = Recipe(size, resize=resize) if origin is None else origin.recipe
-    return Subject(meta, trained, trained, None, recipe, meta.pixel_stats, architecture_of(meta.spec, recipe))
+    return Subject(
+        meta=meta,
+        network=trained,
+        trained=trained,
+        frozen=None,
+        recipe=recipe,
+        stats=meta.pixel_stats,
+        architecture=architecture_of(meta.spec, recipe),
+    )
 
 
 def _with_head(session: Session, meta: ModelMeta, head: FrozenHead, record: NetworkRecord) -> Subject:
@@ -74,7 +82,15 @@ def _with_head(session: Session, meta: ModelMeta, head: FrozenHead, record: Netw
     one = put_head(network, head, count) and _agree(network, frozen, head)
     network = (network if one else WithHead(frozen.body, head)).requires_grad_(False).eval()
     architecture = architecture_of(meta.spec, recipe) if one else None
-    return Subject(meta, network, head, frozen, recipe, PixelStats(recipe.mean, recipe.std), architecture)
+    return Subject(
+        meta=meta,
+        network=network,
+        trained=head,
+        frozen=frozen,
+        recipe=recipe,
+        stats=PixelStats(recipe.mean, recipe.std),
+        architecture=architecture,
+    )
 
 
 @torch.no_grad()

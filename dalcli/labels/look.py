@@ -114,7 +114,15 @@ def disputed(connection: Connection) -> list[Disputed]:
             said[vote.sample].setdefault(vote.counted_label, []).append(vote.annotator)
     out = batches.out_for_relabeling(connection)
     found = [
-        Disputed(s.sample_id, s.path, s.purpose, s.leading, s.confidence, said[s.sample], out.get(s.sample))
+        Disputed(
+            sample_id=s.sample_id,
+            path=s.path,
+            purpose=s.purpose,
+            leading=s.leading,
+            confidence=s.confidence,
+            votes=said[s.sample],
+            batch=out.get(s.sample),
+        )
         for s in history.standings(connection, "disputed")
     ]
     return sorted(found, key=lambda each: (each.confidence or 0.0, each.sample_id))

@@ -62,7 +62,16 @@ def answer(
         left = situation.states["evaluation"]["unlabeled"] + situation.states["evaluation"]["in flight"]
         found_proof = proof(metric, newest.measured, target, level, outlook, left)
     decision = None if outlook is None or not situation.left else outlook.decision()
-    evidence = Evidence(situation, newest, target, outlook, made.refused, found_proof, decision, limit)
+    evidence = Evidence(
+        situation=situation,
+        newest=newest,
+        target=target,
+        outlook=outlook,
+        refused=made.refused,
+        proof=found_proof,
+        decision=decision,
+        limit=limit,
+    )
     found, reason = verdict(evidence)
     batch = None if found in {"target-reached", "infeasible"} else _next_batch(situation, outlook, decision)
     return PlanResult(
@@ -188,7 +197,13 @@ def _shortfalls(situation: Situation, target: float | None, level: float) -> tup
             labels = situation.class_labels.get(entry["name"], 0)
             found.append(
                 ClassShortfall(
-                    entry["name"], recall, interval.low, interval.high, entry["support"], labels, wanted - recall
+                    name=entry["name"],
+                    recall=recall,
+                    low=interval.low,
+                    high=interval.high,
+                    support=entry["support"],
+                    labels=labels,
+                    below=wanted - recall,
                 )
             )
     return tuple(sorted(found, key=lambda each: (-each.below, each.name)))

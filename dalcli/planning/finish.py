@@ -161,7 +161,16 @@ def _way(
         reached = max(0, min(by_hand, bought - evaluation))
         evaluation, by_hand, left = min(evaluation, bought), reached, left + by_hand - reached
     rounds = math.ceil((evaluation + by_hand) / situation.batch)
-    return Way(how, evaluation, by_model, by_hand, left, rounds, tariff.money(evaluation + by_hand, rounds), error)
+    return Way(
+        how=how,
+        evaluation_labels=evaluation,
+        by_model=by_model,
+        by_hand=by_hand,
+        left=left,
+        rounds=rounds,
+        money=tariff.money(evaluation + by_hand, rounds),
+        bound=error,
+    )
 
 
 def _worth(way: Way) -> tuple[float, float, int]:

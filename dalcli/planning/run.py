@@ -141,7 +141,7 @@ def _labels_in(days: float, batch: int, session: Session) -> int:
 
 
 def _nothing_measured(situation: Situation) -> NotReadyError:
-    found, reason = verdict(Evidence(situation, None, None, None, None, None, None, None))
+    found, reason = verdict(Evidence(situation))
     return NotReadyError(f"nothing to plan from: {reason}", f"run: {next_step(situation, found, None, None)}")
 
 

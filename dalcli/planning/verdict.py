@@ -29,13 +29,13 @@ class Evidence:
     """What there is to judge by; None: there is no such thing."""
 
     situation: Situation
-    newest: CurvePoint | None
-    target: float | None
-    outlook: Outlook | None
-    refused: str | None
-    proof: Proof | None
-    decision: Decision | None
-    limit: Limit | None
+    newest: CurvePoint | None = None
+    target: float | None = None
+    outlook: Outlook | None = None
+    refused: str | None = None
+    proof: Proof | None = None
+    decision: Decision | None = None
+    limit: Limit | None = None
 
 
 def verdict(seen: Evidence) -> tuple[Verdict, str]:

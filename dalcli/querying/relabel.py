@@ -137,7 +137,15 @@ def _row(
     probabilities = predicted.get(image.key)
     label = None if probabilities is None else int(np.argmax(probabilities))
     confidence = None if probabilities is None or label is None else probabilities[label]
-    return BatchRow(rank, image.key, worth[image.key], label, confidence, strategy, arm)
+    return BatchRow(
+        rank=rank,
+        sample=image.key,
+        score=worth[image.key],
+        pseudo_label=label,
+        confidence=confidence,
+        strategy=strategy,
+        arm=arm,
+    )
 
 
 def _predictions(

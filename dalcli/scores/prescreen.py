@@ -100,7 +100,16 @@ def decide(
     if found is not None:
         threshold = _quantile(delta(found.sq_norm, found.inner, gamma), fraction)
         proxy = found.proxy
-    return Prescreen(fraction, gamma, threshold, proxy, control_seed, CONTROL_SHARE, digests[order], kept)
+    return Prescreen(
+        fraction=fraction,
+        gamma=gamma,
+        threshold=threshold,
+        proxy=proxy,
+        control_seed=control_seed,
+        control_share=CONTROL_SHARE,
+        digests=digests[order],
+        known=kept,
+    )
 
 
 def _quantile(values: Floats, fraction: float) -> float:
@@ -139,14 +148,14 @@ def load(path: Path, settings: str) -> Prescreen | None:
     arrays, metadata = found
     try:
         return Prescreen(
-            float(metadata["fraction"]),
-            float(metadata["gamma"]),
-            float(metadata["threshold"]),
-            _proxy(_under("proxy.", arrays)),
-            int(metadata["control_seed"]),
-            float(metadata["control_share"]),
-            arrays["digests"],
-            _under("known.", arrays),
+            fraction=float(metadata["fraction"]),
+            gamma=float(metadata["gamma"]),
+            threshold=float(metadata["threshold"]),
+            proxy=_proxy(_under("proxy.", arrays)),
+            control_seed=int(metadata["control_seed"]),
+            control_share=float(metadata["control_share"]),
+            digests=arrays["digests"],
+            known=_under("known.", arrays),
         )
     except (KeyError, TypeError, ValueError):
         return None

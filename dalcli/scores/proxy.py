@@ -99,7 +99,16 @@ def fit(residuals: Floats, features: Floats, sq_norm: Floats, inner: Floats) -> 
     inner_dual, inner_errors = _kernel_ridge((unit @ unit.T) * (rows @ rows.T), inner_targets, lengths)
 
     weights = (unit * inner_dual[:, None]).T @ rows
-    proxy = Proxy(shift, centre, (standard.T @ dual) * factors, unit, directions, dual, weights, scale)
+    proxy = Proxy(
+        shift=shift,
+        centre=centre,
+        slopes=(standard.T @ dual) * factors,
+        units=unit,
+        directions=directions,
+        dual=dual,
+        inner_weights=weights,
+        scale=scale,
+    )
     left_out = np.full((2, len(known)), np.nan)
     with np.errstate(over="ignore"):
         left_out[:, known] = np.exp(targets - errors) * lengths**2, (inner_targets - inner_errors) * lengths

@@ -56,7 +56,16 @@ def measured_recall(blocks: Iterable[ScoreBlock], budget: int | None, fraction: 
     hits = int(np.count_nonzero(control >= level))
     missed, recall, at_least = _scaled(hits, len(control), away, wanted)
     return PrescreenRecall(
-        fraction, gamma, samples, samples - away, wanted, len(control), hits, missed, recall, at_least
+        fraction=fraction,
+        gamma=gamma,
+        samples=samples,
+        scored=samples - away,
+        budget=wanted,
+        control=len(control),
+        control_hits=hits,
+        missed=missed,
+        recall=recall,
+        recall_at_least=at_least,
     )
 
 

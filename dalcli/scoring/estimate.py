@@ -86,7 +86,17 @@ def estimate(session: Session, request: ScoreRequest | None = None) -> ScoreEsti
     ):
         if not len(images):
             session.feedback.note(f"up to date: the pool is scored with {model.version}")
-            return ScoreEstimate(model.version, 0, micro_batch, 0.0, None, peak_bytes(), None, 0, 0)
+            return ScoreEstimate(
+                version=model.version,
+                samples=0,
+                micro_batch=micro_batch,
+                seconds=0.0,
+                samples_per_second=None,
+                memory=peak_bytes(),
+                device_memory=None,
+                score_bytes=0,
+                cache_bytes=0,
+            )
         if images.at_once is not None and images.bytes_to_cache:  # a network has yet to look at them
             prepared = replace(prepared, micro_batch=min(micro_batch, SLOW_AT_ONCE))
         return replace(_estimate(session, prepared, found, images, scorer, started), micro_batch=micro_batch)

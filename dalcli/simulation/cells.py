@@ -101,7 +101,15 @@ def _base(config: SimulationConfig, data_digest: str, seed: int, variant: str, c
     )
     draw = fingerprint(ENGINE, data_digest, _tuples(drawn), seed)
     name = fingerprint(draw, config.initial_labels, _tuples(start))
-    return Base(name, draw, seed, variant, choice, config.initial_labels, start)
+    return Base(
+        name=name,
+        draw=draw,
+        seed=seed,
+        variant=variant,
+        initial_choice=choice,
+        initial_labels=config.initial_labels,
+        settings=start,
+    )
 
 
 def _cells(config: SimulationConfig, base: Base, setting: Setting) -> list[Cell]:

@@ -76,15 +76,9 @@ def _groups(connection: Connection, batch: str, until: str) -> list[tuple[str | 
         {"until": until},
     )
     return [
-        (
-            row["batch"],
-            VoteGroup(
-                row["purpose"], row["annotator"], row["label"], row["votes"], row["bought"], row["unpriced"],
-                row["cost"], row["timed"], row["seconds"],
-            ),
-        )
+        (row["batch"], VoteGroup(**{name: row[name] for name in row.keys() if name != "batch"}))  # noqa: SIM118
         for row in rows
-    ]  # fmt: skip
+    ]
 
 
 def disputed_share(connection: Connection) -> float | None:

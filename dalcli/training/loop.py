@@ -104,7 +104,19 @@ def fit(
     optimizer = make_optimizer(model, settings)
     pixels = PatientPixels(data.pixels, ranks)
     patient = TrainingData(pixels, data.labels)
-    run = _Run(model, optimizer, precision, patient, pixels, settings, stats, seed, version, device, ranks)
+    run = _Run(
+        model=model,
+        optimizer=optimizer,
+        precision=precision,
+        data=patient,
+        pixels=pixels,
+        settings=settings,
+        stats=stats,
+        seed=seed,
+        version=version,
+        device=device,
+        ranks=ranks,
+    )
     with reproducible(device, threads) as used, _own_generator(device), _within_memory(settings, device):
         place = Place(fingerprint, used, str(device), ranks.size)
         history: list[EpochRecord] = []

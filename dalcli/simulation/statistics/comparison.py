@@ -79,7 +79,16 @@ def needed(labels: Floats, curves: Floats, baseline: Floats | None, accuracy: fl
                 ours_again, theirs_again = (_resampled(labels, c[both], accuracy) for c in (curves, baseline))
                 savings = [_saving(a, b, float(labels[-1])) for a, b in zip(ours_again, theirs_again, strict=True)]
                 saved_low, saved_high = _bounds(np.array(savings), level, int(both.sum()))
-    return Needed(accuracy, _finite(reached), low, high, saved, saved_low, saved_high, at_least)
+    return Needed(
+        accuracy=accuracy,
+        labels=_finite(reached),
+        low=low,
+        high=high,
+        saved=saved,
+        saved_low=saved_low,
+        saved_high=saved_high,
+        at_least=at_least,
+    )
 
 
 def _saving(ours: float, theirs: float, last: float) -> float:
