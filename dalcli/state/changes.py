@@ -16,6 +16,8 @@ _MOMENTS = (
     ("evaluation", "measured_at"),
     ("control_gain", "measured_at"),
     ("suspicion", "measured_at"),
+    ("auto_run", "recorded_at"),
+    ("auto_withdrawal", "withdrawn_at"),
 )
 
 

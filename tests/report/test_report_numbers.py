@@ -213,6 +213,8 @@ def test_every_part_is_there_with_any_number_of_rounds(tmp_path: Path) -> None:
 def test_labels_by_the_model_with_their_promise_checks_and_end(tmp_path: Path) -> None:
     made = promised(tmp_path / "work")
     ok(made.root, "predict", "--auto", "--max-error", "0.02")
+    (recorded,) = ok(made.root, "status", "--json").json["auto_labels"]
+    assert document(made.root)["as_of"] == recorded["recorded_at"]
     ids = [row["sample_id"] for row in ok(made.root, "query", "--auto-labeled", "--budget", "20").rows]
     answers = made.answers(ids[:1], wrong=True) + made.answers(ids[1:]).split("\n", 1)[1]
     ok(made.root, "ingest-labels", "-", stdin=answers.encode())
