@@ -1,7 +1,7 @@
 """From an ensemble to honest quantiles: how far public trajectories strayed from what their ensembles said.
 
-The laws are drawn towards the last measured value (fitted laws promise too much, and noise makes them). The errors that
-public curves had, in units of a scale that each curve gives by itself, then say where the quantiles lie. The table is
+The laws' promises are added up with shares that public curves taught (stacking: Wolpert 1992), because fitted laws
+promise too much, each in its own way, and noise makes them. The errors that public curves had, in units of a scale that each curve gives by itself, then say where the quantiles lie. The table is
 learned by `benchmarks/forecasts.py --learn`; to judge a data set it is learned anew without that data set.
 """
 
@@ -16,10 +16,13 @@ from importlib.resources import files
 import numpy as np
 
 from dalcli.forecasting.curves import Floats, PastError
-from dalcli.forecasting.ensemble import Ensemble, drawn_to
+from dalcli.forecasting.ensemble import Ensemble
+from dalcli.forecasting.families import FAMILIES
 
 NORMAL_80 = 2.563
 """Width of a normal law's 80% interval in standard deviations."""
+_STACKED = [list(FAMILIES).index(name) for name in ("POW2", "POW3", "POW4")]
+"""The laws that have shares of their own beside the mean of all; more of them foretold no better."""
 _SUPPOSED = 8.0
 """So many past errors of a workspace weigh as much as the public trajectories."""
 _WILD = 4.0
@@ -34,6 +37,7 @@ class Table:
         levels: Quantile levels, ascending. [q]
         points: Numbers of points: the cells' lower ends, ascending. [a]
         factors: Labels ahead divided by today's: the cells' centres, ascending. [b]
+        shares: Of `promises`, for the middle. [2 s]
         coefficients: Of `features`, for the logarithm of the scale. [f]
         quantiles: Of (measured − middle) / scale. [a, b, q]
     """
@@ -41,6 +45,7 @@ class Table:
     levels: Floats
     points: Floats
     factors: Floats
+    shares: Floats
     coefficients: Floats
     quantiles: Floats
 
@@ -89,12 +94,19 @@ def table_from(document: str) -> Table:
     return Table(**{key: np.array(stored[key], dtype=np.float64) for key in Table.__dataclass_fields__})
 
 
-def middle(made: Ensemble, last: float) -> Floats:
-    """What the laws give, drawn towards the last measured value. [m]
+def promises(made: Ensemble, last: float) -> Floats:
+    """What the mean of all laws, and single ones, say against the last measured value. [m, 2 s]
 
-    `made` was asked at today's size first; the same for `features`.
+    For each how far it lies from that value today, then how much it rises from today on. `made` was asked at today's
+    size first; the same for `middle` and `features`.
     """
-    return drawn_to(made.middle, float(made.middle[0]), last)
+    said = np.vstack([made.middle, made.laws[_STACKED]]).T
+    return np.hstack([np.broadcast_to(said[0] - last, said.shape), said - said[0]])
+
+
+def middle(made: Ensemble, last: float, shares: Floats) -> Floats:
+    """The last measured value and a share of every promise, within 0 and 1. [m]"""
+    return np.clip(last + promises(made, last) @ shares, 0, 1)
 
 
 def features(made: Ensemble, factors: Floats, last: float, points: int, span: float) -> Floats:
@@ -133,7 +145,7 @@ def calibrated(
     """Quantiles of what will be measured at every size, from a table and a workspace's own past errors."""
     scale = np.exp(features(made, factors, last, points, span) @ table.coefficients)
     spread = table.at(points, factors) * scale[:, None]
-    found = Calibrated(table.levels, middle(made, last)[:, None] + spread)
+    found = Calibrated(table.levels, middle(made, last, table.shares)[:, None] + spread)
     shift, widen = sharpening(past)
     median = found.median[:, None]
     return Calibrated(table.levels, median + shift * found.deviation[:, None] + widen * (found.quantiles - median))
