@@ -34,6 +34,7 @@ LIGHT = 20_000
 BROAD = 70_000
 """Errors from which the shares are learned."""
 LEAST_UNIT = 2e-3
+"""Errors are judged in units of a curve's noise, never less than this."""
 REWEIGHED = 15
 RIDGE = 1e-3
 
@@ -80,7 +81,7 @@ def all_backtests(runs: Sequence[Trajectory], jobs: int) -> list[list[Backtest]]
 
 @dataclass(frozen=True)
 class Errors:
-    """Every (prefix, later size): features [n, f], promises [n, 2 s], last value and measured [n], points, factor, kind, data set."""
+    """Every (prefix, later size): features [n, f], promises [n, 2 s], last value, later value [n], and where it is from."""
 
     features: Floats
     promises: Floats
@@ -126,7 +127,7 @@ def errors(runs: Sequence[Trajectory], tested: Sequence[Sequence[Backtest]]) -> 
 
 
 def learn(known: Errors, start: Floats | None = None) -> Table:
-    """Learn a table: shares of the promises, the scale as a log-linear law (Laplace's likelihood), quantiles in cells."""
+    """Learn a table: shares, then the scale as a log-linear law (Laplace's likelihood), then quantiles in cells."""
     shares = _shares(known)
     off = known.later - np.clip(known.last + known.promises @ shares, 0, 1)
     coefficients = _scale(known, off, start)

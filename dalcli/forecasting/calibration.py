@@ -1,8 +1,9 @@
 """From an ensemble to honest quantiles: how far public trajectories strayed from what their ensembles said.
 
-The laws' promises are added up with shares that public curves taught (stacking: Wolpert 1992), because fitted laws
-promise too much, each in its own way, and noise makes them. The errors that public curves had, in units of a scale that each curve gives by itself, then say where the quantiles lie. The table is
-learned by `benchmarks/forecasts.py --learn`; to judge a data set it is learned anew without that data set.
+The laws' promises are added up with shares that public curves taught (stacking: Wolpert, *Stacked Generalization*,
+1992): fitted laws promise too much, each in its own way, and noise makes them. The errors that public curves had, in
+units of a scale that each curve gives by itself, then say where the quantiles lie. The table is learned by
+`benchmarks/forecasts.py --learn`; to judge a data set it is learned anew without that data set.
 """
 
 from __future__ import annotations
