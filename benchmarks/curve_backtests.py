@@ -81,7 +81,7 @@ def all_backtests(runs: Sequence[Trajectory], jobs: int) -> list[list[Backtest]]
 
 @dataclass(frozen=True)
 class Errors:
-    """Every (prefix, later size): features [n, f], promises [n, 2 s], last value, later value [n], and where it is from."""
+    """Every (prefix, later size): features [n, f], promises [n, 2 s], last and later value [n], points, ..."""
 
     features: Floats
     promises: Floats

@@ -24,6 +24,10 @@ NORMAL_80 = 2.563
 """Width of a normal law's 80% interval in standard deviations."""
 _STACKED = [list(FAMILIES).index(name) for name in ("POW2", "POW3", "POW4")]
 """The laws that have shares of their own beside the mean of all; more of them foretold no better."""
+_BENT = [0, 2, 6]
+"""Features that count by their squares, too: noise, misses and spread."""
+_USUAL = 4.0
+"""Squares are taken from here on: exp(-4), some two points of accuracy."""
 _SUPPOSED = 8.0
 """So many past errors of a workspace weigh as much as the public trajectories."""
 _WILD = 4.0
@@ -111,7 +115,7 @@ def middle(made: Ensemble, last: float, shares: Floats) -> Floats:
 
 
 def features(made: Ensemble, factors: Floats, last: float, points: int, span: float) -> Floats:
-    """What the scale of a curve's errors depends on, as logarithms; the last column is constant. [m, f]
+    """What the scale of a curve's errors depends on: logarithms, some of their squares, a constant. [m, f]
 
     Args:
         made: The ensemble at m sizes, of which today's is the first.
@@ -136,8 +140,10 @@ def features(made: Ensemble, factors: Floats, last: float, points: int, span: fl
         np.sqrt(made.weights @ (made.laws - made.middle) ** 2) + little,
         1 + np.log(factors),
     )
-    columns = [np.full_like(factors, value) for value in of_curve] + list(of_size) + [np.full_like(factors, np.e)]
-    return np.asarray(np.log(np.stack(columns, axis=1)), dtype=np.float64)
+    logarithms = np.log(np.stack([*(np.full_like(factors, value) for value in of_curve), *of_size], axis=1))
+    # Smooth curves stray less, by more than a power of their noise: so the law may bend in these.
+    bent = (logarithms[:, _BENT] + _USUAL) ** 2
+    return np.hstack([logarithms, bent, np.ones((len(factors), 1))])
 
 
 def calibrated(
