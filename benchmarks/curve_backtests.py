@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import chain
+from typing import Any
 
 import numpy as np
 from curve_files import Trajectory
@@ -30,6 +31,12 @@ SHRINKAGE = 300.0
 FLOOR = 2e-4
 LIGHT = 20_000
 """Errors from which the scale's coefficients are learned; the quantiles are learned from all."""
+BROAD = 70_000
+"""Errors from which the shares are learned."""
+LEAST_UNIT = 2e-3
+"""Errors are judged in units of a curve's noise, never less than this."""
+REWEIGHED = 15
+RIDGE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -74,10 +81,12 @@ def all_backtests(runs: Sequence[Trajectory], jobs: int) -> list[list[Backtest]]
 
 @dataclass(frozen=True)
 class Errors:
-    """Every (prefix, later size): features [n, f], measured − middle [n], points, factor, kind, data set."""
+    """Every (prefix, later size): features [n, f], promises [n, 2 s], last and later value [n], points, ..."""
 
     features: Floats
-    off: Floats
+    promises: Floats
+    last: Floats
+    later: Floats
     points: Floats
     factors: Floats
     active: NDArray[np.bool_]
@@ -90,7 +99,7 @@ class Errors:
 
     def weights(self) -> Floats:
         """Of each, summing to their number; active curves together have their share."""
-        active, count = int(self.active.sum()), len(self.off)
+        active, count = int(self.active.sum()), len(self.later)
         if not 0 < active < count:
             return np.ones(count)
         return np.where(self.active, ACTIVE_SHARE * count / active, (1 - ACTIVE_SHARE) * count / (count - active))
@@ -98,26 +107,31 @@ class Errors:
 
 def errors(runs: Sequence[Trajectory], tested: Sequence[Sequence[Backtest]]) -> Errors:
     """Line up all errors."""
-    features, off, points, factors, active, pictures, source = [], [], [], [], [], [], []
+    parts: tuple[list[NDArray[Any]], ...] = tuple([] for _ in Errors.__dataclass_fields__)
+    features, promises, last, later, points, factors, active, pictures, source = parts
     for run, prefixes in zip(runs, tested, strict=True):
         for test in prefixes:
             count, known = len(test.later), test.known
             span = known.labels[-1] / known.labels[0]
             ahead = test.sizes / test.sizes[0]
             features.append(calibration.features(test.made, ahead, test.last, len(known.labels), span)[1:])
-            off.append(test.later - calibration.middle(test.made, test.last)[1:])
+            promises.append(calibration.promises(test.made, test.last)[1:])
+            last.append(np.full(count, test.last))
+            later.append(test.later)
             points.append(np.full(count, len(known.labels)))
             factors.append(test.factors)
             active.append(np.full(count, run.active))
             pictures.append(np.full(count, run.pictures))
             source.append(np.full(count, run.source))
-    return Errors(*(np.concatenate(part) for part in (features, off, points, factors, active, pictures, source)))
+    return Errors(*(np.concatenate(part) for part in parts))
 
 
 def learn(known: Errors, start: Floats | None = None) -> Table:
-    """Learn a table: the scale as a log-linear law (Laplace's likelihood), then quantiles in cells."""
-    coefficients = _scale(known, start)
-    ratio = known.off / np.exp(known.features @ coefficients)
+    """Learn a table: shares, then the scale as a log-linear law (Laplace's likelihood), then quantiles in cells."""
+    shares = _shares(known)
+    off = known.later - np.clip(known.last + known.promises @ shares, 0, 1)
+    coefficients = _scale(known, off, start)
+    ratio = off / np.exp(known.features @ coefficients)
     weights = known.weights()
     by_points = np.searchsorted(POINTS, known.points, side="right") - 1
     by_factor = np.searchsorted(EDGES, known.factors)
@@ -129,13 +143,33 @@ def learn(known: Errors, start: Floats | None = None) -> Table:
         for row in range(len(POINTS)):
             cell = within & (by_points == row)
             cells[row, column] = _mixed(ratio[cell], weights[cell], of_factor)
-    return Table(LEVELS, POINTS, CENTRES, coefficients, cells)
+    return Table(LEVELS, POINTS, CENTRES, shares, coefficients, cells)
 
 
-def _scale(known: Errors, start: Floats | None) -> Floats:
+def _shares(known: Errors) -> Floats:
+    """Shares that minimise the mean absolute error, in units of what the curves' own noise and misses let expect.
+
+    Least squares, reweighed until they are least absolute errors; a little ridge, because the laws say much the same.
+    """
+    step = max(len(known.later) // BROAD, 1)
+    promises, change = known.promises[::step], (known.later - known.last)[::step]
+    # Noise, misses and spread, as `calibration.features` has them.
+    unit = np.exp(known.features[::step][:, [0, 2, 6]]).sum(axis=1) + LEAST_UNIT
+    weights = known.weights()[::step]
+    rows, wanted = promises / unit[:, None], change / unit
+    shares, reweighed = np.zeros(promises.shape[1]), weights
+    for _ in range(REWEIGHED):
+        gram = rows.T @ (rows * reweighed[:, None])
+        gram += RIDGE * np.trace(gram) / len(gram) * np.eye(len(gram))
+        shares = np.linalg.solve(gram, rows.T @ (wanted * reweighed))
+        reweighed = weights / np.maximum(np.abs(wanted - rows @ shares), 0.05)
+    return shares
+
+
+def _scale(known: Errors, off: Floats, start: Floats | None) -> Floats:
     """Coefficients θ that minimise the mean of |error| / s + log s, s = exp(features · θ)."""
-    step = max(len(known.off) // LIGHT, 1)
-    features, size, weights = known.features[::step], np.abs(known.off[::step]) + FLOOR, known.weights()[::step]
+    step = max(len(off) // LIGHT, 1)
+    features, size, weights = known.features[::step], np.abs(off[::step]) + FLOOR, known.weights()[::step]
     weights = weights / weights.sum()
     pull = np.append(np.full(features.shape[1] - 1, 1e-3), 0)
 

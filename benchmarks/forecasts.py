@@ -7,7 +7,7 @@ CURVES are CSV files, plain or gzipped, with the columns source,data_set,strateg
 those in ``benchmarks/curves`` are judged. For each trajectory and each prefix of four points or more: does the 80%
 interval hold what was measured later, how far off is its median, what do decisions cost beside rules of thumb? The
 calibration is learned without the data set that is judged (``--hold source``: without its source); a data set that the
-packaged table has not seen is judged with the packaged table. ``--learn`` writes that table. Two cores: three minutes.
+packaged table has not seen is judged with the packaged table. ``--learn`` writes that table. One core: 3.5 min.
 """
 
 from __future__ import annotations

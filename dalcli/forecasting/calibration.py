@@ -1,8 +1,9 @@
 """From an ensemble to honest quantiles: how far public trajectories strayed from what their ensembles said.
 
-The laws are drawn towards the last measured value (fitted laws promise too much, and noise makes them). The errors that
-public curves had, in units of a scale that each curve gives by itself, then say where the quantiles lie. The table is
-learned by `benchmarks/forecasts.py --learn`; to judge a data set it is learned anew without that data set.
+The laws' promises are added up with shares that public curves taught (stacking: Wolpert, *Stacked Generalization*,
+1992): fitted laws promise too much, each in its own way, and noise makes them. The errors that public curves had, in
+units of a scale that each curve gives by itself, then say where the quantiles lie. The table is learned by
+`benchmarks/forecasts.py --learn`; to judge a data set it is learned anew without that data set.
 """
 
 from __future__ import annotations
@@ -16,10 +17,17 @@ from importlib.resources import files
 import numpy as np
 
 from dalcli.forecasting.curves import Floats, PastError
-from dalcli.forecasting.ensemble import Ensemble, drawn_to
+from dalcli.forecasting.ensemble import Ensemble
+from dalcli.forecasting.families import FAMILIES
 
 NORMAL_80 = 2.563
 """Width of a normal law's 80% interval in standard deviations."""
+_STACKED = [list(FAMILIES).index(name) for name in ("POW2", "POW3", "POW4")]
+"""The laws that have shares of their own beside the mean of all; more of them foretold no better."""
+_BENT = [0, 2, 6]
+"""Features that count by their squares, too: noise, misses and spread."""
+_USUAL = 4.0
+"""Squares are taken from here on: exp(-4), some two points of accuracy."""
 _SUPPOSED = 8.0
 """So many past errors of a workspace weigh as much as the public trajectories."""
 _WILD = 4.0
@@ -34,6 +42,7 @@ class Table:
         levels: Quantile levels, ascending. [q]
         points: Numbers of points: the cells' lower ends, ascending. [a]
         factors: Labels ahead divided by today's: the cells' centres, ascending. [b]
+        shares: Of `promises`, for the middle. [2 s]
         coefficients: Of `features`, for the logarithm of the scale. [f]
         quantiles: Of (measured − middle) / scale. [a, b, q]
     """
@@ -41,6 +50,7 @@ class Table:
     levels: Floats
     points: Floats
     factors: Floats
+    shares: Floats
     coefficients: Floats
     quantiles: Floats
 
@@ -89,16 +99,23 @@ def table_from(document: str) -> Table:
     return Table(**{key: np.array(stored[key], dtype=np.float64) for key in Table.__dataclass_fields__})
 
 
-def middle(made: Ensemble, last: float) -> Floats:
-    """What the laws give, drawn towards the last measured value. [m]
+def promises(made: Ensemble, last: float) -> Floats:
+    """What the mean of all laws, and single ones, say against the last measured value. [m, 2 s]
 
-    `made` was asked at today's size first; the same for `features`.
+    For each how far it lies from that value today, then how much it rises from today on. `made` was asked at today's
+    size first; the same for `middle` and `features`.
     """
-    return drawn_to(made.middle, float(made.middle[0]), last)
+    said = np.vstack([made.middle, made.laws[_STACKED]]).T
+    return np.hstack([np.broadcast_to(said[0] - last, said.shape), said - said[0]])
+
+
+def middle(made: Ensemble, last: float, shares: Floats) -> Floats:
+    """The last measured value and a share of every promise, within 0 and 1. [m]"""
+    return np.clip(last + promises(made, last) @ shares, 0, 1)
 
 
 def features(made: Ensemble, factors: Floats, last: float, points: int, span: float) -> Floats:
-    """What the scale of a curve's errors depends on, as logarithms; the last column is constant. [m, f]
+    """What the scale of a curve's errors depends on: logarithms, some of their squares, a constant. [m, f]
 
     Args:
         made: The ensemble at m sizes, of which today's is the first.
@@ -123,8 +140,10 @@ def features(made: Ensemble, factors: Floats, last: float, points: int, span: fl
         np.sqrt(made.weights @ (made.laws - made.middle) ** 2) + little,
         1 + np.log(factors),
     )
-    columns = [np.full_like(factors, value) for value in of_curve] + list(of_size) + [np.full_like(factors, np.e)]
-    return np.asarray(np.log(np.stack(columns, axis=1)), dtype=np.float64)
+    logarithms = np.log(np.stack([*(np.full_like(factors, value) for value in of_curve), *of_size], axis=1))
+    # Smooth curves stray less, by more than a power of their noise: so the law may bend in these.
+    bent = (logarithms[:, _BENT] + _USUAL) ** 2
+    return np.hstack([logarithms, bent, np.ones((len(factors), 1))])
 
 
 def calibrated(
@@ -133,7 +152,7 @@ def calibrated(
     """Quantiles of what will be measured at every size, from a table and a workspace's own past errors."""
     scale = np.exp(features(made, factors, last, points, span) @ table.coefficients)
     spread = table.at(points, factors) * scale[:, None]
-    found = Calibrated(table.levels, middle(made, last)[:, None] + spread)
+    found = Calibrated(table.levels, middle(made, last, table.shares)[:, None] + spread)
     shift, widen = sharpening(past)
     median = found.median[:, None]
     return Calibrated(table.levels, median + shift * found.deviation[:, None] + widen * (found.quantiles - median))

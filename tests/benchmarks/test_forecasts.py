@@ -43,16 +43,21 @@ def test_it_judges_curves_that_it_has_not_seen(curves, capsys):
     assert "| source here | 168 |" in capsys.readouterr().out
 
 
-def test_what_is_learned_holds_as_much_as_it_says_and_finds_the_scale():
+def test_what_is_learned_holds_as_much_as_it_says_and_finds_shares_and_scale():
     learning = importlib.import_module("curve_backtests")
     generator = np.random.default_rng(4)
     count = 20_000
-    features = np.column_stack([generator.normal(-4, 1, count), generator.normal(-5, 1, count), np.ones(count)])
+    alike = np.full((count, 5), -6.0)
+    features = np.column_stack([generator.normal(-4, 1, count), generator.normal(-5, 1, count), alike, np.ones(count)])
+    promises = generator.normal(0, 0.03, (count, 2))
+    shares = np.array([0.5, 0.2])
     off = np.exp(0.7 * features[:, 0] + 0.3 * features[:, 1]) * generator.laplace(size=count)
     of = generator.uniform(size=count)
     known = learning.Errors(
         features,
-        off,
+        promises,
+        np.full(count, 0.5),
+        0.5 + promises @ shares + off,
         4 + 20 * of,
         1.1 + 10 * generator.uniform(size=count),
         of > 2,
@@ -60,6 +65,7 @@ def test_what_is_learned_holds_as_much_as_it_says_and_finds_the_scale():
         np.full(count, "b"),
     )
     table = learning.learn(known)
+    assert table.shares == pytest.approx(shares, abs=0.02)
     assert table.coefficients[:2] == pytest.approx([0.7, 0.3], abs=0.05)
     levels = table.levels.tolist()
     low, high = (table.quantiles[..., levels.index(level)].mean() for level in (0.1, 0.9))

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dalcli.forecasting.calibration import packaged, sharpening
+from dalcli.forecasting.calibration import features, middle, packaged, promises, sharpening
 from dalcli.forecasting.curves import Curve, NotEnoughPoints, PastError, Point, measurements
+from dalcli.forecasting.ensemble import ensemble
 from dalcli.forecasting.forecast import forecast
 
 
@@ -162,8 +163,22 @@ def test_cautions_name_what_is_unusual():
         assert words in said
 
 
+def test_the_middle_is_the_last_value_and_shares_of_the_promises():
+    made = ensemble(measurements(USUAL), np.array([800.0, 1600, 3200]), 0.1, np.random.default_rng(1))
+    said = promises(made, 0.82)
+    nothing, one_law = np.zeros(said.shape[1]), np.zeros(said.shape[1])
+    one_law[[0, said.shape[1] // 2]] = 1  # the mean's place today and its rise, both believed
+    assert middle(made, 0.82, nothing) == pytest.approx([0.82] * 3)
+    assert middle(made, 0.82, one_law) == pytest.approx(made.middle)
+    assert middle(made, 0.82, 1000 * one_law).max() <= 1
+
+
 def test_the_packaged_table_is_whole():
     table = packaged()
+    made = ensemble(measurements(USUAL), np.array([800.0, 1600]), 0.1, np.random.default_rng(1))
+    assert table.shares.shape == promises(made, 0.82).shape[1:]
+    assert table.coefficients.shape == features(made, np.array([1.0, 2.0]), 0.82, 6, 8.0).shape[1:]
+    assert np.all(np.isfinite(table.shares))
     assert table.quantiles.shape == (len(table.points), len(table.factors), len(table.levels))
     assert np.all(np.isfinite(table.coefficients))
     assert np.all(np.diff(table.quantiles, axis=2) >= 0)
