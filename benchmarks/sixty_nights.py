@@ -8,7 +8,7 @@ correct it days later) or skip images, as the batches that they get decide; and 
 them the nights are also killed at random moments (SIGKILL), run twice, one after the other and at the same time, run on
 a full disk, or do not happen at all; label files come twice, half-written or with classes that do not exist. After
 every night both have to be in the same state: votes and labels, batches with their scores, bytes of weights,
-measurements, forecasts. A night that does not happen moves all that follows by a day.
+measurements, forecasts, and what the report begins with. A night that does not happen moves all that follows by a day.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ training: {max_epochs: 3, batch_size: 8, learning_rate: 0.002, accuracy_threshol
 scoring: {batch_size: 64, shard_size: 64}
 evaluation: {reserve: 0.25}
 query: {control: 0.2}
-run: {settle: 0, on_conflict: replace, evaluation_budget: 40, keep_backups: 3}
+run: {settle: 0, on_conflict: replace, evaluation_budget: 40, keep_backups: 3, report: report.md}
 tracking: {jsonl: measured.jsonl}
 """
 GROWS_EVERY, GROWS_BY = 8, 30
@@ -274,6 +274,12 @@ _QUESTIONS = {
 }
 
 
+def _summary(page: Path) -> list[str]:
+    """The verdict and the four figures: between the folder's name and the first date."""
+    lines = page.read_text().splitlines()
+    return lines[1 : next(number for number, line in enumerate(lines) if line.startswith("State of"))]
+
+
 def state_of(root: Path) -> dict[str, Any]:
     """All that a night is for, without times and without what can be computed again."""
     with closing(sqlite3.connect(root / ".dalcli" / "state.db")) as connection:
@@ -289,6 +295,7 @@ def state_of(root: Path) -> dict[str, Any]:
     }
     files = [root / "to_label.csv", root / "to_label.evaluation.csv"]
     found["files"] = {path.name: path.read_bytes() for path in files if path.is_file()}
+    found["report"] = _summary(root / "report.md")
     return found
 
 

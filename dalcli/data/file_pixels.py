@@ -73,7 +73,7 @@ class FilePixels:
         if self._kept is None:
             pixels = np.empty((len(unique), *self._shape), np.uint8)
             self._decode_into(pixels, unique, np.arange(len(unique)))
-            return pixels[inverse]
+            return pixels if np.array_equal(unique, rows) else pixels[inverse]
         fresh = unique[~self._is_kept[unique]]
         self._decode_into(self._kept, fresh, fresh)
         return self._kept[rows]
