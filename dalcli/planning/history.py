@@ -40,8 +40,9 @@ def history(session: Session) -> HistoryResult:
     with session.database.read() as connection:
         names = classes.names(connection)
         stored = forecasts.listing(connection)
-        measured = measured_versions.measured(connection)
-    metrics = {key: parse(key.partition("#")[0], names, config.plan, "the ledger") for key in _keys(stored)}
+        metrics = {key: parse(key.partition("#")[0], names, config.plan, "the ledger") for key in _keys(stored)}
+        matrices = any(metric.costs is not None for metric in metrics.values())
+        measured = measured_versions.measured(connection, matrices=matrices)
     level = config.evaluation.confidence
     curves = {key: _curves(measured, metric, level) for key, metric in metrics.items() if metric.key == key}
     scored = [

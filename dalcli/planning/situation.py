@@ -87,7 +87,7 @@ def read(session: Session, metric: str, where: str) -> Situation:
         votes = spending.votes(connection)
         issued = batches.listing(connection)
         new = [batch for batch in issued if not batch.relabel]  # another look brings no label more
-        measured = measured_versions.measured(connection)
+        measured = measured_versions.measured(connection, matrices=chosen.costs is not None)
         model = versions.newest(connection)
         usable = _usable(states["training"])
         return Situation(

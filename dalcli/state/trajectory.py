@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from dalcli.state.database import Connection
+from dalcli.state.evaluations import WITHOUT_MATRIX
 
 Start = Literal["fresh", "continued", "head"]
 
@@ -33,10 +34,11 @@ class MeasuredVersion:
     report: Mapping[str, Any]
 
 
-def measured(connection: Connection) -> list[MeasuredVersion]:
-    """Every measured version, oldest first."""
+def measured(connection: Connection, *, matrices: bool) -> list[MeasuredVersion]:
+    """Every measured version, oldest first; their reports with confusion matrices or without."""
+    report = "e.report" if matrices else WITHOUT_MATRIX
     rows = connection.execute(
-        "SELECT m.id, m.version, m.parent, m.fingerprint, m.classes, m.penalty, e.report,"
+        f"SELECT m.id, m.version, m.parent, m.fingerprint, m.classes, m.penalty, {report} AS report,"
         " (SELECT count(*) FROM model_label AS l WHERE l.model = m.id) AS labels"
         " FROM evaluation AS e JOIN model_version AS m ON m.id = e.model"
         " WHERE e.id = (SELECT max(x.id) FROM evaluation AS x WHERE x.model = e.model) ORDER BY m.id"
