@@ -33,7 +33,7 @@ def auto(result: AutoResult) -> str:
 def _facts(result: AutoResult) -> Iterator[tuple[str, object]]:
     candidates = result.accepted + result.left
     done = "accepted" if result.recorded else "would be accepted"
-    yield done, f"{result.accepted:,} of {counted(candidates, 'image')} that nobody has labeled"
+    yield done, f"{result.accepted:,} of {candidates:,} image{'' if candidates == 1 else 's'} that nobody has labeled"
     sure = f"with {100 * result.confidence:g}% confidence"
     whose = "of each predicted class" if result.per_class else "of them"
     yield "promise", f"at most {100 * result.max_error:g}% {whose} are wrong, {sure}"
@@ -59,8 +59,8 @@ def _more(part: Part, result: AutoResult) -> str:
         return "there are no more"
     if part.more_labels is None or part.then is None:
         return "more evaluation labels would not do, at the error rates so far"
-    there = f"; the reserve has {result.evaluation_left}" if part.more_labels > result.evaluation_left else ""
-    labels = counted(part.more_labels, "more evaluation label")
+    there = f"; the reserve has {result.evaluation_left:,}" if part.more_labels > result.evaluation_left else ""
+    labels = "1 more evaluation label" if part.more_labels == 1 else f"{part.more_labels:,} more evaluation labels"
     return f"{labels} would allow {part.then:,} images, at the error rates so far{there}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -64,6 +65,8 @@ def run(
     )
     deadline = request.check(asked)
     with session_of(directory, quiet) as session:
+        if deadline.at is not None:
+            session.feedback.note(f"until {datetime.fromtimestamp(deadline.at):%Y-%m-%d %H:%M}")
         result = nightly.run(session, request.options(session, asked), deadline)
     if json:
         render.show(nightly.document(result), lambda _: "", as_json=True)

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import io
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import torch
@@ -17,6 +13,7 @@ from dalcli.errors import BadInputError
 from dalcli.exporting import examples, hub
 from dalcli.exporting.deployed import Deployed
 from dalcli.exporting.outputs import Outputs
+from dalcli.exporting.quiet import silent
 from dalcli.exporting.request import Form
 from dalcli.exporting.subject import Subject
 from dalcli.models.checkpoint import tensor_state
@@ -70,7 +67,7 @@ def _graph(subject: Subject, outputs: Outputs, temperature: float) -> ExportedPr
     whole = Deployed(subject.network, outputs.parts, temperature).eval()
     images = torch.zeros(2, 3, *subject.recipe.image_size)
     try:
-        with _silent(), torch.no_grad():
+        with silent(), torch.no_grad():
             return torch.export.export(whole, (images,), dynamic_shapes=({0: Dim("batch")},))
     except Exception as error:  # whatever the network's own code makes of being traced
         raise BadInputError(
@@ -91,7 +88,7 @@ def _torch_export(target: Path, graph: ExportedProgram) -> str:
 
 def _onnx(target: Path, graph: ExportedProgram) -> str:
     try:
-        with _silent():
+        with silent():
             program = torch.onnx.export(
                 graph,
                 dynamo=True,
@@ -117,16 +114,3 @@ def _first_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = lines[0] if lines else type(error).__name__
     return text if len(text) <= 200 else f"{text[:199]}…"
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    """torch tells what it traces and decomposes; what matters is looked at afterwards."""
-    before = logging.root.manager.disable
-    logging.disable(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)

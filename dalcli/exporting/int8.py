@@ -20,6 +20,7 @@ from dalcli.errors import BadInputError, NotReadyError
 from dalcli.evaluation.intervals import wilson
 from dalcli.evaluation.paired import mcnemar
 from dalcli.exporting.outputs import Outputs
+from dalcli.exporting.quiet import silent
 from dalcli.exporting.reference import images_of, pixels_of
 from dalcli.exporting.result import Quantised
 from dalcli.models.preprocess import to_input
@@ -53,20 +54,21 @@ def write(folder: Path, floats: Path, session: Session, subject: Subject) -> int
     batches = [_input(pixels[start : start + _AT_ONCE], subject) for start in range(0, len(pixels), _AT_ONCE)]
     prepared = folder / "prepared.onnx"
     try:
-        quant_pre_process(floats, prepared, skip_symbolic_shape=True)  # of what came after: merged classes
-        write_via(
-            folder / FILE,
-            lambda target: quantize_static(
-                prepared,
-                target,
-                _Ranges(batches),
-                quant_format=QuantFormat.QDQ,
-                per_channel=True,
-                activation_type=QuantType.QUInt8,
-                weight_type=QuantType.QInt8,
-                nodes_to_exclude=_kept(prepared),
-            ),
-        )
+        with silent():
+            quant_pre_process(floats, prepared, skip_symbolic_shape=True)  # of what came after: merged classes
+            write_via(
+                folder / FILE,
+                lambda target: quantize_static(
+                    prepared,
+                    target,
+                    _Ranges(batches),
+                    quant_format=QuantFormat.QDQ,
+                    per_channel=True,
+                    activation_type=QuantType.QUInt8,
+                    weight_type=QuantType.QInt8,
+                    nodes_to_exclude=_kept(prepared),
+                ),
+            )
     except OSError:
         raise
     except Exception as error:  # whatever a network makes of its tools

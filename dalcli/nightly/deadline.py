@@ -52,7 +52,9 @@ class Deadline:
 
 
 def next_time(text: str, now: datetime) -> Deadline:
-    """The next moment at which clocks show ``HH:MM``; ``now`` is local time.
+    """The next moment at which clocks begin to show ``HH:MM``, or this minute's beginning if they show it now.
+
+    A night that starts a little late must not go on for a day. ``now`` is local time.
 
     Raises:
         UsageError: it is no such time.
@@ -61,7 +63,8 @@ def next_time(text: str, now: datetime) -> Deadline:
         clock = datetime.strptime(text.strip(), "%H:%M").time()
     except ValueError:
         raise UsageError(f"--until {text}: not a time of day", "write it as 06:00 (hours, minutes)") from None
-    day = now.date() if clock > now.time() else now.date() + timedelta(days=1)
+    over = clock < now.time().replace(second=0, microsecond=0)
+    day = now.date() + timedelta(days=1) if over else now.date()
     return Deadline(datetime.combine(day, clock, tzinfo=now.tzinfo).timestamp())
 
 

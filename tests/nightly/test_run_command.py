@@ -12,12 +12,14 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import closing
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from dalcli.nightly.deadline import next_time
 from dalcli.state.lock import compute_lock
 from tests.nights import QUICK, answer, night, rows, step, steps
 from tests.small_pools import SETTINGS, Outcome, SmallPool, copied, make_pool, truth
@@ -647,3 +649,19 @@ def test_a_backup_that_would_say_the_same_is_not_kept_twice(played: SmallPool) -
     assert (found["outcome"], found["details"]["made"]) == ("done", False)
     assert sorted((played.root / ".dalcli/backups").iterdir()) == kept
     assert step(night(played), "backup")["outcome"] == "not-needed"
+
+
+@pytest.mark.parametrize(
+    ("now", "text", "expected"),
+    [
+        ("2026-11-26 02:30:00", "06:00", "2026-11-26 06:00:00"),
+        ("2026-11-26 23:10:00", "06:00", "2026-11-27 06:00:00"),
+        ("2026-11-26 06:00:00", "06:00", "2026-11-26 06:00:00"),
+        ("2026-11-26 06:00:59", "06:00", "2026-11-26 06:00:00"),  # it begins a little late: it is over
+        ("2026-11-26 06:01:00", "06:00", "2026-11-27 06:00:00"),
+        ("2026-12-31 23:59:59", "00:00", "2027-01-01 00:00:00"),
+    ],
+)
+def test_which_moment_a_time_of_day_means(now: str, text: str, expected: str) -> None:
+    moment = next_time(text, datetime.fromisoformat(now).astimezone())
+    assert moment.at == datetime.fromisoformat(expected).astimezone().timestamp()

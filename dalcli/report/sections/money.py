@@ -149,17 +149,17 @@ def _saved(report: Report) -> Iterator[Block]:
 
 def _labels_saved(found: Saved, currency: str, certain: bool) -> str:
     """The gain as labels and money."""
-    span = f"{number(found.saved_low)} to {number(found.saved_high)}"
+    low, high = number(found.saved_low), number(found.saved_high)
     with_so_many = f"of the {plural(found.labels, 'label')} that each model had"
     if not certain:
         return (
-            f"In labels: between {span} {with_so_many} were saved; more images drawn at random would tell "
+            f"In labels: between {low} and {high} {with_so_many} were saved; more images drawn at random would tell "
             "(dalcli query --control). An estimate, read off the learning curve."
         )
     cost = "" if found.money is None else f", {money(found.money, currency)}"
     least = "at least " if found.at_least else ""
     return (
-        f"In labels: {least}{number(found.saved)} {with_so_many} were saved ({span}{cost}): the learning curve stood "
+        f"In labels: {least}{number(found.saved)} {with_so_many} were saved ({low} to {high}{cost}): the learning curve stood "
         f"at about {plural(found.as_good_at, 'label')} where random draws get with {number(found.labels)}. An "
         "estimate, from straight lines between the measured models."
     )
