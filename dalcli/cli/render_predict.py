@@ -33,7 +33,8 @@ def auto(result: AutoResult) -> str:
 def _facts(result: AutoResult) -> Iterator[tuple[str, object]]:
     candidates = result.accepted + result.left
     done = "accepted" if result.recorded else "would be accepted"
-    yield done, f"{result.accepted:,} of {candidates:,} image{'' if candidates == 1 else 's'} that nobody has labeled"
+    images = "image" if candidates == 1 else "images"
+    yield done, f"{result.accepted:,} of {candidates:,} {images} that nobody has labeled"
     sure = f"with {100 * result.confidence:g}% confidence"
     whose = "of each predicted class" if result.per_class else "of them"
     yield "promise", f"at most {100 * result.max_error:g}% {whose} are wrong, {sure}"
