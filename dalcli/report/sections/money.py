@@ -159,7 +159,7 @@ def _labels_saved(found: Saved, currency: str, certain: bool) -> str:
     cost = "" if found.money is None else f", {money(found.money, currency)}"
     least = "at least " if found.at_least else ""
     return (
-        f"In labels: {least}{number(found.saved)} {with_so_many} were saved ({low} to {high}{cost}): the learning curve "
-        f"stood at about {plural(found.as_good_at, 'label')} where random draws get with {number(found.labels)}. An "
-        "estimate, from straight lines between the measured models."
+        f"In labels: {least}{number(found.saved)} {with_so_many} were saved ({low} to {high}{cost}): the learning "
+        f"curve stood at about {plural(found.as_good_at, 'label')} where random draws get with "
+        f"{number(found.labels)}. An estimate, from straight lines between the measured models."
     )
