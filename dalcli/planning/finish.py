@@ -105,10 +105,15 @@ def finish(session: Session, request: FinishRequest) -> FinishResult:
             connection, session.config, found, lambda ids: pool.read(table, found, ids), request.trust_test_set
         )
         standing = sum(run.standing for run in auto_labels.standing(connection))
+        checked = auto_labels.contradictions_of(connection, found.model.version, request.max_error)
     if not case.readable.any():
         raise NotReadyError("every image of the pool has been answered", "see: dalcli status")
     level = session.config.evaluation.confidence
-    ways = tuple(_ways(situation, case, request, Promise(request.max_error, 1 - level)))
+    said = evidences.refuted(*checked, request.max_error, level)
+    if said is not None:
+        session.feedback.note(f"{found.model.version} may not label: {said}")
+    promise = None if said is not None else Promise(request.max_error, 1 - level)
+    ways = tuple(_ways(situation, case, request, promise))
     best = min(range(len(ways)), key=lambda place: _worth(ways[place]))
     return FinishResult(
         version=found.model.version,
@@ -130,9 +135,12 @@ def finish(session: Session, request: FinishRequest) -> FinishResult:
     )
 
 
-def _ways(situation: Situation, case: Case, request: FinishRequest, promise: Promise) -> Iterator[Way]:
+def _ways(situation: Situation, case: Case, request: FinishRequest, promise: Promise | None) -> Iterator[Way]:
+    """All by hand, and, where the version may ``promise`` anything, what it may label."""
     images, evidence = int(case.readable.sum()), case.evidence()
     yield _way("by hand", 0, 0, images, situation, request, None)
+    if promise is None:
+        return
     now = last_passed(evidence.tested(promise))
     if now is not None:
         error = bound(now.wrong, evidence.labels, evidence.population, now.accepted, promise.miss)

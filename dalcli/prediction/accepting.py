@@ -19,6 +19,7 @@ from dalcli.prediction.guarantee import Evidence, Promise, Prospect, Step, bound
 from dalcli.prediction.promise import AutoRequest, AutoResult, Part, kept
 from dalcli.prediction.version import Predictor, predictor
 from dalcli.state import auto_labels, classes, evaluations, ledger
+from dalcli.state.database import Connection
 from dalcli.workspace.session import Session
 
 PROSPECTS = 3
@@ -35,6 +36,7 @@ def accept(session: Session, request: AutoRequest) -> AutoResult:
     evaluate(session, found.model.version)
     with session.database.read() as connection:
         evidences.require_uniform(connection, request.trust_test_set)
+        _require_unrefuted(connection, found.model.version, request)
         ids = auto_labels.candidates(connection).sample_ids
     predictions = pool.of_pool(session, found, ids, wait=request.wait)  # which may set images aside
     with session.database.read() as connection:
@@ -50,6 +52,16 @@ def accept(session: Session, request: AutoRequest) -> AutoResult:
             raise _nothing(result)
         return result
     return _recorded(session, found, case, request, result)
+
+
+def _require_unrefuted(connection: Connection, version: str, request: AutoRequest) -> None:
+    """What people found wrong with a version's labels is not forgotten with the run that it ended."""
+    found = auto_labels.contradictions_of(connection, version, request.max_error)
+    said = evidences.refuted(*found, request.max_error, request.confidence)
+    if said is not None:
+        raise NotReadyError(
+            f"{version} cannot promise that any more: {said}", "train a new version: dalcli train; or allow more errors"
+        )
 
 
 def _again(predictions: pool.PoolPredictions, now: Sequence[str]) -> Any:
@@ -197,5 +209,5 @@ def _nothing(result: AutoResult) -> NotReadyError:
         return NotReadyError(wanted, f"dalcli query --purpose evaluation --budget {more} > to_label.csv")
     return NotReadyError(
         f"{wanted}; the evaluation reserve has {result.evaluation_left} left",
-        "a larger --max-error needs fewer; images that are added bring more (evaluation.reserve)",
+        "a larger --max-error needs fewer; images that are added bring more, where evaluation.reserve is not 0",
     )

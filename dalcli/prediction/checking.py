@@ -20,9 +20,8 @@ import numpy as np
 
 from dalcli.config.words import counted
 from dalcli.errors import NotReadyError
-from dalcli.evaluation.intervals import sequential_lower
 from dalcli.evaluation.run import evaluate, measured_now
-from dalcli.prediction.evidence import Judged, judged
+from dalcli.prediction.evidence import Judged, judged, refuted
 from dalcli.prediction.guarantee import Promise, bound, capped
 from dalcli.state import auto_labels, classes, versions
 from dalcli.state.auto_labels import AutoRun
@@ -117,13 +116,7 @@ def _checked(connection: Connection, session: Session, run: AutoRun, withdrawn: 
     if measured is not None:
         said, error = _by_evaluation(connection, measured, promise)
         reason = reason or said
-    if reason is None and checked:
-        least = sequential_lower(wrong, checked, promise["confidence"])
-        if least > promise["max_error"]:
-            reason = (
-                f"{wrong} of {checked} that people checked are wrong: at least {100 * least:.2g}%, and "
-                f"{100 * promise['max_error']:g}% were promised"
-            )
+    reason = reason or refuted(checked, wrong, promise["max_error"], promise["confidence"])
     return Checked(
         annotator=run.annotator,
         labels=run.labels,

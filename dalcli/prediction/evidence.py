@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from dalcli.config.schema import Config
 from dalcli.config.words import counted
 from dalcli.errors import NotReadyError, UsageError
+from dalcli.evaluation.intervals import sequential_lower
 from dalcli.evaluation.outcomes import Outcomes
 from dalcli.evaluation.run import measured_now
 from dalcli.prediction.calibrated import Likeliest
@@ -151,6 +152,20 @@ def case(
     answered = sum(sample.answered for sample in reserve)
     said = said_of(candidates.sample_ids)
     return Case(candidates, said, measured, len(reserve) - answered, max(0, answered - len(measured)))
+
+
+def refuted(checked: int, wrong: int, max_error: float, confidence: float) -> str | None:
+    """Why a promise does not stand against what people found who checked labels at random; None: it does.
+
+    By the lower end of a confidence sequence, which holds at all numbers of labels at once.
+    """
+    least = sequential_lower(wrong, checked, confidence) if checked else 0.0
+    if least <= max_error:
+        return None
+    return (
+        f"{wrong} of {checked} that people checked are wrong: at least {100 * least:.2g}%, and "
+        f"{100 * max_error:g}% were promised"
+    )
 
 
 def parts(found: Case, per_class: bool) -> Iterator[tuple[int | None, Evidence]]:

@@ -179,6 +179,44 @@ def test_people_who_check_them_can_break_the_promise(made: Promised, wrong: int,
     assert bool(exported(made.root)) != falls
 
 
+def checked_by_people(made: Promised, wrong: int, right: int) -> str:
+    """``query --auto-labeled``, answered: what was told."""
+    ids = [r["sample_id"] for r in ok(made.root, "query", "--auto-labeled", "--budget", str(wrong + right)).rows]
+    answers = made.answers(ids[:wrong], wrong=True) + made.answers(ids[wrong:]).split("\n", 1)[1]
+    return ok(made.root, "ingest-labels", "-", stdin=answers.encode()).err
+
+
+def test_a_promise_that_people_broke_is_not_made_again(made: Promised) -> None:
+    ok(made.root, *AUTO)
+    assert "withdrawn" in checked_by_people(made, 12, 0)
+    refused = run(made.root, *AUTO)
+    assert refused.code == 5
+    assert "m-0001 cannot promise that any more: 12 of 12 that people checked are wrong" in refused.err
+    assert "dalcli train" in refused.err
+    plan = ok(made.root, "plan", "--finish", "--max-error", "0.02", "--json")
+    assert [way["how"] for way in plan.json["ways"]] == ["by hand"]
+    assert "m-0001 may not label" in plan.err
+    with session(made.root) as opened, opened.database.write() as connection:
+        train(opened, connection, made)  # another version is judged for itself
+    assert ok(made.root, *AUTO, "--json").json["annotator"] == "auto:m-0002"
+
+
+def test_checks_outlive_a_run_that_is_recorded_again(made: Promised) -> None:
+    ok(made.root, *AUTO)
+    assert "withdrawn" not in checked_by_people(made, 1, 9)
+    assert ok(made.root, *AUTO, "--json").json["recorded"]
+    (run_,) = ok(made.root, "predict", "--check", "--json").json["runs"]
+    assert (run_["checked_by_people"], run_["wrong"], run_["withdrawn"]) == (10, 1, None)
+    assert "withdrawn" in checked_by_people(made, 5, 0)
+    runs = ok(made.root, "report", "--json").json["by_model"]
+    known = [(each["checked"], each["wrong"]) for each in runs]
+    assert known[1] == (15, 6)
+    assert known[0] in {(10, 1), (15, 6)}  # what was known when it ended; moments are kept by the second
+    ok(made.root, "predict", "--auto", "--max-error", "0.9")  # to which stricter runs' checks count as well
+    (run_,) = ok(made.root, "predict", "--check", "--json").json["runs"]
+    assert (run_["checked_by_people"], run_["wrong"]) == (15, 6)
+
+
 def test_labels_that_nobody_drew_at_random_prove_nothing(made: Promised) -> None:
     ok(made.root, *AUTO)
     ids = list(exported(made.root))[:12]
