@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from dalcli.config.words import counted
@@ -82,7 +83,7 @@ def tell(session: Session, request: QueryRequest, choice: Choice) -> None:
             choice.non_finite, "sample has no finite score; it was", "samples have no finite score; they were"
         )
         feedback.warn(f"{they} asked last")
-    for warning in choice.warnings:
+    for warning in (*choice.warnings, *_absent(session, choice)):
         feedback.warn(warning)
     for note in choice.notes:
         feedback.note(note)
@@ -117,3 +118,19 @@ def _asked_before(connection: Connection, request: QueryRequest) -> Batch | None
             f"label it, run `dalcli batch release {batch.batch_id}`, or pass --new for another batch beside it",
         )
     return matching[-1] if matching else None
+
+
+def _absent(session: Session, choice: Choice) -> Iterator[str]:
+    """Scores need no files once they are made, but whoever labels does."""
+    issued = {row.sample for row in choice.rows}
+    images = [image for image in choice.images if image.key in issued]
+    place = session.workspace.absolute_path
+    gone = [image for image in images if not any(place(file.path).exists() for file in image.files)]
+    if gone:
+        are = counted(
+            len(gone), "image of this batch is not where it was", "images of this batch are not where they were"
+        )
+        yield (
+            f"{are} found, e.g. {gone[0].path}: is a disk not mounted? dalcli pool relocate OLD NEW; "
+            f"dalcli batch release {choice.batch_id} takes the batch back"
+        )

@@ -55,6 +55,14 @@ def test_an_open_batch_is_printed_whatever_has_changed(root: Path) -> None:
     assert "labels are newer than model m-0001" in again.err
 
 
+def test_images_that_are_gone_are_told_of(root: Path) -> None:
+    assert "not where" not in ok(root, "query", "--budget", "2").err
+    (root / "photos").rename(root / "elsewhere")
+    told = ok(root, "query", "--budget", "3", "--new").err
+    assert "3 images of this batch are not where they were found" in told and "photos/" in told
+    assert "dalcli batch release b-0002" in told
+
+
 def test_the_configured_budget_may_change_while_a_batch_is_open(root: Path) -> None:
     (root / "dalcli.yaml").write_text("query:\n  budget: 2\n")
     first = ok(root, "query")
