@@ -21,14 +21,14 @@ def _classes(report: Report) -> Iterator[Block]:
     if found is None:
         yield Text("No model has been measured yet: what follows are the labels there are.", "missing")
     short = [row for row in report.classes if row.below is not None]
+    wanted = "what the mean of all classes is"
+    if plan.target is not None and not plan.less_is_better:
+        wanted = figure_of(plan)(plan.target)
     if found is not None and short:
-        wanted = "what the mean of all classes is"
-        if plan.target is not None and not plan.less_is_better:
-            wanted = figure_of(plan)(plan.target)
         of_them = plural(len(short), "class lies", "classes lie")
         yield Text(f"{of_them} below {wanted}, the worst first. Labels of these classes are worth the most.")
     elif found is not None:
-        yield Text("No class lies measurably below what is wanted.")
+        yield Text(f"No class surely lies below {wanted}; few evaluation labels of a class say little of it.")
     for words, rows in (
         ("no training label", [row for row in report.classes if not row.labels]),
         ("no evaluation label", [row for row in report.classes if not row.support] if found is not None else []),

@@ -57,11 +57,10 @@ def _chart(report: Report) -> CurveChart:
     band = [(b.labels, b.p10, b.p50, b.p90) for b in plan.band if b.labels <= end]
     past = _past(report) if plan.curve else []
     newest = plan.curve[-1]
-    said = f"{plan.metric_label} over labels. {plural(len(plan.curve), 'measured model')}: from "
-    said += (
-        f"{written(plan.curve[0].value)} with {number(plan.curve[0].labels)} labels to {written(newest.value)} with "
-    )
-    said += f"{number(newest.labels)}."
+    said = f"{plan.metric_label} over labels. {plural(len(plan.curve), 'measured model')}: "
+    if len(plan.curve) > 1:
+        said += f"from {written(plan.curve[0].value)} with {plural(plan.curve[0].labels, 'label')} to "
+    said += f"{written(newest.value)} with {plural(newest.labels, 'label')}."
     if band:
         n, p10, p50, p90 = band[-1]
         said += f" Forecast for {number(n)} labels: {written(p50)}, between {written(p10)} and {written(p90)}."
