@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from dalcli.models.networks import FrozenNetwork
 
 PROCESSOR_BATCH, GPU_BATCH = 32, 256
-_DECODED_AT_ONCE = 4
-"""Batches, for a processor: every pause of the network has an end at which some cores wait for the last image."""
 
 
 class NetworkFeatures:
@@ -82,17 +80,16 @@ class NetworkFeatures:
     def _make(self, rows: IntArray, known: dict[int, Inputs]) -> list[Failure]:
         """Put features of ``rows`` into ``known``; what could not be read."""
         failures: list[Failure] = []
-        on_processor = self._network.device.type == "cpu"
-        size = self._batch * _DECODED_AT_ONCE if on_processor else self._batch
+        size = self._batch
         pieces = (rows[start : start + size] for start in range(0, len(rows), size))
         decoded = (self._decoded(piece, failures) for piece in pieces)
-        with nullcontext(decoded) if on_processor else prefetch(decoded) as read:
-            for piece, pixels in read:
-                for start in range(0, len(piece), self._batch):
-                    if self._interrupted:
-                        raise InterruptedError
-                    found = self._features(pixels[start : start + self._batch])
-                    known |= dict(zip(piece[start : start + self._batch].tolist(), found, strict=True))
+        with nullcontext(decoded) if self._network.device.type == "cpu" else prefetch(decoded) as batches:
+            for piece, pixels in batches:
+                if self._interrupted:
+                    raise InterruptedError
+                if len(piece):
+                    found = self._features(pixels)
+                    known |= dict(zip(piece.tolist(), found, strict=True))
         return failures
 
     def _decoded(self, rows: IntArray, failures: list[Failure]) -> tuple[IntArray, UInt8Array]:
