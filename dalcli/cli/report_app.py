@@ -34,6 +34,7 @@ _SUFFIXES = {
     ".json": ReportFormat.JSON,
 }
 _NAMES = {ReportFormat.HTML: "HTML", ReportFormat.MD: "Markdown", ReportFormat.JSON: "JSON"}
+_MESSAGE = "a message"
 
 
 @report_app.command(
@@ -86,14 +87,14 @@ def report(
         data = _data(command.run(session, options), options, chosen)
         render.deliver(data, output, "nothing is lost: run the same command again")
         if output is not None and str(output) != "-":
-            _tell(session, output, "a message" if mail else _NAMES[chosen], len(data))
+            _tell(session, output, _MESSAGE if mail else _NAMES[chosen], len(data))
 
 
 def _tell(session: Session, output: Path, form: str, size: int) -> None:
     """What was written; aloud where the file's name promises something else."""
     named = _SUFFIXES.get(output.suffix.lower())
-    other = (named is None and output.suffix) or (named is not None and _NAMES[named] != form)
-    tell = session.feedback.warn if other and form != "a message" else session.feedback.note
+    fits = not output.suffix or form == _MESSAGE or (named is not None and _NAMES[named] == form)
+    tell = session.feedback.note if fits else session.feedback.warn
     tell(f"{output}: {form}, {size / 1000:,.0f} kB")
 
 

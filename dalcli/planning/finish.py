@@ -19,7 +19,7 @@ from dalcli.prediction import pool
 from dalcli.prediction.evidence import Case
 from dalcli.prediction.guarantee import Promise, bound, last_passed, prospects
 from dalcli.prediction.version import predictor
-from dalcli.state import auto_labels
+from dalcli.state import auto_checks, auto_labels
 from dalcli.workspace.session import Session
 
 WAYS = 12
@@ -105,7 +105,7 @@ def finish(session: Session, request: FinishRequest) -> FinishResult:
             connection, session.config, found, lambda ids: pool.read(table, found, ids), request.trust_test_set
         )
         standing = sum(run.standing for run in auto_labels.standing(connection))
-        checked = auto_labels.contradictions_of(connection, found.model.version, request.max_error)
+        checked = auto_checks.contradictions_of(connection, found.model.version, request.max_error)
     if not case.readable.any():
         raise NotReadyError("every image of the pool has been answered", "see: dalcli status")
     level = session.config.evaluation.confidence

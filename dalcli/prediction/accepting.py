@@ -18,7 +18,7 @@ from dalcli.prediction.evidence import Case
 from dalcli.prediction.guarantee import Evidence, Promise, Prospect, Step, bound, capped, last_passed, prospects
 from dalcli.prediction.promise import AutoRequest, AutoResult, Part, kept
 from dalcli.prediction.version import Predictor, predictor
-from dalcli.state import auto_labels, classes, evaluations, ledger
+from dalcli.state import auto_checks, auto_labels, classes, evaluations, ledger
 from dalcli.state.database import Connection
 from dalcli.workspace.session import Session
 
@@ -56,7 +56,7 @@ def accept(session: Session, request: AutoRequest) -> AutoResult:
 
 def _require_unrefuted(connection: Connection, version: str, request: AutoRequest) -> None:
     """What people found wrong with a version's labels is not forgotten with the run that it ended."""
-    found = auto_labels.contradictions_of(connection, version, request.max_error)
+    found = auto_checks.contradictions_of(connection, version, request.max_error)
     said = evidences.refuted(*found, request.max_error, request.confidence)
     if said is not None:
         raise NotReadyError(

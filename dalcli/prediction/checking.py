@@ -23,7 +23,7 @@ from dalcli.errors import NotReadyError
 from dalcli.evaluation.run import evaluate, measured_now
 from dalcli.prediction.evidence import Judged, judged, refuted
 from dalcli.prediction.guarantee import Promise, bound, capped
-from dalcli.state import auto_labels, classes, versions
+from dalcli.state import auto_checks, auto_labels, classes, versions
 from dalcli.state.auto_labels import AutoRun
 from dalcli.state.database import Connection
 from dalcli.workspace.session import Session
@@ -110,7 +110,7 @@ def withdraw(session: Session) -> CheckResult:
 
 def _checked(connection: Connection, session: Session, run: AutoRun, withdrawn: str | None = None) -> Checked:
     promise = run.promise
-    checked, wrong = auto_labels.contradictions(connection, run)
+    checked, wrong = auto_checks.contradictions(connection, run)
     measured = _measured(connection, session, run)
     reason, error = withdrawn, None
     if measured is not None:

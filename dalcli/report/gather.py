@@ -22,7 +22,7 @@ from dalcli.report.made import made
 from dalcli.report.rounds import rounds
 from dalcli.report.saved import saved
 from dalcli.report.sheets import choose, sheets
-from dalcli.state import auto_labels, changes, evaluations, spending
+from dalcli.state import auto_checks, auto_labels, changes, evaluations, spending
 from dalcli.workspace.session import Session
 
 ATTEMPTS = 3
@@ -74,7 +74,7 @@ def _gather(session: Session, request: ReportRequest, loop: Loop) -> Report:
             "as_of": changes.last_change(connection),
             "rounds": rounds(connection, config.costs, votes),
             "by_model": tuple(
-                LabeledByModel(run, *auto_labels.contradictions(connection, run))
+                LabeledByModel(run, *auto_checks.contradictions(connection, run))
                 for run in auto_labels.runs(connection)
             ),
             "annotators": annotators.compare(connection),

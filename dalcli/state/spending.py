@@ -75,10 +75,7 @@ def _groups(connection: Connection, batch: str, until: str) -> list[tuple[str | 
         ") GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4",
         {"until": until},
     )
-    return [
-        (row["batch"], VoteGroup(**{name: row[name] for name in row.keys() if name != "batch"}))  # noqa: SIM118
-        for row in rows
-    ]
+    return [(found.pop("batch"), VoteGroup(**found)) for found in map(dict, rows)]
 
 
 def disputed_share(connection: Connection) -> float | None:
