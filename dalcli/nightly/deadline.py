@@ -5,17 +5,17 @@ from __future__ import annotations
 import signal
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import FrameType
-from typing import NoReturn
 
 from dalcli.errors import UsageError
 
-AGAIN = 10.0
-"""Seconds; longer than any clean-up takes that the first time sets off."""
+_AGAIN = 0.1
+"""Seconds until it is looked whether what was raised is still on its way."""
 
 
 class DeadlinePassed(BaseException):
@@ -41,9 +41,8 @@ class Deadline:
         if self.at is None or not hasattr(signal, "setitimer") or not _in_main_thread():
             yield
             return
-        previous = signal.signal(signal.SIGALRM, _raise)
-        # Again and again, rarely: what is raised inside the garbage collector's callbacks or a __del__ is lost.
-        signal.setitimer(signal.ITIMER_REAL, max(self.at - time.time(), 1e-3), AGAIN)
+        previous = signal.signal(signal.SIGALRM, _Raising())
+        signal.setitimer(signal.ITIMER_REAL, max(self.at - time.time(), 1e-3), _AGAIN)
         try:
             yield
         finally:
@@ -72,5 +71,21 @@ def _in_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()
 
 
-def _raise(number: int, frame: FrameType | None) -> NoReturn:
-    raise DeadlinePassed
+class _Raising:
+    """Raises once, and again where that was lost.
+
+    Python drops what is raised inside a ``__del__`` or a callback of a weak reference or the garbage collector. One
+    that is on its way lives, and what it sets off on the way is left to end.
+    """
+
+    def __init__(self) -> None:
+        self._raised: weakref.ref[DeadlinePassed] | None = None
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        if self._raised is None or self._raised() is None:
+            passed = DeadlinePassed()
+            self._raised = weakref.ref(passed)
+            try:
+                raise passed
+            finally:
+                del passed  # this frame is on its traceback: it would hold it for ever
