@@ -15,6 +15,7 @@ from dalcli.planning import ledger
 from dalcli.planning.basis import Points
 from dalcli.planning.figures import amount, figure
 from dalcli.planning.metrics import Metric
+from dalcli.planning.money import rounds_for
 from dalcli.planning.outlook import Outlook, shown_range
 from dalcli.planning.proving import proof, proven_value
 from dalcli.planning.result import (
@@ -82,7 +83,7 @@ def answer(
         target=None if target is None else round(metric.shown(target), _DIGITS),
         verdict=found,
         reason=reason,
-        next_step=next_step(situation, found, batch, found_proof),
+        next_step=next_step(situation, found, batch, found_proof, limit),
         standing=_standing(situation, newest, level),
         curve=situation.curve.points,
         basis=_basis(made),
@@ -118,6 +119,7 @@ def _standing(situation: Situation, newest: CurvePoint | None, level: float) -> 
         labels_now=situation.owned,
         in_flight=training["in flight"],
         left=situation.left,
+        under_way=situation.under_way,
         usable=situation.usable,
         disputed=situation.disputed,
         spent=situation.spent,
@@ -153,7 +155,7 @@ def _next_batch(situation: Situation, outlook: Outlook | None, decision: Decisio
         labels=size,
         strategy=situation.strategy,
         gain=None if outlook is None else outlook.gain(size),
-        money=situation.tariff.money(size, 1),
+        money=situation.tariff.money(size, rounds_for(size, size, situation.under_way)),
         reason=reason,
     )
 

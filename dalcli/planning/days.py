@@ -4,11 +4,44 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date, timedelta
 
 from dalcli.config.planning import WEEKDAYS, Weekday
 
 _WEEK = len(WEEKDAYS)
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast labels come in.
+
+    Attributes:
+        labels_per_day: on a working day.
+        days_per_round: working days that a round takes besides; one whose batch is out still takes them.
+    """
+
+    labels_per_day: float
+    days_per_round: float
+
+    def days(self, labels: float, batch: int, out: int) -> float:
+        """Working days until so many labels are in, the first ``out`` of which are being made."""
+        rounds = math.ceil(max(labels - out, 0) / batch) + (min(labels, out) > 0)
+        return labels / self.labels_per_day + rounds * self.days_per_round
+
+    def labels(self, days: float, batch: int, out: int) -> int:
+        """Labels that are in after so many working days."""
+        first = self._of_a_round(days, out)
+        if first < out:
+            return first
+        if out:
+            days -= self.days(out, batch, out)
+        rounds = math.floor(days / self.days(batch, batch, 0) + 1e-9)
+        return first + rounds * batch + self._of_a_round(days - rounds * self.days(batch, batch, 0), batch)
+
+    def _of_a_round(self, days: float, most: int) -> int:
+        inside = max(days - self.days_per_round, 0) * self.labels_per_day
+        return min(math.floor(inside + 1e-9), most)
 
 
 def working_days_until(today: date, last: date, working: Sequence[Weekday]) -> int:

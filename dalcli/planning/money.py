@@ -33,16 +33,31 @@ class Tariff:
             return None
         return self.per_label * labels + self.per_round * rounds
 
-    def affordable(self, money: float, batch: int) -> int:
-        """Usable labels that ``money`` buys in batches of ``batch``; prices that are 0 buy a great many."""
+    def affordable(self, money: float, batch: int, out: int = 0) -> int:
+        """Usable labels that ``money`` buys in batches of ``batch``, after those ``out``, whose rounds are paid.
+
+        Prices that are 0 buy a great many.
+        """
         assert self.per_label is not None
         whole = self.per_label * batch + self.per_round
         if whole <= 0:
             return 10**12
+        first = min(out, self._labels(money))
+        money -= first * self.per_label
         rounds = math.floor(money / whole + 1e-9)
-        rest = money - rounds * whole - self.per_round
-        last = math.floor(rest / self.per_label + 1e-9) if rest > 0 and self.per_label > 0 else 0
-        return min(rounds * batch + max(min(last, batch), 0), 10**12)
+        last = self._labels(money - rounds * whole - self.per_round)
+        return min(first + rounds * batch + min(last, batch), 10**12)
+
+    def _labels(self, money: float) -> int:
+        """Whose votes ``money`` pays for; where votes are free, as many as anybody can ask for."""
+        if money < 0 or self.per_label is None:
+            return 0
+        return math.floor(money / self.per_label + 1e-9) if self.per_label else 10**12
+
+
+def rounds_for(labels: float, batch: int, out: int) -> int:
+    """Batches still to be handed out for so many labels, the first ``out`` of which have been."""
+    return math.ceil(max(labels - out, 0) / batch)
 
 
 @dataclass(frozen=True)

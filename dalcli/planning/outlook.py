@@ -13,9 +13,9 @@ from dalcli.config.planning import CostsConfig
 from dalcli.forecasting.curves import Floats
 from dalcli.forecasting.decisions import Prices, going_on_costs, order_costs
 from dalcli.forecasting.forecast import Forecast
-from dalcli.planning.days import date_after
+from dalcli.planning.days import Pace, date_after
 from dalcli.planning.metrics import Metric
-from dalcli.planning.money import Tariff
+from dalcli.planning.money import Tariff, rounds_for
 from dalcli.planning.result import BandPoint, BatchOption, Decision, Purchase, Range, ToTarget
 
 QUANTILES = (0.1, 0.5, 0.9)
@@ -28,7 +28,7 @@ class Outlook:
     Attributes:
         owned: training labels there are by now; what is bought comes on top.
         left: usable labels that the pool can still give.
-        batch: labels a round.
+        batch: labels a round; the first ``under_way`` labels come from batches that are out.
         target: as a value in [0, 1]; None: there is none.
     """
 
@@ -38,6 +38,7 @@ class Outlook:
     owned: int
     left: int
     batch: int
+    under_way: int
     tariff: Tariff
     costs: CostsConfig
     today: date
@@ -56,17 +57,24 @@ class Outlook:
     def purchase(self, more: int) -> Purchase:
         """What so many more labels buy."""
         column = self.forecast.column(self.owned + more)
-        rounds = math.ceil(more / self.batch)
-        days = self._days(more, rounds)
+        rounds, days = self.rounds(more), self._days(more)
         return Purchase(
             labels=more,
             value=shown_range(self.metric, column),
             reach=None if self.target is None else float((column >= self.target).mean()),
             rounds=rounds,
-            money=self.tariff.money(more, rounds),
+            money=self.money(more),
             days=days,
             date=self._date(days),
         )
+
+    def rounds(self, more: int) -> int:
+        """Batches still to be handed out for so many more labels."""
+        return rounds_for(more, self.batch, self.under_way)
+
+    def money(self, more: float) -> float | None:
+        """What so many more labels cost, with the rounds that are not yet paid."""
+        return None if math.isinf(more) else self.tariff.money(more, self.rounds(int(more)))
 
     def budgets(self) -> tuple[Purchase, ...]:
         """Some budgets, from one batch to the rest of the pool."""
@@ -86,13 +94,12 @@ class Outlook:
         needed = self.needed()
         more = np.maximum(needed - self.owned, 0)
         labels = [float(np.quantile(more, each, method="higher")) for each in QUANTILES]
-        rounds = [math.ceil(each / self.batch) if math.isfinite(each) else 0 for each in labels]
-        days = [self._days(each, count) for each, count in zip(labels, rounds, strict=True)]
+        days = [self._days(each) for each in labels]
         return ToTarget(
             target=self.metric.shown(self.target),
             chance=float(np.isfinite(needed).mean()),
             labels=Range(*(int(each) if math.isfinite(each) else None for each in labels)),
-            money=Range(*(self.tariff.money(each, count) for each, count in zip(labels, rounds, strict=True))),
+            money=Range(*(self.money(each) for each in labels)),
             days=Range(*days),
             date=Range(*(self._date(each) for each in days)),
         )
@@ -122,7 +129,7 @@ class Outlook:
         sizes = batch_sizes(self.batch, self.left)
         more = np.array([0, *sizes], dtype=np.float64)
         columns = np.stack([self.forecast.column(self.owned + int(each)) for each in more], axis=1)
-        order = order_costs(columns, more, prices, self.target)
+        order = order_costs(columns, more, prices, self.target, self.under_way)
         if self.target is None:
             paired = zip(sizes, order[1:], strict=True)
             options = tuple(BatchOption(size, float(cost), None, None, None) for size, cost in paired)
@@ -134,7 +141,7 @@ class Outlook:
         worth = prices.point * 100 * self._gained(limits)
         options = []
         for size, cost in zip(sizes, order[1:], strict=True):
-            going_on = going_on_costs(needed, limits, self.owned, size, prices) - worth
+            going_on = going_on_costs(needed, limits, self.owned, size, prices, self.under_way) - worth
             lowest = int(going_on.argmin())
             options.append(
                 BatchOption(size, float(cost), float(going_on[-1]), float(going_on[lowest]), int(limits[lowest]))
@@ -155,10 +162,10 @@ class Outlook:
         inside = [float(size) for size in self.forecast.sizes if self.owned < size < end]
         return np.array([*inside, float(end)])
 
-    def _days(self, more: float, rounds: int) -> float | None:
+    def _days(self, more: float) -> float | None:
         if self.costs.labels_per_day is None or math.isinf(more):
             return None
-        return more / self.costs.labels_per_day + rounds * self.costs.days_per_round
+        return Pace(self.costs.labels_per_day, self.costs.days_per_round).days(more, self.batch, self.under_way)
 
     def _date(self, days: float | None) -> str | None:
         found = None if days is None else date_after(self.today, days, self.costs.working_days)

@@ -53,12 +53,12 @@ def proof(metric: Metric, measured: Measured, target: float, level: float, outlo
             return None
         needs[size] = evaluation
         more = size - outlook.owned
-        money = outlook.tariff.money(more + evaluation, math.ceil(more / outlook.batch))
+        money = outlook.tariff.money(more + evaluation, outlook.rounds(more))
         return (more + evaluation if money is None else money) + (1e18 if evaluation > most else 0)
 
     best = cheapest(sizes, cost)
     if best is None:
         return Proof(False, exact, now, None, None, None)
     training, evaluation = best[0] - outlook.owned, needs[best[0]]
-    money = outlook.tariff.money(training + evaluation, math.ceil(training / outlook.batch))
+    money = outlook.tariff.money(training + evaluation, outlook.rounds(training))
     return Proof(False, exact, now, training, evaluation, money)

@@ -34,8 +34,8 @@ class Standing:
         interval_low, interval_high: at ``level``, for one look.
         proven: what is proven at ``level`` however often one has looked: at least that (of costs: at most).
         labels: that the version was trained on; ``labels_now`` are there by now.
-        left: usable labels that the pool can still give, in flight included; ``usable`` is the share of answered
-            images that gave one.
+        left: usable labels that the pool can still give; ``under_way`` of them from batches that are out; ``usable``
+            is the share of answered images that gave one.
         disputed: share of images with several votes whose votes differ; None: no image has several.
     """
 
@@ -52,6 +52,7 @@ class Standing:
     labels_now: int
     in_flight: int
     left: int
+    under_way: int
     usable: float
     disputed: float | None
     spent: Spent
@@ -88,7 +89,11 @@ class Basis:
 
 @dataclass(frozen=True)
 class Purchase:
-    """What so many more labels buy; ``reach`` is the chance to be at the target then."""
+    """What so many more labels buy.
+
+    ``reach`` is the chance to be at the target then; ``rounds`` and ``money`` leave out the rounds of batches that are
+    out.
+    """
 
     labels: int
     value: Range[float]

@@ -21,7 +21,7 @@ from dalcli.forecasting.forecast import Forecast, forecast
 from dalcli.planning import ledger, subsets
 from dalcli.planning.answering import Made, answer
 from dalcli.planning.basis import ENOUGH, Points, points_of
-from dalcli.planning.days import working_days_until
+from dalcli.planning.days import Pace, working_days_until
 from dalcli.planning.figures import amount
 from dalcli.planning.metrics import Metric, check_target
 from dalcli.planning.outlook import Outlook
@@ -117,7 +117,7 @@ def _limit(session: Session, request: PlanRequest, situation: Situation) -> Limi
                 "what money buys cannot be told",
                 "say what a label costs, under costs: in dalcli.yaml, or ask with --budget LABELS",
             )
-        affordable = situation.tariff.affordable(request.money, situation.batch)
+        affordable = situation.tariff.affordable(request.money, situation.batch, situation.under_way)
         return Limit(affordable, f"with {amount(request.money, situation.tariff.currency)}")
     if request.deadline is not None:
         if costs.labels_per_day is None:
@@ -126,18 +126,10 @@ def _limit(session: Session, request: PlanRequest, situation: Situation) -> Limi
                 "say how many labels come in on a working day, under costs: in dalcli.yaml, or ask with --budget",
             )
         days = working_days_until(request.today, request.deadline, costs.working_days)
-        return Limit(_labels_in(days, situation.batch, session), f"by {request.deadline.isoformat()}")
+        pace = Pace(costs.labels_per_day, costs.days_per_round)
+        in_time = pace.labels(days, situation.batch, situation.under_way)
+        return Limit(in_time, f"by {request.deadline.isoformat()}")
     return None
-
-
-def _labels_in(days: float, batch: int, session: Session) -> int:
-    """Labels that come in within so many working days, of which every round takes some besides."""
-    costs = session.config.costs
-    assert costs.labels_per_day is not None
-    whole = batch / costs.labels_per_day + costs.days_per_round
-    rounds = math.floor(days / whole + 1e-9)
-    rest = max(days - rounds * whole - costs.days_per_round, 0)
-    return rounds * batch + min(math.floor(rest * costs.labels_per_day + 1e-9), batch)
 
 
 def _nothing_measured(situation: Situation) -> NotReadyError:
@@ -216,6 +208,7 @@ def _outlook(
         owned=max(situation.owned, int(made.sizes[0])),
         left=situation.left,
         batch=situation.batch,
+        under_way=situation.under_way,
         tariff=situation.tariff,
         costs=session.config.costs,
         today=request.today,

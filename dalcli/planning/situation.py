@@ -71,6 +71,11 @@ class Situation:
         training = self.states["training"]
         return math.floor((training["unlabeled"] + training["in flight"]) * self.usable + 1e-9)
 
+    @property
+    def under_way(self) -> int:
+        """Those of ``left`` whose batch is out: their votes are still to be paid, their round counts as spent."""
+        return math.floor(self.states["training"]["in flight"] * self.usable + 1e-9)
+
 
 def read(session: Session, metric: str, where: str) -> Situation:
     """Look at the workspace; ``metric`` by name, ``where`` it was named.

@@ -114,7 +114,9 @@ def _by_forecast(seen: Evidence, outlook: Outlook) -> tuple[Verdict, str]:
     return "continue", f"the chance to reach {shown} {within} is {chance_text(chance)}"
 
 
-def next_step(situation: Situation, found: Verdict, batch: NextBatch | None, proof: Proof | None) -> str:
+def next_step(
+    situation: Situation, found: Verdict, batch: NextBatch | None, proof: Proof | None, limit: Limit | None = None
+) -> str:
     """The command to run next; what is under way comes first."""
     out = {batch.purpose: batch for batch in situation.open_batches}
     evaluation, training = situation.states["evaluation"], situation.states["training"]
@@ -133,10 +135,10 @@ def next_step(situation: Situation, found: Verdict, batch: NextBatch | None, pro
         return "dalcli train && dalcli evaluate"
     if situation.model is not None and evaluation["labeled"] and not situation.is_measured:
         return "dalcli evaluate"
-    if found == "infeasible":
-        return "nothing: more labels of this pool will not do"
     if "training" in out:
         return f"dalcli ingest-labels FILE   (batch {out['training'].batch_id} is out)"
+    if found == "infeasible":
+        return f"nothing: {'more labels of this pool' if limit is None else 'so few more labels'} will not do"
     if not training["unlabeled"]:
         return "nothing: every training sample is answered"
     size = min(situation.batch if batch is None or not batch.labels else batch.labels, training["unlabeled"])

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dalcli.config.planning import WEEKDAYS, CostsConfig
-from dalcli.planning.days import date_after, working_days_until
+from dalcli.planning.days import Pace, date_after, working_days_until
 from dalcli.planning.money import Tariff, spent, tariff
 from dalcli.state.spending import VoteGroup
 
@@ -61,20 +61,44 @@ def test_hours() -> None:
 
 
 @settings(max_examples=60)
-@given(money=st.integers(0, 5000), label=st.integers(0, 7), rounds=st.integers(0, 50), batch=st.integers(1, 40))
-def test_affordable_labels_are_paid_for_and_one_more_is_not(money: int, label: int, rounds: int, batch: int) -> None:
+@given(
+    money=st.integers(0, 5000),
+    label=st.integers(0, 7),
+    rounds=st.integers(0, 50),
+    batch=st.integers(1, 40),
+    out=st.integers(0, 60),
+)
+def test_affordable_labels_are_paid_for_and_one_more_is_not(
+    money: int, label: int, rounds: int, batch: int, out: int
+) -> None:
     found = Tariff("", float(label), float(rounds), "")
 
     def price(labels: int) -> int:
-        return label * labels + rounds * -(-labels // batch)
+        return label * labels + rounds * -(-max(labels - out, 0) // batch)
 
-    affordable = found.affordable(float(money), batch)
+    affordable = found.affordable(float(money), batch, out)
     if label == rounds == 0:
         assert affordable >= 10**9
     elif label == 0 and affordable:  # the last round is as good as full
         assert price(affordable) <= money < price(affordable + batch)
     else:
         assert price(affordable) <= money < price(affordable + 1)
+
+
+@settings(max_examples=60)
+@given(
+    days=st.integers(0, 400),
+    pace=st.integers(1, 50),
+    besides=st.sampled_from([0.0, 0.5, 2.0]),
+    batch=st.integers(1, 40),
+    out=st.integers(0, 60),
+)
+def test_labels_are_in_within_the_days_and_one_more_is_not(
+    days: int, pace: int, besides: float, batch: int, out: int
+) -> None:
+    found = Pace(pace, besides)
+    labels = found.labels(days, batch, out)
+    assert found.days(labels, batch, out) <= days + 1e-6 < found.days(labels + 1, batch, out) + 2e-6
 
 
 @settings(max_examples=60)

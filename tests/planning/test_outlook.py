@@ -27,7 +27,9 @@ def two_futures(good: int, poor: int) -> Forecast:
     return Forecast(SIZES, draws, draws[:, 0], draws[:, -1], (), {}, np.zeros(3), 400.0)
 
 
-def outlook(forecast: Forecast, target: float | None = 0.9, left: int = 300, **costs: float) -> Outlook:
+def outlook(
+    forecast: Forecast, target: float | None = 0.9, left: int = 300, under_way: int = 0, **costs: float
+) -> Outlook:
     config = CostsConfig(price_per_vote=1.0, **costs)
     return Outlook(
         forecast=forecast,
@@ -36,6 +38,7 @@ def outlook(forecast: Forecast, target: float | None = 0.9, left: int = 300, **c
         owned=100,
         left=left,
         batch=100,
+        under_way=under_way,
         tariff=Tariff("EUR", 1.0, config.price_per_round, ""),
         costs=config,
         today=date(2026, 1, 1),
@@ -80,6 +83,28 @@ def test_points_count_on_the_way_to_a_target() -> None:
     assert plain is not None and worth is not None
     saved = [(a.go_on or 0) - (b.go_on or 0) for a, b in zip(plain.options, worth.options, strict=True)]
     assert saved[2] == pytest.approx(2 * 20 * 0.5)
+
+
+def test_the_round_of_a_batch_that_is_out_is_not_paid_again() -> None:
+    """Sixty labels are out: 100 more take them and a new batch, 60 more take no new one, 160 one, 161 two."""
+    asked = outlook(two_futures(3, 1), under_way=60, price_per_round=10, labels_per_day=20, days_per_round=3)
+    bought = [asked.purchase(more) for more in (0, 60, 100, 160, 161)]
+    assert [each.rounds for each in bought] == [0, 0, 1, 1, 2]
+    assert [each.money for each in bought] == [0, 60, 110, 170, 181]
+    # Its days are still to come: training, and handing out the next one.
+    assert [each.days for each in bought] == pytest.approx([0, 3 + 3, 5 + 6, 8 + 6, 161 / 20 + 9])
+    to = asked.to_target()
+    assert to is not None and to.money.p50 == 110
+
+
+def test_a_decision_knows_what_is_out() -> None:
+    decision = outlook(two_futures(3, 1), under_way=60, penalty_for_missing_target=1000, price_per_round=10).decision()
+    assert decision is not None
+    by_size = {option.labels: option for option in decision.options}
+    assert by_size[50].order == pytest.approx(50 + 1000), "all of them are out"
+    assert by_size[100].order == pytest.approx(100 + 10 + 0.25 * 1000)
+    # The 60 come first, then a batch of 100; the poor future buys all 300: 60, 100, 100 and 40.
+    assert by_size[100].to_the_end == pytest.approx(0.75 * (160 + 10) + 0.25 * (300 + 30 + 1000))
 
 
 def test_nothing_to_decide_without_prices_or_worth() -> None:
