@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import gzip
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,14 +44,45 @@ class Trajectory:
 
 
 def read(paths: Sequence[Path]) -> list[Trajectory]:
-    """All trajectories of some files; measurements of one size are averaged."""
+    """All trajectories of some files; measurements of one size are averaged.
+
+    Raises:
+        SystemExit: naming the file, and the line that is wrong.
+    """
     found: dict[tuple[str, ...], dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
     for path in paths:
-        with gzip.open(path, "rt", newline="") if path.suffix == ".gz" else path.open(newline="") as file:
-            for row in csv.DictReader(file):
-                key = tuple(row[column] for column in COLUMNS[:4])
-                found[key][float(row["labels"])].append(float(row["accuracy"]))
+        for row in _rows(path):
+            key = tuple(row[column] for column in COLUMNS[:4])
+            found[key][float(row["labels"])].append(float(row["accuracy"]))
     return [
         Trajectory(*key, np.array(sorted(sizes)), np.array([np.mean(sizes[size]) for size in sorted(sizes)]))
         for key, sizes in found.items()
     ]
+
+
+def _rows(path: Path) -> Iterator[dict[str, str]]:
+    """Rows whose numbers are numbers."""
+    try:
+        with gzip.open(path, "rt", newline="") if path.suffix == ".gz" else path.open(newline="") as file:
+            reader = csv.DictReader(file)
+            missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
+            if missing:
+                raise SystemExit(f"{path}: no column {', '.join(missing)}; there must be {','.join(COLUMNS)}")
+            for row in reader:
+                if (problem := _problem(row)) is not None:
+                    raise SystemExit(f"{path}:{reader.line_num}: {problem}")
+                yield row
+    except (OSError, UnicodeDecodeError) as error:
+        raise SystemExit(f"{path}: cannot be read: {error}") from error
+
+
+def _problem(row: Mapping[str, str | None]) -> str | None:
+    if any(row[column] is None for column in COLUMNS):
+        return f"fewer than {len(COLUMNS)} values"
+    try:
+        labels, accuracy = float(row["labels"] or ""), float(row["accuracy"] or "")
+    except ValueError:
+        return f"labels {row['labels']!r} and accuracy {row['accuracy']!r} must be numbers"
+    if not 0 < labels < np.inf:
+        return f"labels {row['labels']} must be positive"
+    return None if 0 <= accuracy <= 1 else f"accuracy {row['accuracy']} must lie in [0, 1]: a share, not per cent"

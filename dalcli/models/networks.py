@@ -40,6 +40,7 @@ from dalcli.models import (
 )
 from dalcli.models.beheading import behead, behead_if_linear, head_tensors, require_head
 from dalcli.models.checkpoint import load_state
+from dalcli.models.folding import folded
 from dalcli.models.spec import ModelSpec, is_timm, is_weights_file
 from dalcli.models.tensorfile import DamagedFileError, read_tensors, write_tensors
 
@@ -87,6 +88,10 @@ class FrozenNetwork(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """As :meth:`features`."""
         return self.features(inputs)
+
+    def quicker(self) -> FrozenNetwork:
+        """The same features to rounding, in less time; only that: its tensors are not to be kept."""
+        return FrozenNetwork(self.record, folded(self.body, self.record.recipe.image_size), self.notes)
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything the features are made with, by name."""

@@ -121,7 +121,7 @@ class NetworkFeatures:
         device = own_device(config.device)
         if device.type == "cpu":
             keep_freed_memory()  # every batch needs the same blocks, which the system would zero again and again
-        return networks.read(workspace.networks, self._record, workspace.root).to(device)
+        return networks.read(workspace.networks, self._record, workspace.root).quicker().to(device)
 
     @property
     def _batch(self) -> int:
