@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dalcli.data.recipe import Recipe
-from dalcli.models import networks, torchvision_models
+from dalcli.models import network_sources, networks, torchvision_models
 from dalcli.models.spec import ModelSpec, is_timm, is_user_model
 
 
@@ -39,7 +39,7 @@ def architecture_of(spec: ModelSpec, recipe: Recipe) -> Architecture | None:
 
 
 def _timm(name: str, weights: str, recipe: Recipe, count: int) -> Architecture:
-    found = networks.timm_config(name, weights)
+    found = network_sources.timm_config(name, weights)
     size = f", img_size={tuple(recipe.image_size)}" if found.get("fixed_input_size") else ""
     known = ".".join(filter(None, (found["architecture"], found.get("tag"))))
     return Architecture(

@@ -14,8 +14,8 @@ from dalcli.exporting.deployed import WithHead
 from dalcli.models import networks
 from dalcli.models.checkpoint import load_model
 from dalcli.models.frozen_head import FrozenHead, put_head
+from dalcli.models.frozen_network import FrozenNetwork
 from dalcli.models.meta import ModelMeta, read_meta
-from dalcli.models.networks import FrozenNetwork
 from dalcli.models.preprocess import PixelStats
 from dalcli.state.versions import ModelVersion
 from dalcli.state.workspace import WEIGHTS_NAME

@@ -16,7 +16,7 @@ from dalcli.runtime.prefetch import prefetch
 from dalcli.workspace.session import Surroundings
 
 if TYPE_CHECKING:
-    from dalcli.models.networks import FrozenNetwork
+    from dalcli.models.frozen_network import FrozenNetwork
 
 PROCESSOR_BATCH, GPU_BATCH = 32, 256
 

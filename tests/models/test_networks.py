@@ -18,9 +18,9 @@ from dalcli.data import network
 from dalcli.data.recipe import Recipe
 from dalcli.errors import BadInputError, DalcliError
 from dalcli.feedback import Feedback
-from dalcli.models import downloading, networks, published
+from dalcli.models import downloading, networks, published, torchvision_models, user_models, weights_reader
 from dalcli.models.downloading import DownloadError
-from dalcli.models.networks import FrozenNetwork
+from dalcli.models.frozen_network import FrozenNetwork
 from dalcli.models.preprocess import IMAGENET
 from dalcli.models.spec import ModelSpec
 from dalcli.models.tensorfile import DamagedFileError
@@ -162,7 +162,7 @@ def test_features_are_what_enters_the_last_layer(
 
 def test_it_stays_frozen(tmp_path: Path, own: str) -> None:
     torch.manual_seed(0)
-    source = networks.user_models.find_function(f"{own}:net", tmp_path)(num_classes=4, image_size=SIZE)
+    source = user_models.find_function(f"{own}:net", tmp_path)(num_classes=4, image_size=SIZE)
     assert isinstance(source, nn.Module)
     frozen = networks.load(f"{own}:net", saved(source, tmp_path / "w.pth"), tmp_path, tmp_path, (16, 16))
     before = frozen.features(images(4, (16, 16)))
@@ -187,7 +187,7 @@ def test_what_is_kept_gives_the_same_features_without_the_weights(tmp_path: Path
 
 
 def test_a_network_of_the_users_is_kept_too(tmp_path: Path, own: str) -> None:
-    function = networks.user_models.find_function(f"{own}:grey", tmp_path)
+    function = user_models.find_function(f"{own}:grey", tmp_path)
     weights = saved(function(num_classes=3, image_size=SIZE), tmp_path / "w.pth")  # type: ignore[arg-type]
     first = networks.load(f"{own}:grey", weights, tmp_path, tmp_path)
     expected = Recipe((20, 24), "stretch", 0.875, "bilinear", (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
@@ -237,7 +237,7 @@ def test_the_fingerprint_is_that_of_everything_features_depend_on(tmp_path: Path
         return networks.load(f"{own}:{model}", "w.pth", tmp_path, tmp_path, size).record.fingerprint
 
     torch.manual_seed(0)
-    function = networks.user_models.find_function(f"{own}:net", tmp_path)
+    function = user_models.find_function(f"{own}:net", tmp_path)
     state = function(num_classes=3, image_size=SIZE).state_dict()  # type: ignore[attr-defined]
     first = made(state)
     counted = {**state, "body.1.num_batches_tracked": torch.tensor(9)}
@@ -321,7 +321,7 @@ def test_another_networks_weights_are_refused_by_name(tmp_path: Path) -> None:
     ],
 )
 def test_networks_without_a_last_layer_to_train_are_refused(tmp_path: Path, own: str, model: str, message: str) -> None:
-    function = networks.user_models.find_function(f"{own}:{model}", tmp_path)
+    function = user_models.find_function(f"{own}:{model}", tmp_path)
     weights = saved(function(num_classes=3, image_size=SIZE), tmp_path / "w.pth")  # type: ignore[arg-type]
     with pytest.raises(BadInputError, match=rf"model\.name: .*{message}"):
         networks.load(f"{own}:{model}", weights, tmp_path, tmp_path, SIZE)
@@ -376,7 +376,7 @@ def test_published_weights_say_what_images_they_want(name: str, weights: str, re
 
 
 def test_every_published_recipe_is_understood() -> None:
-    for name in networks.torchvision_models.names():
+    for name in torchvision_models.names():
         for member in models.get_model_weights(name):
             recipe = published.recipe(member)
             assert 0.8 < recipe.crop_fraction <= 1, member
@@ -452,7 +452,7 @@ def test_what_exists_is_not_read_by_the_check(tmp_path: Path, own: str, monkeypa
         raise AssertionError("tensors were read")
 
     torch.save({}, tmp_path / "good.pth")
-    monkeypatch.setattr(networks.weights_reader, "read", read)
+    monkeypatch.setattr(weights_reader, "read", read)
     monkeypatch.setattr(torch, "load", read)
     for name, weights in [("resnet50", None), ("vit_h_14", "IMAGENET1K_SWAG_LINEAR_V1"), (f"{own}:net", "good.pth")]:
         networks.check(name, weights, tmp_path)
