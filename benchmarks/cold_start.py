@@ -15,7 +15,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.neighbors import KNeighborsClassifier
 
-from dalcli.config.schema import QueryConfig
+from dalcli.config.querying import QueryConfig
 from dalcli.data.pixel_features import COMPONENTS, PixelProjection, descriptions
 from dalcli.scores.samples import SampleSet
 from dalcli.strategies.base import Request

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dalcli.config.schema import QueryConfig
+from dalcli.config.querying import QueryConfig
 from dalcli.runtime.memory import peak_bytes
 from dalcli.scores.samples import SampleSet
 from dalcli.scores.table import ScoreTable, ShardMetadata, write_shard

@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from safetensors import safe_open
 
-from dalcli.config.schema import QueryConfig
+from dalcli.config.querying import QueryConfig
 from dalcli.scores.samples import SampleSet
 from dalcli.scores.table import ScoreTable, ShardMetadata, write_shard
 from dalcli.strategies.base import Request, Strategy

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dalcli.config.schema import MAX_BUDGET
+from dalcli.config.querying import MAX_BUDGET
 from dalcli.diagnosis.request import DiagnoseRequest
 from dalcli.diagnosis.result import DiagnoseResult
 from dalcli.errors import BadInputError, UsageError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from dalcli.config.schema import MAX_BUDGET
+from dalcli.config.querying import MAX_BUDGET
 from dalcli.errors import ExitCode, UsageError
 from dalcli.planning import finish as finishing
 from dalcli.planning.finish import FinishRequest, FinishResult

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dalcli.config.schema import MAX_BUDGET, QueryConfig
+from dalcli.config.querying import MAX_BUDGET, QueryConfig
 from dalcli.config.words import suggestion
 from dalcli.errors import UsageError
 from dalcli.formats.registry import BATCH_FORMATS, check_format

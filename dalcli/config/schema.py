@@ -12,12 +12,13 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from dalcli.config.class_names import problem_with_classes
 from dalcli.config.planning import CostsConfig, PlanConfig
+from dalcli.config.querying import FROZEN_QUERY, QueryConfig
 from dalcli.config.running import RunConfig, TrackingConfig
-from dalcli.config.values import Section, as_batch_size, as_bytes, as_gamma, as_pair, as_penalty
+from dalcli.config.training import TrainingConfig
+from dalcli.config.values import Section, as_batch_size, as_bytes, as_pair
 
 ImageSize = tuple[int, int]
 """Height and width, in pixels."""
-MAX_BUDGET = 10**9
 Pixels = Annotated[int, Field(ge=1, le=4096)]
 
 
@@ -74,53 +75,6 @@ class ModelConfig(Section):
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout before the last linear layer (cnn, resnet18, vgg11)")
 
 
-class TrainingConfig(Section):
-    """How the model is trained to convergence on the labels there are."""
-
-    optimizer: Literal["adam", "adamw", "sgd"] = Field("adam", description="optimizer; fresh in every round")
-    learning_rate: float = Field(1e-3, gt=0, description="initial learning rate")
-    weight_decay: float = Field(0.0, ge=0, description="weight decay")
-    momentum: float = Field(0.9, ge=0, lt=1, description="momentum (sgd only)")
-    schedule: Literal["constant", "cosine", "step"] = Field(
-        "constant", description="learning rate over epochs; cosine reaches 0 at max_epochs; step: ×0.1 at 1/2 and 3/4"
-    )
-    batch_size: int = Field(32, ge=1, description="images per optimizer step")
-    max_epochs: int = Field(200, ge=1, description="stop here even if not converged (exit 0, with a warning)")
-    min_epochs: int = Field(1, ge=1, description="never call it converged before this many epochs")
-    accuracy_threshold: float = Field(
-        0.99, gt=0, le=1, description="train accuracy, measured in eval mode, that counts as converged..."
-    )
-    hold_epochs: int = Field(3, ge=1, description="...once it has held for this many epochs in a row")
-    patience: int = Field(
-        50, ge=1, description="stop after this many epochs without a better training loss (not converged)"
-    )
-    start: Literal["warm", "reinit"] = Field(
-        "warm", description="warm: continue from the previous model version; reinit: fresh weights every round"
-    )
-    augmentation: Literal["none", "flip", "crop-flip"] = Field(
-        "none", description="random horizontal flips, or flips and shifts by up to 1/8 of the size; never when scoring"
-    )
-    mixed_precision: Literal["auto", "on", "off"] = Field("auto", description="auto: bfloat16/float16 on GPUs only")
-    penalty: Annotated[Annotated[float, Field(gt=0, le=1e6)] | Literal["auto"], BeforeValidator(as_penalty)] = Field(
-        "auto",
-        description="train: head only: weight of the L2 penalty; auto: by cross-validation on the labels",
-    )
-    class_weights: Literal["none", "balanced"] = Field(
-        "none", description="train: head only: balanced lets every class count alike, however many labels it has"
-    )
-
-    auto_labels: bool = Field(
-        False,
-        description="train on the labels of `predict --auto`, too; no version that was, can label in its turn",
-    )
-
-    @model_validator(mode="after")
-    def _epochs_in_order(self) -> TrainingConfig:
-        if self.min_epochs > self.max_epochs:
-            raise ValueError(f"min_epochs ({self.min_epochs}) is larger than max_epochs ({self.max_epochs})")
-        return self
-
-
 class ScoringConfig(Section):
     """How the pool is scored."""
 
@@ -168,110 +122,6 @@ class ScoringConfig(Section):
         return value
 
 
-class ComposeConfig(Section):
-    """A strategy of your own, put together from parts: `query.strategy: composed`."""
-
-    score: Literal["uniform", "dynamical", "margin", "entropy", "confidence"] = Field(
-        "dynamical", description="what makes a sample worth a label; uniform: nothing, only where it lies counts"
-    )
-    power: float | None = Field(
-        None,
-        ge=0,
-        le=1000,
-        description="draw in proportion to score^power instead of taking the highest; not set: take the highest",
-    )
-    class_balance: bool = Field(
-        False, description="take the highest of every predicted class in turn, the rarest among the labeled first"
-    )
-    selection: Literal["top", "kmeans++", "k-center", "lcmd", "clusters"] = Field(
-        "top",
-        description="top: the highest scores; else the batch is spread over `space`: by draws in proportion to squared "
-        "distances, farthest first, largest cluster first, or in turn from clusters",
-    )
-    candidates: float | None = Field(
-        10.0,
-        ge=1,
-        le=1e9,
-        description="spread over the highest scores, this many times the budget; null: over the whole pool",
-    )
-    space: Literal["features", "probabilities", "last-layer", "sketch"] = Field(
-        "features",
-        description="where samples are near each other: the last layer's inputs, predictions, the last layer's "
-        "gradients (BADGE), or sketches of all gradients (needs `scoring.sketch`)",
-    )
-    weight: float = Field(
-        0.0, ge=0, le=1000, description="kmeans++: draws are in proportion to distance² · score^weight"
-    )
-    relative: bool = Field(
-        False, description="kmeans++: distances relative to the length; with weight 1, the first draw is by score alone"
-    )
-    apart_from_labeled: bool = Field(
-        False, description="keep away from labeled samples too, not only from the batch and from what is in flight"
-    )
-
-    @model_validator(mode="after")
-    def _parts_that_fit(self) -> ComposeConfig:
-        if self.selection != "kmeans++" and (self.weight > 0 or self.relative):
-            raise ValueError(f"weight and relative belong to selection: kmeans++, not {self.selection}")
-        if self.selection == "clusters" and self.space == "last-layer":
-            raise ValueError("selection: clusters needs means, which last-layer gradients have none of: use sketch")
-        return self
-
-
-class QueryConfig(Section):
-    """What is asked next."""
-
-    strategy: str = Field(
-        "diverse-margin",
-        description="how samples are chosen once there is a model; `score` computes what this strategy reads; default "
-        "with `model.train: head`: uncertainty-herding",
-    )
-    cold_start: str = Field(
-        "random",
-        description="how samples are chosen while there is no model: random, or by what images look like: typiclust, "
-        "maxherding, coreset, or composed of features alone; default with `model.train: head`: maxherding",
-    )
-    gamma: Annotated[float, BeforeValidator(as_gamma)] = Field(
-        2.0,
-        ge=0,
-        allow_inf_nan=True,
-        description="weight of the interaction with the labeled set in Δ (Eq. 15); 0 to inf",
-    )
-    budget: int | None = Field(None, ge=1, le=MAX_BUDGET, description="default of `query --budget`")
-    memory_limit: Annotated[int, Field(ge=1_000_000), BeforeValidator(as_bytes)] = Field(
-        1536 << 20,
-        description="memory for the columns of samples that a strategy compares, in bytes or with a unit; if the pool "
-        "needs more, a random part of it is compared",
-    )
-    control: float = Field(
-        0.0,
-        ge=0,
-        le=1,
-        description="fraction of every training batch that is drawn at random instead, to tell what the strategy is "
-        "worth (`evaluate --control`): 0.1, say",
-    )
-    close_at: float = Field(
-        1.0, gt=0, le=1, description="a batch closes once this fraction is answered; the rest is released"
-    )
-    experts: tuple[str, ...] = Field(
-        ("coreset", "confidence"), min_length=2, description="the strategies that `albl` learns to choose between"
-    )
-    compose: ComposeConfig = ComposeConfig()
-
-    @field_validator("experts")
-    @classmethod
-    def _different_experts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(value)) < len(value):
-            raise ValueError("the same strategy is named twice")
-        return value
-
-    @field_validator("compose", mode="before")
-    @classmethod
-    def _empty_section(cls, value: object) -> object:
-        """``compose:`` with nothing below it means the defaults."""
-        return {} if value is None else value
-
-
 class LabelsConfig(Section):
     """What the votes of several annotators amount to."""
 
@@ -294,10 +144,6 @@ class EvaluationConfig(Section):
     )
     confidence: float = Field(0.95, gt=0, lt=1, description="level of the confidence intervals")
     calibration_bins: int = Field(15, ge=1, le=1000, description="bins of the expected calibration error")
-
-
-FROZEN_QUERY = {"strategy": "uncertainty-herding", "cold_start": "maxherding"}
-"""Defaults of `query` with `train: head`."""
 
 
 class Config(Section):

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from dalcli.commands import query
-from dalcli.config.schema import MAX_BUDGET
+from dalcli.config.querying import MAX_BUDGET
 from dalcli.errors import BadInputError, UsageError
 from dalcli.nightly.deadline import Deadline, next_time
 from dalcli.nightly.step import NightOptions

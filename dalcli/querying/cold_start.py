@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dalcli.config.hashing import derive_seed
-from dalcli.config.schema import QueryConfig
+from dalcli.config.querying import QueryConfig
 from dalcli.data.identity import digests, tie_keys
 from dalcli.data.pixel_features import COMPONENTS, SAMPLE, PixelProjection, descriptions, images_at_once, projected
 from dalcli.data.pixels import Float32Array, IntArray

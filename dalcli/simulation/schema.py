@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from dalcli.config.schema import MAX_BUDGET, Config, QueryConfig
+from dalcli.config.querying import MAX_BUDGET, QueryConfig
+from dalcli.config.schema import Config
 from dalcli.config.values import Section
 
 SET_BY_SIMULATION = ("seed", "classes")

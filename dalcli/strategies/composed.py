@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from dalcli.config.schema import ComposeConfig, QueryConfig
+from dalcli.config.querying import ComposeConfig, QueryConfig
 from dalcli.strategies.balanced import Balanced
 from dalcli.strategies.base import Acquisition, Strategy
 from dalcli.strategies.cluster_margin import ClusterTurns

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from dalcli.config.schema import QueryConfig
+from dalcli.config.querying import QueryConfig
 from dalcli.config.words import suggestion
 from dalcli.errors import BadInputError
 from dalcli.strategies.albl import ActiveByLearning

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dalcli.config.hashing import generator
-from dalcli.config.schema import TrainingConfig
+from dalcli.config.training import TrainingConfig
 from dalcli.data.pixels import IntArray, PixelSource, UInt8Array
 from dalcli.runtime.ranks import SOLO, Ranks
 from dalcli.training import augment

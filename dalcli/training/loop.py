@@ -12,7 +12,7 @@ import torch
 from torch import nn, optim
 
 from dalcli.config.hashing import derive_seed
-from dalcli.config.schema import TrainingConfig
+from dalcli.config.training import TrainingConfig
 from dalcli.errors import DalcliError, NotReadyError, ToldError
 from dalcli.feedback import Feedback
 from dalcli.models.meta import EpochRecord, StopReason

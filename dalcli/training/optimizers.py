@@ -6,7 +6,7 @@ import math
 
 from torch import nn, optim
 
-from dalcli.config.schema import TrainingConfig
+from dalcli.config.training import TrainingConfig
 from dalcli.errors import BadInputError
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from dalcli.config.schema import TrainingConfig
+from dalcli.config.training import TrainingConfig
 from dalcli.models.meta import EpochRecord, StopReason
 
 LEAST_PROGRESS = 1e-3  # relative; a loss that falls by rounding errors for ever makes no progress

@@ -14,7 +14,7 @@ from promised_workspaces import promised
 from safetensors.numpy import save_file
 from workspaces import add_model, add_scores, image, make, photos
 
-from dalcli.config.schema import QueryConfig
+from dalcli.config.querying import QueryConfig
 from dalcli.strategies.registry import STRATEGIES, create
 
 RUN_ALL = """

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from dalcli.config.hashing import derive_seed, fingerprint, generator
-from dalcli.config.schema import Config, TrainingConfig
+from dalcli.config.schema import Config
+from dalcli.config.training import TrainingConfig
 
 
 def test_a_seed_is_the_hash_of_its_parts() -> None:

@@ -11,7 +11,7 @@ from dalcli_runner import message, ok, run, write_labels
 from scipy.stats import chi2
 from workspaces import add_model, add_scores, ask, dump, make
 
-from dalcli.config.schema import QueryConfig
+from dalcli.config.querying import QueryConfig
 from dalcli.querying.control import control_size, select_with_control
 from dalcli.scores.samples import SampleSet
 from dalcli.strategies.base import Request

@@ -130,7 +130,7 @@ def test_typicality_of_a_large_cluster_is_judged_by_a_part_of_it(monkeypatch: py
 
 def test_low_budget_strategies_keep_away_from_what_is_in_flight() -> None:
     """Two groups; one is handed out already: the other one is next."""
-    from dalcli.config.schema import QueryConfig
+    from dalcli.config.querying import QueryConfig
     from dalcli.scores.samples import SampleSet
     from dalcli.strategies.registry import create
 

@@ -9,7 +9,7 @@ import pytest
 from pools import ids, model_table, request
 from pydantic import ValidationError
 
-from dalcli.config.schema import ComposeConfig, QueryConfig
+from dalcli.config.querying import ComposeConfig, QueryConfig
 from dalcli.strategies.balanced import Balanced
 from dalcli.strategies.base import Strategy
 from dalcli.strategies.composed import composed

@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from dalcli.config.loading import parse
-from dalcli.config.schema import ComposeConfig, QueryConfig
+from dalcli.config.querying import ComposeConfig, QueryConfig
 from dalcli.strategies.composed import composed
 from dalcli.strategies.registry import STRATEGIES, create
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from pools import ids, model_table, pool, random_digests, request, rows_of
 
-from dalcli.config.schema import QueryConfig
+from dalcli.config.querying import QueryConfig
 from dalcli.errors import BadInputError, NotReadyError
 from dalcli.scores.samples import SampleSet
 from dalcli.scores.table import ScoreTable, ShardMetadata, write_shard

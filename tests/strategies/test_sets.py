@@ -10,7 +10,7 @@ from pools import ArrayTable, ids, keyed_rows, model_table, random_digests, requ
 from scipy.spatial.distance import cdist
 from test_points import gradients
 
-from dalcli.config.schema import QueryConfig
+from dalcli.config.querying import QueryConfig
 from dalcli.scores.samples import SampleSet
 from dalcli.strategies import gather as gathering
 from dalcli.strategies.badge import badge

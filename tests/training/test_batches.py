@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dalcli.config.schema import TrainingConfig
+from dalcli.config.training import TrainingConfig
 from dalcli.data.pixels import ArrayPixels
 from dalcli.training import augment
 from dalcli.training.batches import TrainingData, order, split, training_batches

@@ -226,7 +226,7 @@ def test_too_little_memory_names_a_smaller_batch() -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 @pytest.mark.parametrize("mixed_precision", ["auto", "off"])
 def test_gpus_learn_the_same_thing(mixed_precision: str) -> None:
-    from dalcli.config.schema import TrainingConfig
+    from dalcli.config.training import TrainingConfig
     from dalcli.feedback import SilentFeedback
     from dalcli.training.loop import fit
 

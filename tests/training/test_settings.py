@@ -10,7 +10,7 @@ import torch
 from torch import nn, optim
 from training_runs import RecordingFeedback
 
-from dalcli.config.schema import TrainingConfig
+from dalcli.config.training import TrainingConfig
 from dalcli.errors import BadInputError
 from dalcli.models.meta import EpochRecord
 from dalcli.runtime.device import reproducible, resolve_device, set_threads

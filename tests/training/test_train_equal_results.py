@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dalcli.config.schema import TrainingConfig
+from dalcli.config.training import TrainingConfig
 from dalcli.data.pixels import ArrayPixels, Failure, IntArray, UInt8Array, UnreadableImagesError
 from dalcli.feedback import SilentFeedback
 from dalcli.models import zoo

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from dalcli.config.schema import TrainingConfig
+from dalcli.config.training import TrainingConfig
 from dalcli.data.pixels import ArrayPixels, IntArray, PixelSource, UInt8Array
 from dalcli.feedback import Feedback, SilentFeedback, Task
 from dalcli.models import zoo
