@@ -187,8 +187,10 @@ def _tail(result: PlanResult) -> Iterator[tuple[str, object]]:
 def _decision(result: PlanResult, decision: Decision, currency: str) -> str:
     """Stopping, the next batch, going on: with the batch that is proposed."""
     size = decision.best or (result.next_batch.labels if result.next_batch is not None else 0)
-    option = next((o for o in decision.options if o.labels == size), decision.options[-1])
-    said = f"stopping now {amount(decision.stop, currency)}"
+    cheapest = min(decision.options, key=lambda o: o.order if o.go_on is None else o.go_on)
+    option = next((o for o in decision.options if o.labels == size), cheapest)
+    when = "after what is out" if result.standing.under_way else "now"
+    said = f"stopping {when} {amount(decision.stop, currency)}"
     said += f"; one batch of {_number(option.labels)} {amount(option.order, currency)}"
     if option.to_the_end is not None and option.go_on is not None and option.give_up_at is not None:
         said += f"; batches of it until the target or the pool's end {amount(option.to_the_end, currency)}"

@@ -32,9 +32,7 @@ class Prices:
     point: float = 0.0
 
 
-def order_costs(
-    values: Floats, more: Floats, prices: Prices, target: float | None = None, under_way: float = 0
-) -> Floats:
+def order_costs(values: Floats, more: Floats, prices: Prices, target: float | None = None) -> Floats:
     """Expected cost of ordering each number of labels in one round, and of stopping.
 
     Args:
@@ -42,22 +40,19 @@ def order_costs(
         more: Labels to order on top of today's, from 0 (stopping) upwards. [k]
         prices: Their price.
         target: What is to be reached; without one only points count.
-        under_way: The first of the labels ordered, whose round is paid.
 
     Returns:
         Expected cost, less what the points gained over the first column are worth. [k]
     """
     more = np.asarray(more, dtype=np.float64)
-    spent = prices.label * more + prices.round * (more > under_way)
+    spent = prices.label * more + prices.round * (more > 0)
     missed = np.zeros(len(more)) if target is None else np.mean(values < target, axis=0)
     counted = values if target is None else np.minimum(values, target)
     gained = 100 * np.mean(counted - counted[:, :1], axis=0)
     return np.asarray(spent + prices.penalty * missed - prices.point * gained, dtype=np.float64)
 
 
-def going_on_costs(
-    needed: Floats, limits: Floats, today: float, batch: float, prices: Prices, under_way: float = 0
-) -> Floats:
+def going_on_costs(needed: Floats, limits: Floats, today: float, batch: float, prices: Prices) -> Floats:
     """Expected cost of going on batch by batch until the target is reached, giving up at each limit.
 
     Args:
@@ -66,16 +61,14 @@ def going_on_costs(
         today: Labels there are.
         batch: Labels a round; the last round may be smaller.
         prices: Their price; `point` does not count here.
-        under_way: Labels of batches that are out: they come first, and their rounds are paid.
 
     Returns:
         Expected cost. [k]
     """
     limits = np.asarray(limits, dtype=np.float64)
     missed = needed[:, None] > limits
-    wanted = np.maximum(np.minimum(needed[:, None], limits) - today, 0)
     # A batch is bought whole: the target is seen at the end of the round that reaches it.
-    rounds = np.ceil(np.maximum(wanted - under_way, 0) / batch - 1e-9)
-    bought = np.minimum((wanted > 0) * under_way + rounds * batch, np.maximum(limits - today, 0))
+    rounds = np.ceil(np.maximum(np.minimum(needed[:, None], limits) - today, 0) / batch - 1e-9)
+    bought = np.minimum(rounds * batch, np.maximum(limits - today, 0))
     cost = prices.label * bought + prices.round * rounds + prices.penalty * missed
     return np.asarray(cost.mean(axis=0), dtype=np.float64)

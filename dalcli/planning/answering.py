@@ -15,7 +15,6 @@ from dalcli.planning import ledger
 from dalcli.planning.basis import Points
 from dalcli.planning.figures import amount, figure
 from dalcli.planning.metrics import Metric
-from dalcli.planning.money import rounds_for
 from dalcli.planning.outlook import Outlook, shown_range
 from dalcli.planning.proving import proof, proven_value
 from dalcli.planning.result import (
@@ -62,7 +61,7 @@ def answer(
     if newest is not None and target is not None:
         left = situation.states["evaluation"]["unlabeled"] + situation.states["evaluation"]["in flight"]
         found_proof = proof(metric, newest.measured, target, level, outlook, left)
-    decision = None if outlook is None or not situation.left else outlook.decision()
+    decision = None if outlook is None or not outlook.fresh else outlook.decision()
     evidence = Evidence(
         situation=situation,
         newest=newest,
@@ -143,10 +142,11 @@ def _basis(made: Made) -> Basis:
 
 
 def _next_batch(situation: Situation, outlook: Outlook | None, decision: Decision | None) -> NextBatch | None:
-    """The size with the lowest expected cost where sizes differ in it; else the usual one."""
-    if not situation.left:
+    """The size with the lowest expected cost where sizes differ in it; else the usual one. After what is out."""
+    fresh = situation.left - situation.under_way
+    if not fresh:
         return None
-    size, reason = min(situation.batch, situation.left), "the usual batch"
+    size, reason = min(situation.batch, fresh), "the usual batch"
     if outlook is not None and decision is not None and decision.options:
         size, reason = _cheapest_batch(situation, outlook, decision, size)
     elif outlook is not None:
@@ -155,7 +155,7 @@ def _next_batch(situation: Situation, outlook: Outlook | None, decision: Decisio
         labels=size,
         strategy=situation.strategy,
         gain=None if outlook is None else outlook.gain(size),
-        money=situation.tariff.money(size, rounds_for(size, size, situation.under_way)),
+        money=situation.tariff.money(size, 1),
         reason=reason,
     )
 

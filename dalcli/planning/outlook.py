@@ -43,6 +43,16 @@ class Outlook:
     costs: CostsConfig
     today: date
 
+    @property
+    def coming(self) -> int:
+        """Training labels there will be once batches that are out have come back."""
+        return self.owned + self.under_way
+
+    @property
+    def fresh(self) -> int:
+        """Usable labels that further batches can give."""
+        return self.left - self.under_way
+
     def band(self) -> tuple[BandPoint, ...]:
         """The whole forecast, up to the pool's end."""
         end = self.owned + self.left
@@ -105,13 +115,13 @@ class Outlook:
         )
 
     def gain(self, more: int) -> Range[float]:
-        """What a batch adds, in points; in the metric's units where less is better."""
-        before, after = self.forecast.column(self.owned), self.forecast.column(self.owned + more)
+        """What a further batch adds, in points; in the metric's units where less is better."""
+        before, after = self.forecast.column(self.coming), self.forecast.column(self.coming + more)
         scale = self.metric.highest if self.metric.less_is_better else 100.0
         return Range(*(float(q) for q in np.quantile((after - before) * scale, QUANTILES)))
 
     def decision(self) -> Decision | None:
-        """Expected costs of stopping, of the next batch, of going on.
+        """Expected costs of stopping, of a further batch, of going on; what is out comes in either way.
 
         None where labels have no price, or nothing speaks for buying any: no penalty for missing a target and no worth
         of points.
@@ -126,10 +136,10 @@ class Outlook:
             # A point of `error` is a hundredth of its dearest answer inside, and 0.01 of its units outside.
             point=self.costs.value_per_point * self.metric.highest,
         )
-        sizes = batch_sizes(self.batch, self.left)
+        sizes = batch_sizes(self.batch, self.fresh)
         more = np.array([0, *sizes], dtype=np.float64)
-        columns = np.stack([self.forecast.column(self.owned + int(each)) for each in more], axis=1)
-        order = order_costs(columns, more, prices, self.target, self.under_way)
+        columns = np.stack([self.forecast.column(self.coming + int(each)) for each in more], axis=1)
+        order = order_costs(columns, more, prices, self.target)
         if self.target is None:
             paired = zip(sizes, order[1:], strict=True)
             options = tuple(BatchOption(size, float(cost), None, None, None) for size, cost in paired)
@@ -141,7 +151,7 @@ class Outlook:
         worth = prices.point * 100 * self._gained(limits)
         options = []
         for size, cost in zip(sizes, order[1:], strict=True):
-            going_on = going_on_costs(needed, limits, self.owned, size, prices, self.under_way) - worth
+            going_on = going_on_costs(needed, limits, self.coming, size, prices) - worth
             lowest = int(going_on.argmin())
             options.append(
                 BatchOption(size, float(cost), float(going_on[-1]), float(going_on[lowest]), int(limits[lowest]))
@@ -153,13 +163,13 @@ class Outlook:
     def _gained(self, limits: Floats) -> Floats:
         """Expected rise of the metric, up to the target, until there are so many labels. [k]"""
         assert self.target is not None
-        before = np.minimum(self.forecast.column(self.owned), self.target)
+        before = np.minimum(self.forecast.column(self.coming), self.target)
         after = [np.minimum(self.forecast.column(int(limit)), self.target) for limit in limits]
         return np.array([float((each - before).mean()) for each in after])
 
     def _limits(self) -> Floats:
         end = self.owned + self.left
-        inside = [float(size) for size in self.forecast.sizes if self.owned < size < end]
+        inside = [float(size) for size in self.forecast.sizes if self.coming < size < end]
         return np.array([*inside, float(end)])
 
     def _days(self, more: float) -> float | None:

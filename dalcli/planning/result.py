@@ -149,7 +149,7 @@ class Decision:
     """Expected costs from here on, missing the target and the worth of points included; in the currency.
 
     Attributes:
-        stop: of stopping now.
+        stop: of stopping now, or after what is out, which comes in either way.
         options: of the next batch, by size.
         best: the size with the lowest cost (with a target: of going on); 0: stop.
     """

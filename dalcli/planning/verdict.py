@@ -102,7 +102,7 @@ def _by_forecast(seen: Evidence, outlook: Outlook) -> tuple[Verdict, str]:
     chance = float((outlook.forecast.column(outlook.owned + more) >= target).mean())
     if chance < SMALL_CHANCE:
         return "infeasible", f"the chance to reach {shown} {within} is {chance_text(chance)}"
-    reached = float((outlook.forecast.column(outlook.owned) >= target).mean())
+    reached = float((outlook.forecast.column(outlook.coming) >= target).mean())
     # Where the target is likely reached already, stopping costs next to nothing, and what is missing is the proof.
     if seen.decision is not None and seen.decision.best == 0 and reached < _LIKELY:
         currency = seen.situation.tariff.currency

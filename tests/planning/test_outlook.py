@@ -101,10 +101,11 @@ def test_a_decision_knows_what_is_out() -> None:
     decision = outlook(two_futures(3, 1), under_way=60, penalty_for_missing_target=1000, price_per_round=10).decision()
     assert decision is not None
     by_size = {option.labels: option for option in decision.options}
-    assert by_size[50].order == pytest.approx(50 + 1000), "all of them are out"
+    assert decision.stop == 1000, "with 160 labels the good futures are at 82%"
     assert by_size[100].order == pytest.approx(100 + 10 + 0.25 * 1000)
-    # The 60 come first, then a batch of 100; the poor future buys all 300: 60, 100, 100 and 40.
-    assert by_size[100].to_the_end == pytest.approx(0.75 * (160 + 10) + 0.25 * (300 + 30 + 1000))
+    # The 60 come in either way. Then 40 would do, and a batch is bought whole; the poor future buys the other 240.
+    assert by_size[100].to_the_end == pytest.approx(0.75 * 110 + 0.25 * (240 + 30 + 1000))
+    assert max(by_size) == 240
 
 
 def test_nothing_to_decide_without_prices_or_worth() -> None:
