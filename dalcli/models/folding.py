@@ -26,7 +26,8 @@ def folded(network: nn.Module, image_size: tuple[int, int]) -> nn.Module:
     if not any(isinstance(module, nn.BatchNorm2d) for module in network.modules()):
         return network
     try:
-        traced = fx.GraphModule(network, _Tracer().trace(network))
+        copied = _with_the_same_tensors(network)
+        traced = fx.GraphModule(copied, _Tracer().trace(copied))
         images = torch.rand(1, 3, *image_size, generator=torch.Generator().manual_seed(0))
         found = _fold(traced)
         with torch.inference_mode():
@@ -40,6 +41,11 @@ class _Tracer(fx.Tracer):
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return isinstance(m, nn.Conv2d | nn.BatchNorm2d) or super().is_leaf_module(m, module_qualified_name)
+
+
+def _with_the_same_tensors(network: nn.Module) -> nn.Module:
+    """A copy for tracing: some networks keep something of what they see, and a trace shows them no numbers."""
+    return copy.deepcopy(network, {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())})
 
 
 def _fold(traced: fx.GraphModule) -> fx.GraphModule:

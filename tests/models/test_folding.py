@@ -106,6 +106,28 @@ class Choosing(nn.Module):
         return (self.normalisation(seen) if inputs.mean() > 0 else seen).mean((2, 3))
 
 
+class Remembering(nn.Module):
+    """Keeps what it saw last, and counts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution, self.normalisation = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+        self.calls, self.level = 0, torch.zeros(())
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        self.calls += 1
+        self.level = 0.5 * self.level + inputs.mean()
+        return self.normalisation(self.convolution(inputs)).mean((2, 3))
+
+
+def test_a_network_that_remembers_what_it_saw_remembers_no_trace() -> None:
+    made = lived(Remembering())
+    folded(made, SIZE)
+    assert isinstance(made.level, Tensor) and type(made.calls) is int
+    made(images())
+    assert bool(made.level.isfinite())
+
+
 def plain(convolution: nn.Module, normalisation: nn.Module) -> nn.Module:
     return nn.Sequential(convolution, normalisation, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))
 
