@@ -1,10 +1,12 @@
 """A frozen network: its pass against the bare forward pass, a round on what is kept, and a large pool.
 
     GOMP_SPINCOUNT=1000 python benchmarks/frozen.py pass [--images N] [--model NAME]         images/s, and the ratio
+    ... pass --photographs FOLDER --weights FILE [--model NAME]                    the same on photographs of yours
     python benchmarks/frozen.py loop [--images N]                        train, score and query as people run them
     python benchmarks/frozen.py large [--rows N] [--classes K]           `score` against reading the features
 
-Weights are random (speed does not depend on them); photographs are blobs with some grain, 400×300 JPEG files.
+Weights are random (speed does not depend on them) and photographs are blobs with some grain, 400×300 JPEG files, where
+none are given.
 """
 
 from __future__ import annotations
@@ -14,8 +16,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -28,6 +31,7 @@ from torchvision import models
 from dalcli.data.identity import digests
 from dalcli.feedback import SilentFeedback
 from dalcli.models import networks
+from dalcli.models.frozen_network import FrozenNetwork
 from dalcli.models.preprocess import PixelStats, to_input
 from dalcli.runtime.heap import share_heap
 from dalcli.scores.cached_features import CachedFeatures
@@ -51,22 +55,26 @@ BUDGET = 20
 
 
 def make_photographs(root: Path, options: argparse.Namespace) -> None:
-    """A workspace with a frozen torchvision network of random weights; nothing is labeled."""
-    photos = root / "photos"
-    photos.mkdir(parents=True)
-    rng = np.random.default_rng(0)
-    for index in range(options.images):
-        photo(rng, (400, 300)).save(photos / f"{index:06d}.jpg")
-    torch.manual_seed(0)
-    save_file(models.get_model(options.model).state_dict(), root / "weights.safetensors")
+    """A workspace with a frozen network; nothing is labeled."""
+    photos, weights = options.photographs, options.weights
+    if photos is None:
+        photos = root / "photos"
+        photos.mkdir(parents=True)
+        rng = np.random.default_rng(0)
+        for index in range(options.images):
+            photo(rng, (400, 300)).save(photos / f"{index:06d}.jpg")
+    if weights is None:
+        weights = root / "weights.safetensors"
+        torch.manual_seed(0)
+        save_file(models.get_model(options.model).state_dict(), weights)
     settings = f"device: {options.device}\nthreads: {options.threads}\nevaluation: {{reserve: 0}}\n"
-    settings += f"model: {{name: {options.model}, train: head, weights: weights.safetensors}}\n"
+    settings += f"model: {{name: {options.model}, train: head, weights: {weights}}}\n"
     (root / "dalcli.yaml").write_text(settings)
     run(root, "init", str(photos), "--classes", "a,b,c,d,e,f,g,h,i,j")
 
 
-def the_pass(session: Session) -> None:
-    """Every image of the pool, from its file to its features; nothing is kept."""
+def the_pass(session: Session) -> int:
+    """Every image of the pool, from its file to its features; nothing is kept. How many there are."""
     network = frozen_network(session)
     assert network is not None
     with session.database.read() as connection:
@@ -74,10 +82,11 @@ def the_pass(session: Session) -> None:
     opened = PoolImages.peek(session, pool, network)
     for _ in opened.blocks(256):
         pass
+    return len(pool)
 
 
 def compare_pass(options: argparse.Namespace) -> None:
-    """The pass, and the forward pass alone on batches that are there."""
+    """The pass, and the forward pass alone on batches that are there; both with and without folding."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         make_photographs(root, options)
@@ -89,18 +98,38 @@ def compare_pass(options: argparse.Namespace) -> None:
             rng = np.random.default_rng(0)
             pixels = rng.integers(0, 256, (batch, *recipe.image_size, 3), dtype=np.uint8)
             inputs = to_input(pixels, PixelStats(recipe.mean, recipe.std), torch.device(options.device))
-            batches = -(-options.images // batch)
+            count = the_pass(session)
+            batches = -(-count // batch)
+            quicker = network.quicker()
+            apart = _difference(quicker.features(inputs), network.features(inputs))
 
-            def forward() -> None:
+            def forward(network: FrozenNetwork) -> None:
                 for _ in range(batches):
                     network.features(inputs)
 
-            works = {"forward": forward, "pass": lambda: the_pass(session)}
+            def unfolded() -> None:
+                with patch.object(FrozenNetwork, "quicker", lambda network: network):
+                    the_pass(session)
+
+            works: dict[str, Callable[[], object]] = {
+                "forward": lambda: forward(network),
+                "folded": lambda: forward(quicker),
+                "pass": lambda: the_pass(session),
+                "unfolded": unfolded,
+            }
             seconds = interleaved(works, options.repeats)
-    print(f"{options.model} at {recipe.image_size[0]}×{recipe.image_size[1]}, {options.images} photographs of 400×300")
+    print(f"{options.model} at {recipe.image_size[0]}×{recipe.image_size[1]}, {count} photographs")
     print(f"{batches * batch / seconds['forward']:8.1f} images/s  forward pass, batches of {batch}")
-    print(f"{options.images / seconds['pass']:8.1f} images/s  from the files")
-    print(f"{ratio(seconds, 'forward', 'pass'):>8s}           of the forward pass's speed")
+    print(
+        f"{batches * batch / seconds['folded']:8.1f} images/s  folded, with features {apart:.1e} of the largest apart"
+    )
+    print(f"{count / seconds['pass']:8.1f} images/s  from the files")
+    print(f"{count / seconds['unfolded']:8.1f} images/s  from the files without folding")
+    print(f"{ratio(seconds, 'forward', 'pass'):>8s}           of the forward pass's speed from the files")
+
+
+def _difference(found: torch.Tensor, expected: torch.Tensor) -> float:
+    return float((found - expected).abs().max() / expected.abs().max())
 
 
 def time_loop(options: argparse.Namespace) -> None:
@@ -216,6 +245,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options.add_argument("--images", type=int, default=320)
     options.add_argument("--model", default="efficientnet_b0")
     options.add_argument("--repeats", type=int, default=3)
+    options.add_argument("--photographs", type=lambda text: Path(text).absolute(), metavar="FOLDER")
+    options.add_argument("--weights", type=lambda text: Path(text).absolute(), metavar="FILE")
     options.add_argument("--rows", type=int, default=100_000)
     options.add_argument("--classes", type=int, default=100)
     given = options.parse_args(arguments)

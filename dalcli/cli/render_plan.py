@@ -176,7 +176,7 @@ def _tail(result: PlanResult) -> Iterator[tuple[str, object]]:
         money = amount(s.spent.money, s.spent.currency)
         yield "spent so far", f"{money}: {counted(s.spent.votes, 'vote')}, {counted(s.spent.rounds, 'round')}"
     usable = "" if s.usable == 1 else f", if {percent(s.usable)} of the images give a label as before"
-    out = f"; {_number(s.under_way)} of them are out, their round is counted as spent" if s.under_way else ""
+    out = f"; {_number(s.under_way)} of them are out: their rounds count as spent" if s.under_way else ""
     yield "in the pool", f"{_number(s.left)} more labels{usable}{out}"
     if s.disputed is not None:
         yield "label noise", f"annotators differ on {percent(s.disputed)} of the images that several labeled"

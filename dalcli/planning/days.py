@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 from dalcli.config.planning import WEEKDAYS, Weekday
+from dalcli.planning.money import rounds_for
 
 _WEEK = len(WEEKDAYS)
 
@@ -26,7 +27,7 @@ class Pace:
 
     def days(self, labels: float, batch: int, out: int) -> float:
         """Working days until so many labels are in, the first ``out`` of which are being made."""
-        rounds = math.ceil(max(labels - out, 0) / batch) + (min(labels, out) > 0)
+        rounds = rounds_for(labels, batch, out) + (min(labels, out) > 0)
         return labels / self.labels_per_day + rounds * self.days_per_round
 
     def labels(self, days: float, batch: int, out: int) -> int:

@@ -6,13 +6,13 @@ more evaluation labels it may be more. The cheapest way weighs them against labe
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
 from dalcli.config.words import counted
 from dalcli.errors import BadInputError, NotReadyError
+from dalcli.planning.money import rounds_for
 from dalcli.planning.situation import Situation, read
 from dalcli.prediction import evidence as evidences
 from dalcli.prediction import pool
@@ -168,7 +168,7 @@ def _way(
             by_model, left = 0, by_model
         reached = max(0, min(by_hand, bought - evaluation))
         evaluation, by_hand, left = min(evaluation, bought), reached, left + by_hand - reached
-    rounds = math.ceil((evaluation + by_hand) / situation.batch)
+    rounds = rounds_for(evaluation + by_hand, situation.batch, 0)
     return Way(
         how=how,
         evaluation_labels=evaluation,
