@@ -158,7 +158,7 @@ def test_head_beside_its_peers(capsys):
 def test_frozen_networks_are_measured(capsys, arguments):
     lines = printed(capsys, "frozen", *arguments, "--threads", "1").splitlines()
     values = [float(line.split()[0]) for line in lines[2:]]
-    assert len(values) == {"pass": 3, "loop": 4, "large": 3}[arguments[0]]
+    assert len(values) == {"pass": 5, "loop": 4, "large": 3}[arguments[0]]
     assert all(value > 0 for value in values)
 
 
