@@ -191,7 +191,7 @@ def _forecast(session: Session, situation: Situation, points: Points) -> Made:
     inputs = ledger.inputs_digest([(p.labels, p.value, p.evaluated) for p in points.curve.points], points.kind, past)
     with session.database.read() as connection:
         known = forecasts.is_stored(connection, version, metric.key, inputs)
-    if not known:
+    if not known and session.database.writable:  # who may only read gets an answer, too
         kept = ledger.to_store(made, version, metric, points.kind, points.sizes)
         with session.database.write() as connection:
             forecasts.store(connection, kept, inputs)

@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
 
 from dalcli.errors import DalcliError, LockedError
+from dalcli.state import read_only
 
 Connection = sqlite3.Connection
 Row = sqlite3.Row
@@ -31,16 +32,20 @@ def now() -> str:
 
 
 class Database:
-    """One connection to a workspace's ``state.db``, migrated to this program's version on opening."""
+    """One connection to a workspace's ``state.db``, migrated to this program's version on opening.
+
+    Attributes:
+        writable: not where the user may only read: then :meth:`write` refuses.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         with explained(path):
-            self._connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
+            connection = _connect(path)
+            self.writable = connection is not None
+            self._connection = connection or read_only.connect(path)
             self._connection.row_factory = sqlite3.Row
             try:
-                for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
-                    self._connection.execute(f"PRAGMA {pragma}")
                 migrate(self)
             except BaseException:
                 self._connection.close()
@@ -49,12 +54,19 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A snapshot: everything read inside belongs to one moment."""
-        with explained(self.path), self._transaction("BEGIN DEFERRED") as connection:
+        alone = nullcontext() if self.writable else read_only.left_alone(self.path)
+        with explained(self.path), alone, self._transaction("BEGIN DEFERRED") as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """One atomic change; any exception inside rolls it back."""
+        """One atomic change; any exception inside rolls it back.
+
+        Raises:
+            DalcliError: this user may only read.
+        """
+        if not self.writable:
+            raise read_only.refusal(self.path)
         with explained(self.path), self._transaction("BEGIN IMMEDIATE") as connection:
             yield connection
 
@@ -88,6 +100,22 @@ class Database:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def _connect(path: Path) -> Connection | None:
+    """A connection that can write; None where the database is there, and this user may not."""
+    if path.exists() and not read_only.may_write(path):
+        return None
+    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
+    try:
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+            connection.execute(f"PRAGMA {pragma}")
+    except BaseException as error:
+        connection.close()
+        if path.is_file() and re.search("readonly|unable to open", str(error)):  # the folder cannot be written
+            return None
+        raise
+    return connection
 
 
 def migrate(database: Database) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -12,6 +13,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from dalcli.errors import LockedError
+from dalcli.state import read_only
 from dalcli.state.database import now
 
 
@@ -22,12 +24,17 @@ def file_lock(path: Path, refusal: Callable[[], LockedError], wait: float = 0.0)
     Raises:
         LockedError: what ``refusal`` says, asked only when a live process still holds the lock, or has just moved the
             folder it is in.
+        DalcliError: this user may not write there.
     """
     lock = FileLock(path)
     try:
         lock.acquire(timeout=wait)
     except (Timeout, FileNotFoundError):
         raise refusal() from None
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise read_only.refusal(path) from error
+        raise
     try:
         yield
     finally:
