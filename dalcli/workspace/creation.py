@@ -151,6 +151,8 @@ def bring_up_to_date(workspace: Workspace, request: InitRequest, feedback: Feedb
                 f"--classes {','.join(request.classes)} contradicts the workspace's {','.join(owned)}",
                 "new classes come in with ingest-labels --allow-new-classes",
             )
+        if request.classes is not None and tuple(request.classes) != owned:  # as its first `init` said it, or mistaken
+            feedback.note(f"--classes changes nothing: its {len(owned)} classes stay what they are")
         asked = asked_for(Config(), request.model, request.weights).model
         if asked.model_fields_set and asked != session.config.model:
             raise BadInputError(

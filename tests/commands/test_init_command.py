@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from dalcli_runner import message, ok, problems, run, start
 from safetensors.numpy import save_file
-from workspaces import ask, dump, ids, image, make, photos
+from workspaces import ask, dump, ids, image, make, photos, session
+
+from dalcli.state import classes
 
 
 def test_says_what_it_made_and_chose(tmp_path: Path) -> None:
@@ -109,6 +111,15 @@ def test_again_with_more_images_adds_them(tmp_path: Path) -> None:
     image(tmp_path / "photos" / "new.png", 50)
     assert "1 new sample registered" in ok(tmp_path, "init", "photos").err
     assert len(ask(tmp_path, "SELECT * FROM sample")) == 4
+
+
+def test_again_with_fewer_classes_says_that_none_went(tmp_path: Path) -> None:
+    make(tmp_path)
+    ok(tmp_path, "init", "photos", "--classes", "cat,dog")
+    with session(tmp_path) as opened, opened.database.write() as connection:
+        classes.append(connection, ["bird"])
+    assert "its 3 classes stay what they are" in ok(tmp_path, "init", "photos", "--classes", "cat,dog").err
+    assert "classes stay" not in ok(tmp_path, "init", "photos", "--classes", "cat,dog,bird").err
 
 
 def test_again_with_other_classes_is_refused(tmp_path: Path) -> None:
