@@ -14,7 +14,7 @@ from curve_files import Trajectory
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from dalcli.forecasting import calibration
+from dalcli.forecasting import calibration, hindsight
 from dalcli.forecasting.calibration import Table
 from dalcli.forecasting.curves import FEWEST_SIZES, Floats, Measurements
 from dalcli.forecasting.ensemble import Ensemble, ensemble
@@ -124,6 +124,21 @@ def errors(runs: Sequence[Trajectory], tested: Sequence[Sequence[Backtest]]) -> 
             pictures.append(np.full(count, run.pictures))
             source.append(np.full(count, run.source))
     return Errors(*(np.concatenate(part) for part in parts))
+
+
+def own_errors(tests: Sequence[Backtest], table: Table) -> list[Floats]:
+    """For every prefix what `hindsight.own_errors` would find, from the other prefixes' ensembles."""
+    strayed = []
+    for test in tests:
+        points, span = len(test.known.labels), test.known.labels[-1] / test.known.labels[0]
+        said = calibration.calibrated(test.made, test.sizes / test.sizes[0], test.last, points, span, table)
+        strayed.append(hindsight.standardised(said, test.later))
+    found = []
+    for now in range(len(tests)):
+        earlier = range(max(0, now - hindsight.ORIGINS), now)
+        came = [strayed[then][: now - then][tests[then].factors[: now - then] <= hindsight.FAR] for then in earlier]
+        found.append(np.concatenate([np.zeros(0), *came]))
+    return found
 
 
 def learn(known: Errors, start: Floats | None = None) -> Table:

@@ -15,7 +15,7 @@ from curve_backtests import SEED, Backtest
 from numpy.typing import NDArray
 
 from dalcli.forecasting.curves import Floats
-from dalcli.forecasting.decisions import Prices, going_on_costs, order_costs
+from dalcli.forecasting.decisions import Prices, going_on_costs, order_costs, worth_going_on
 from dalcli.forecasting.families import FAMILIES
 from dalcli.forecasting.forecast import Forecast
 
@@ -87,8 +87,8 @@ def going_on(tests: Sequence[Backtest], forecasts: Sequence[Forecast]) -> Floats
 
 def _measured(test: Backtest, forecast: Forecast) -> Floats:
     """What would be measured in every draw; today's is known. [n, 1 + k]"""
-    noise = np.random.default_rng(SEED).standard_normal(forecast.draws.shape) * forecast.noise
-    values = np.clip(forecast.draws + noise, 0, 1)
+    noise = np.random.default_rng(SEED).standard_normal(forecast.shown.shape) * forecast.noise
+    values = np.clip(forecast.shown + noise, 0, 1)
     values[:, 0] = test.last
     return values
 
@@ -114,7 +114,7 @@ def _worth(test: Backtest, needed: Floats, prices: Prices) -> bool:
     """Whether going on is expected to cost less than stopping, by the forecast."""
     sizes = test.sizes.astype(np.float64)
     costs = going_on_costs(needed, sizes, sizes[0], sizes[1] - sizes[0], prices)
-    return bool(costs[1:].min() < costs[0])
+    return worth_going_on(float(costs[1:].min()), float(costs[0]))
 
 
 def _believed(sizes: NDArray[np.int64], reached: int | None, price: float, penalty: float) -> bool:

@@ -25,7 +25,7 @@ from pathlib import Path
 import curve_decisions
 import curve_files
 import numpy as np
-from curve_backtests import SEED, Backtest, Errors, all_backtests, document, errors, learn
+from curve_backtests import SEED, Backtest, Errors, all_backtests, document, errors, learn, own_errors
 from curve_files import Trajectory
 from numpy.typing import NDArray
 
@@ -130,7 +130,8 @@ def _without(everything: Errors, kept: NDArray[np.bool_], start: Floats) -> Tabl
 
 def _judge(work: tuple[Sequence[Backtest], Table]) -> Judged:
     tests, calibration = work
-    forecasts = [_forecast(test, calibration) for test in tests]
+    strayed = own_errors(tests, calibration)
+    forecasts = [_forecast(test, calibration, own) for test, own in zip(tests, strayed, strict=True)]
     levels = (0.1, 0.5, 0.9)
     return Judged(
         np.concatenate([np.full(len(test.later), len(test.known.labels)) for test in tests]),
@@ -144,9 +145,9 @@ def _judge(work: tuple[Sequence[Backtest], Table]) -> Judged:
     )
 
 
-def _forecast(test: Backtest, calibration: Table) -> Forecast:
+def _forecast(test: Backtest, calibration: Table, own: Floats) -> Forecast:
     generator = np.random.default_rng(SEED)
-    return futures(test.known, test.sizes, test.made, calibration, (), 0.0, DRAWS, generator, ())
+    return futures(test.known, test.sizes, test.made, calibration, own, 0.0, DRAWS, generator, ())
 
 
 def summary(runs: Sequence[Trajectory], judged: Sequence[Judged]) -> dict[str, object]:

@@ -10,7 +10,7 @@ from dalcli.cli.chart import chart, terminal_marks, terminal_width
 from dalcli.cli.render_paired import gain as gain_over_random
 from dalcli.cli.tables import facts, listing, percent, text
 from dalcli.config.words import counted
-from dalcli.planning.figures import amount, chance_text
+from dalcli.planning.figures import amount, chance_text, share
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -103,9 +103,9 @@ def _target_table(result: PlanResult) -> list[RenderableType]:
     to = result.to_target
     assert to is not None
     currency = result.standing.spent.currency or "money"
-    title = (
-        f"what {_figure(result, to.target)} takes (the chance to get there within the pool: {chance_text(to.chance)})"
-    )
+    chance = f"the chance to get there within the pool: {chance_text(to.chance)}"
+    batches = "" if result.decision is None else f", in batches of {_number(result.decision.batch)}"
+    title = f"what {_figure(result, to.target)} takes{batches} ({chance})"
     rows: list[list[object]] = [["more labels", *(_number(n) for n in _three(to.labels))]]
     if to.money.p10 is not None:
         rows.append([currency, *(_money(n) for n in _three(to.money))])
@@ -156,14 +156,18 @@ def _tail(result: PlanResult) -> Iterator[tuple[str, object]]:
     if batch is not None:
         gain = "" if batch.gain is None else f", {_gain(result, batch.gain)}"
         money = "" if batch.money is None else f", {amount(batch.money, s.spent.currency)}"
-        yield "next batch", f"{counted(batch.labels, 'label')} by {batch.strategy}{gain}{money}; {batch.reason}"
+        size = counted(batch.labels, "label")
+        if batch.images != batch.labels:
+            size = f"{counted(batch.images, 'image')}, {size}"
+        yield "next batch", f"{size} by {batch.strategy}{gain}{money}; {batch.reason}"
     if result.to_target is not None and result.to_target.labels.p10 is None:
         chance = chance_text(result.to_target.chance)
         yield (
             "target",
             f"{_figure(result, result.to_target.target)}: the chance to get there within the pool is {chance}",
         )
-    if result.decision is not None and result.decision.options and result.verdict != "target-reached":
+    proving = result.proof is not None and bool(result.proof.training) and _is_measured(result)
+    if result.decision is not None and result.verdict != "target-reached" and not proving:
         yield "costs to expect", _decision(result, result.decision, s.spent.currency)
     if result.ceiling is not None:
         low, _, high = (_figure(result, value) for value in _three(result.ceiling))
@@ -186,9 +190,7 @@ def _tail(result: PlanResult) -> Iterator[tuple[str, object]]:
 
 def _decision(result: PlanResult, decision: Decision, currency: str) -> str:
     """Stopping, the next batch, going on: with the batch that is proposed."""
-    size = decision.best or (result.next_batch.labels if result.next_batch is not None else 0)
-    cheapest = min(decision.options, key=lambda o: o.order if o.go_on is None else o.go_on)
-    option = next((o for o in decision.options if o.labels == size), cheapest)
+    option = decision.option
     when = "after what is out" if result.standing.under_way else "now"
     said = f"stopping {when} {amount(decision.stop, currency)}"
     said += f"; one batch of {_number(option.labels)} {amount(option.order, currency)}"
@@ -196,7 +198,17 @@ def _decision(result: PlanResult, decision: Decision, currency: str) -> str:
         said += f"; batches of it until the target or the pool's end {amount(option.to_the_end, currency)}"
         if option.go_on < option.to_the_end - 0.005 * abs(option.to_the_end):
             said += f"; giving up at {_number(option.give_up_at)} labels in all {amount(option.go_on, currency)}"
-    return said
+    if option.go_on is None:
+        return f"{said}, less what the points are worth"
+    return f"{said}, what missing the target costs included"
+
+
+def _is_measured(result: PlanResult) -> bool:
+    """Whether today's measurement is at the target."""
+    value, target = result.standing.value, result.target
+    if value is None or target is None:
+        return False
+    return value <= target if result.less_is_better else value >= target
 
 
 def _proof(result: PlanResult) -> str:
@@ -256,7 +268,7 @@ def history(result: HistoryResult) -> str:
 
 
 def _figure(result: PlanResult, value: float) -> str:
-    return f"{value:.3g}" if result.less_is_better else percent(value)
+    return f"{value:.3g}" if result.less_is_better else share(value)
 
 
 def _three(values: Range) -> tuple:  # type: ignore[type-arg]  # labels, money, days or dates

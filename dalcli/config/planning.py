@@ -63,7 +63,7 @@ class CostsConfig(Section):
         1.0, ge=1, le=1000, description="answers collected for every image, on average, until its label counts"
     )
     price_per_round: Price = Field(0.0, description="fixed cost of a round: training, setting up, somebody's hour")
-    labels_per_day: Annotated[float, Field(gt=0, le=1e9)] | None = Field(
+    labels_per_day: Annotated[float, Field(ge=1e-3, le=1e9)] | None = Field(
         None, description="images that come back labeled on a working day"
     )
     working_days: tuple[Weekday, ...] = Field(

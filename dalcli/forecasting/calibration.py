@@ -9,14 +9,13 @@ units of a scale that each curve gives by itself, then say where the quantiles l
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
 import numpy as np
 
-from dalcli.forecasting.curves import Floats, PastError
+from dalcli.forecasting.curves import Floats
 from dalcli.forecasting.ensemble import Ensemble
 from dalcli.forecasting.families import FAMILIES
 
@@ -28,10 +27,14 @@ _BENT = [0, 2, 6]
 """Features that count by their squares, too: noise, misses and spread."""
 _USUAL = 4.0
 """Squares are taken from here on: exp(-4), some two points of accuracy."""
-_SUPPOSED = 8.0
-"""So many past errors of a workspace weigh as much as the public trajectories."""
-_WILD = 4.0
-"""Past errors count no farther than so many standard deviations: one broken round is not a law."""
+_STRAY = 0.72
+"""Mean size of a public curve's errors, in standard deviations, of which each counts up to `_WILD`."""
+_WILD = 2.0
+"""Own errors count no farther than so many standard deviations: one broken round is not a law."""
+_SUPPOSED = 2.0
+"""So many own errors weigh as much as the public trajectories."""
+_BELIEVED = 0.75
+"""Power of the ratio that is believed: own errors are few, and of the same few measurements."""
 
 
 @dataclass(frozen=True)
@@ -147,28 +150,23 @@ def features(made: Ensemble, factors: Floats, last: float, points: int, span: fl
 
 
 def calibrated(
-    made: Ensemble, factors: Floats, last: float, points: int, span: float, table: Table, past: Sequence[PastError] = ()
+    made: Ensemble, factors: Floats, last: float, points: int, span: float, table: Table, own: Floats | None = None
 ) -> Calibrated:
-    """Quantiles of what will be measured at every size, from a table and a workspace's own past errors."""
-    scale = np.exp(features(made, factors, last, points, span) @ table.coefficients)
-    spread = table.at(points, factors) * scale[:, None]
-    found = Calibrated(table.levels, middle(made, last, table.shares)[:, None] + spread)
-    shift, widen = sharpening(past)
-    median = found.median[:, None]
-    return Calibrated(table.levels, median + shift * found.deviation[:, None] + widen * (found.quantiles - median))
+    """Quantiles of what will be measured at every size, from a table and what this curve strayed so far.
 
-
-def sharpening(past: Sequence[PastError]) -> tuple[float, float]:
-    """By how many standard deviations to move forecasts, and by what to widen them, from what past ones came to.
-
-    Both shrink towards (0, 1), the public trajectories' word, which weighs as much as eight past errors.
+    ``own``: by how many standard deviations the same forecasts, made at earlier points, were off (`hindsight`). [e]
     """
-    strayed = np.array([_standardised(error) for error in past if np.isfinite(_standardised(error))])
-    count = len(strayed)
-    shift = float(strayed.sum() / (count + _SUPPOSED))
-    return shift, float(np.sqrt((_SUPPOSED + np.sum((strayed - shift) ** 2)) / (_SUPPOSED + count)))
+    scale = np.exp(features(made, factors, last, points, span) @ table.coefficients)
+    spread = table.at(points, factors) * scale[:, None] * (1.0 if own is None else sharpening(own))
+    return Calibrated(table.levels, middle(made, last, table.shares)[:, None] + spread)
 
 
-def _standardised(error: PastError) -> float:
-    deviation = max(error.predicted_p90 - error.predicted_p10, 1e-4) / NORMAL_80
-    return float(np.clip((error.measured - error.predicted_p50) / deviation, -_WILD, _WILD))
+def sharpening(own: Floats) -> float:
+    """By what to widen forecasts of a curve whose earlier ones were off by so many standard deviations. [e] → factor
+
+    The size of its errors tells what kind of curve it is; their sign tells nothing (on public curves the next error is,
+    if anything, of the other sign: a lucky measurement is in both), so forecasts are not moved.
+    """
+    strayed = np.minimum(np.abs(own), _WILD)
+    usual = _SUPPOSED * _STRAY
+    return float(((usual + strayed.sum()) / (_SUPPOSED + len(strayed)) / _STRAY) ** _BELIEVED)

@@ -1,4 +1,4 @@
-"""What a forecast is made from: measured points of a learning curve, and what past forecasts came to."""
+"""What a forecast is made from: measured points of a learning curve."""
 
 from __future__ import annotations
 
@@ -55,27 +55,6 @@ class Curve:
     points: tuple[Point, ...]
     kind: Literal["active", "random"]
     chance: float
-
-
-@dataclass(frozen=True)
-class PastError:
-    """What a forecast of this workspace said, and what was then measured.
-
-    Attributes:
-        labels_ahead_factor: Labels at the measurement divided by labels when it was forecast.
-        points: Distinct sizes that the forecast was made from.
-        predicted_p10: Forecast of the measured value, tenth percentile; `predicted_p50` and `predicted_p90` alike.
-        measured: The value that came.
-        evaluated: Size of the evaluation set it was measured on; 0 where that is unknown.
-    """
-
-    labels_ahead_factor: float
-    points: int
-    predicted_p10: float
-    predicted_p50: float
-    predicted_p90: float
-    measured: float
-    evaluated: int
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,20 @@ class Prices:
     point: float = 0.0
 
 
+_LOOKING_AGAIN = 0.02
+"""Part of the cost of stopping that looking again after a batch is supposed to be worth."""
+
+
+def worth_going_on(going_on: float, stopping: float) -> bool:
+    """Whether to go on, where either is expected to cost so much.
+
+    The costs of going on know when draws reach the target, and not that the next measurement will tell more about which
+    draw it is: whoever looks again may stop then. On public curves a small part for that saves 3% of all costs
+    (`benchmarks/forecasts.py`); a large one wastes more.
+    """
+    return going_on < stopping + _LOOKING_AGAIN * abs(stopping) - 1e-9
+
+
 def order_costs(values: Floats, more: Floats, prices: Prices, target: float | None = None) -> Floats:
     """Expected cost of ordering each number of labels in one round, and of stopping.
 

@@ -13,15 +13,15 @@ from dalcli.forecasting.cautions import FAR
 from dalcli.forecasting.forecast import Forecast
 from dalcli.planning import ledger
 from dalcli.planning.basis import Points
-from dalcli.planning.figures import amount, figure
+from dalcli.planning.figures import figure
 from dalcli.planning.metrics import Metric
+from dalcli.planning.next_batch import propose
 from dalcli.planning.outlook import Outlook, shown_range
 from dalcli.planning.proving import proof, proven_value
 from dalcli.planning.result import (
     Basis,
     ClassShortfall,
     Decision,
-    NextBatch,
     PlanResult,
     Proof,
     Question,
@@ -32,6 +32,8 @@ from dalcli.planning.situation import Situation
 from dalcli.planning.trajectory import CurvePoint
 from dalcli.planning.verdict import Evidence, Limit, next_step, verdict
 
+_NAMED = 5
+"""Classes that a note names."""
 _DIGITS = 12
 """Of a target, which has been turned into a value and back."""
 
@@ -52,6 +54,7 @@ def answer(
     limit: Limit | None,
     made: Made,
     outlook: Outlook | None,
+    decision: Decision | None,
     level: float,
 ) -> PlanResult:
     """Put all of it together; ``target`` as a value in [0, 1], ``level`` of intervals and proofs."""
@@ -59,9 +62,9 @@ def answer(
     newest = situation.curve.points[-1] if situation.curve.points else None
     found_proof = None
     if newest is not None and target is not None:
-        left = situation.states["evaluation"]["unlabeled"] + situation.states["evaluation"]["in flight"]
-        found_proof = proof(metric, newest.measured, target, level, outlook, left)
-    decision = None if outlook is None or not outlook.fresh else outlook.decision()
+        evaluation = situation.states["evaluation"]
+        out, left = evaluation["in flight"], evaluation["unlabeled"] + evaluation["in flight"]
+        found_proof = proof(metric, newest.measured, target, level, outlook, out, left)
     evidence = Evidence(
         situation=situation,
         newest=newest,
@@ -73,7 +76,10 @@ def answer(
         limit=limit,
     )
     found, reason = verdict(evidence)
-    batch = None if found in {"target-reached", "infeasible"} else _next_batch(situation, outlook, decision)
+    batch = None
+    if found not in {"target-reached", "infeasible"}:
+        measured = newest is not None and target is not None and newest.measured.value >= target
+        batch = propose(situation, outlook, decision, limit, found_proof if measured else None)
     return PlanResult(
         question=question,
         metric=metric.name,
@@ -127,7 +133,7 @@ def _standing(situation: Situation, newest: CurvePoint | None, level: float) -> 
 
 def _evaluated(metric: Metric, newest: CurvePoint) -> int:
     """Examples that tell: of one class where it is about one class."""
-    return newest.measured.trials if metric.name.startswith("recall:") else newest.measured.examples
+    return newest.measured.trials if metric.position is not None else newest.measured.examples
 
 
 def _basis(made: Made) -> Basis:
@@ -139,45 +145,6 @@ def _basis(made: Made) -> Basis:
         cautions=cautions,
         laws={} if made.forecast is None else {name: float(each) for name, each in made.forecast.families.items()},
     )
-
-
-def _next_batch(situation: Situation, outlook: Outlook | None, decision: Decision | None) -> NextBatch | None:
-    """The size with the lowest expected cost where sizes differ in it; else the usual one. After what is out."""
-    fresh = situation.left - situation.under_way
-    if not fresh:
-        return None
-    size, reason = min(situation.batch, fresh), "the usual batch"
-    if outlook is not None and decision is not None and decision.options:
-        size, reason = _cheapest_batch(situation, outlook, decision, size)
-    elif outlook is not None:
-        reason += ": nothing under costs in dalcli.yaml speaks for another size"
-    return NextBatch(
-        labels=size,
-        strategy=situation.strategy,
-        gain=None if outlook is None else outlook.gain(size),
-        money=situation.tariff.money(size, 1),
-        reason=reason,
-    )
-
-
-def _cheapest_batch(situation: Situation, outlook: Outlook, decision: Decision, usual: int) -> tuple[int, str]:
-    currency = situation.tariff.currency
-    by_points = outlook.target is None
-    if by_points:
-        costs = {each.labels: each.order for each in decision.options}
-    else:
-        costs = {each.labels: each.go_on for each in decision.options if each.go_on is not None}
-    if not by_points and not outlook.tariff.per_round:
-        return usual, "the usual batch: no fixed cost of a round (costs.price_per_round) speaks for another size"
-    best = min(costs, key=lambda size: (costs[size], abs(size - usual)))
-    if usual in costs and costs[usual] - costs[best] <= 0.01 * abs(costs[best]):
-        return (
-            usual,
-            f"the usual batch: no other size is expected to save more than 1% of {amount(costs[best], currency)}",
-        )
-    than = f", batches of {usual} {amount(costs[usual], currency)}" if usual in costs else ""
-    what = "this batch is expected to cost" if by_points else "going on in batches of it is expected to cost"
-    return best, f"{what} {amount(costs[best], currency)}{than}"
 
 
 def _shortfalls(situation: Situation, target: float | None, level: float) -> tuple[ClassShortfall, ...]:
@@ -243,9 +210,22 @@ def _notes(situation: Situation, limit: Limit | None, outlook: Outlook | None, p
         notes.append(
             "what choosing gains over drawing at random is not known: dalcli query --control 0.1 tells in time"
         )
+    if metric.name == "macro" and newest is not None:
+        notes += _left_out(situation, newest)
     if metric.name == "macro" and proven is not None:
         notes.append("a proof of macro recall is approximate: as of a share of as many examples as are as sure")
     return notes
+
+
+def _left_out(situation: Situation, newest: CurvePoint) -> list[str]:
+    """Classes that macro recall says nothing of."""
+    report = next(v.report for v in situation.measured if v.version == newest.version)
+    names = [situation.classes[place] for place, entry in enumerate(report["classes"]) if not entry["support"]]
+    if not names:
+        return []
+    first = ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
+    said = counted(len(names), "class has", "classes have")
+    return [f"{said} no evaluation example ({first}): neither the macro recall nor a proof says anything of them"]
 
 
 def _about_target(situation: Situation, outlook: Outlook, target: float) -> list[str]:

@@ -18,7 +18,7 @@ class Pace:
     """How fast labels come in.
 
     Attributes:
-        labels_per_day: on a working day.
+        labels_per_day: usable ones, on a working day.
         days_per_round: working days that a round takes besides; one whose batch is out still takes them.
     """
 

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from dalcli.planning.metrics import Metric
 
+_MOST_DIGITS = 6
+
 
 def figure(metric: Metric, value: float) -> str:
     """A share in percent, a cost as a number; ``value`` in the metric's own units."""
-    return f"{value:.3g}" if metric.less_is_better else f"{100 * value:.1f}%"
+    return f"{value:.3g}" if metric.less_is_better else share(value)
+
+
+def share(value: float) -> str:
+    """In percent; 99.99% is not 100.0%."""
+    digits = 1
+    while value < 1 and digits < _MOST_DIGITS and round(100 * value, digits) >= 100:
+        digits += 1
+    return f"{100 * value:.{digits}f}%"
 
 
 def amount(money: float, currency: str) -> str:

@@ -95,7 +95,7 @@ def finish(session: Session, request: FinishRequest) -> FinishResult:
         NotReadyError: no model, nothing predicted or measured, or evaluation labels that were not drawn at random.
         BadInputError: money was named, and nobody has said what a label costs.
     """
-    situation = read(session, session.config.plan.metric, "dalcli.yaml: plan.metric:")
+    situation = read(session, session.config.plan.metric, "dalcli.yaml: plan.metric")
     if request.money is not None and situation.tariff.per_label is None:
         raise BadInputError("--money: nobody has said what a label costs", "set costs.price_per_vote in dalcli.yaml")
     found = predictor(session, None)
@@ -126,7 +126,7 @@ def finish(session: Session, request: FinishRequest) -> FinishResult:
         evaluation_left=case.left,
         price_per_label=situation.tariff.per_label,
         price_per_round=situation.tariff.per_round,
-        batch=situation.batch,
+        batch=situation.batch_images,
         currency=situation.tariff.currency,
         budget=request.money,
         ways=ways,
@@ -163,12 +163,12 @@ def _way(
 ) -> Way:
     tariff, left = situation.tariff, 0
     if request.money is not None:
-        bought = tariff.affordable(request.money, situation.batch)
+        bought = tariff.affordable(request.money, situation.batch_images)
         if bought < evaluation:  # it does not even come to the model's labels
             by_model, left = 0, by_model
         reached = max(0, min(by_hand, bought - evaluation))
         evaluation, by_hand, left = min(evaluation, bought), reached, left + by_hand - reached
-    rounds = rounds_for(evaluation + by_hand, situation.batch, 0)
+    rounds = rounds_for(evaluation + by_hand, situation.batch_images, 0)
     return Way(
         how=how,
         evaluation_labels=evaluation,
@@ -197,4 +197,4 @@ def _next_step(way: Way, request: FinishRequest, situation: Situation, standing:
         return f"dalcli predict --auto --max-error {request.max_error:g}"
     if not way.by_hand:
         return f"nothing: the money does not buy {counted(1, 'label')}"
-    return f"dalcli query --budget {min(way.by_hand, situation.batch)} > to_label.csv"
+    return f"dalcli query --budget {min(way.by_hand, situation.batch_images)} > to_label.csv"

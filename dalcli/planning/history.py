@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from dalcli.planning import ledger
 from dalcli.planning.ledger import ScoredForecast
-from dalcli.planning.metrics import Metric, parse
+from dalcli.planning.metrics import Metric, name_of, parse
 from dalcli.planning.result import TrackRecord
 from dalcli.planning.trajectory import Trajectory, trajectory
 from dalcli.state import classes, forecasts
@@ -38,9 +38,9 @@ def history(session: Session) -> HistoryResult:
     """Hold every forecast against the measurements that came after it."""
     config = session.config
     with session.database.read() as connection:
-        names = classes.names(connection)
-        stored = forecasts.listing(connection)
-        metrics = {key: parse(key.partition("#")[0], names, config.plan, "the ledger") for key in _keys(stored)}
+        spellings = classes.spellings(connection)
+        stored = ledger.called_as_today(forecasts.listing(connection), spellings)
+        metrics = {key: parse(name_of(key), spellings, config.plan, "the ledger") for key in _keys(stored)}
         matrices = any(metric.costs is not None for metric in metrics.values())
         measured = measured_versions.measured(connection, matrices=matrices)
     level = config.evaluation.confidence

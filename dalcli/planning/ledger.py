@@ -1,4 +1,4 @@
-"""The ledger of forecasts: what was foretold, what came, how far off it was, and what the next forecast learns from it.
+"""The ledger of forecasts: what was foretold, what came, and how far off it was.
 
 Only what was foretold is stored. What came is read from the measurements each time, so that neither can be changed by
 the other.
@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 import numpy as np
 
 from dalcli.config.hashing import fingerprint
-from dalcli.forecasting.curves import PastError
 from dalcli.forecasting.forecast import Forecast
-from dalcli.planning.metrics import Metric
+from dalcli.planning.metrics import Metric, key_today
 from dalcli.planning.result import TrackRecord
 from dalcli.planning.trajectory import CurvePoint, Trajectory
 from dalcli.state.forecasts import Quantiles, StoredForecast
@@ -79,9 +78,14 @@ def to_store(forecast: Forecast, trajectory_version: str, metric: Metric, kind: 
     )
 
 
-def inputs_digest(points: Sequence[tuple[int, float, int]], kind: str, past: Sequence[PastError]) -> str:
+def called_as_today(stored: Sequence[StoredForecast], spellings: Sequence[Sequence[str]]) -> tuple[StoredForecast, ...]:
+    """Forecasts of a class's recall under the name that it has by now."""
+    return tuple(replace(each, metric=key_today(each.metric, spellings)) for each in stored)
+
+
+def inputs_digest(points: Sequence[tuple[int, float, int]], kind: str) -> str:
     """A name for everything that a forecast is made from."""
-    return fingerprint(kind, tuple(points), tuple(tuple(vars(each).values()) for each in past))
+    return fingerprint(kind, tuple(points))
 
 
 def scored(forecast: StoredForecast, curve: Trajectory, metric: Metric) -> ScoredForecast:
@@ -96,27 +100,6 @@ def scored(forecast: StoredForecast, curve: Trajectory, metric: Metric) -> Score
         made_at=forecast.made_at,
         quantiles=tuple(_shown(each, metric) for each in forecast.quantiles),
         outcomes=tuple(later),
-    )
-
-
-def past_errors(
-    forecasts: Sequence[StoredForecast], curve: Trajectory, metric: Metric, kind: str
-) -> tuple[PastError, ...]:
-    """What forecasts of the same kind, on this curve, came to: the next one is calibrated by it.
-
-    The forecast that is about to be made again, at the newest version, has no outcome yet and so no part in it.
-    """
-    return tuple(
-        PastError(
-            point.labels / forecast.labels,
-            forecast.points,
-            *_at(forecast, point.labels),
-            point.measured.value,
-            point.measured.trials,
-        )
-        for forecast in forecasts
-        if (forecast.metric, forecast.kind) == (metric.key, kind)
-        for point in _came_after(forecast, curve)
     )
 
 

@@ -21,6 +21,8 @@ from dalcli.evaluation.intervals import Interval, wilson
 from dalcli.forecasting.curves import Floats
 
 NAMES = "accuracy, macro, recall:CLASS, error"
+_RECALL = "recall:"
+_ERROR = "error#"
 
 
 @dataclass(frozen=True)
@@ -50,17 +52,24 @@ class Measured:
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric in a workspace; ``name`` as typed. ``costs`` (K, K) true × answer: of ``error`` only."""
+    """One metric in a workspace.
+
+    Attributes:
+        name: as typed, with the class's name of today.
+        position: of the class, of ``recall:CLASS`` only.
+        costs: true × answer, of ``error`` only. (K, K)
+    """
 
     name: str
     label: str
     classes: tuple[str, ...]
+    position: int | None = None
     costs: Floats | None = None
 
     @property
     def key(self) -> str:
         """What forecasts are kept under: other costs make another metric of ``error``."""
-        return self.name if self.costs is None else f"error#{short_hash(repr(self.costs.tolist()))}"
+        return self.name if self.costs is None else f"{_ERROR}{short_hash(repr(self.costs.tolist()))}"
 
     @property
     def less_is_better(self) -> bool:
@@ -83,7 +92,7 @@ class Metric:
     def chance(self) -> float:
         """The value of answering without looking: where forecasts end downwards."""
         classes = max(len(self.classes), 1)
-        if self.name.startswith("recall:"):
+        if self.position is not None:
             return 0.0  # a model may ignore a class altogether
         if self.costs is None:
             return 1 / classes
@@ -96,9 +105,10 @@ class Metric:
             return Measured(float(report["accuracy"]), examples, examples)
         if self.costs is not None:
             return self._mean_cost(np.asarray(report["confusion"], dtype=np.float64), examples)
-        known = [c for c in report["classes"] if c["support"] > 0]
-        if self.name.startswith("recall:"):
-            known = [c for c in known if c["name"] == self.name.removeprefix("recall:")]
+        everyone = report["classes"]  # by position; called as they were when it was measured
+        if self.position is not None:
+            everyone = everyone[self.position : self.position + 1]
+        known = [c for c in everyone if c["support"] > 0]
         if not known:
             return None
         rates = [c["correct"] / c["support"] for c in known]
@@ -126,26 +136,47 @@ def _as_sure_as(classes: Sequence[Mapping[str, Any]], value: float) -> int:
     return max(1, min(int(middle * (1 - middle) / variance), most))
 
 
-def parse(name: str, classes: Sequence[str], config: PlanConfig, where: str) -> Metric:
-    """The metric called ``name``; ``where`` says who named it (``--metric`` or a key), for messages.
+def parse(name: str, spellings: Sequence[Sequence[str]], config: PlanConfig, where: str) -> Metric:
+    """The metric called ``name``.
+
+    Args:
+        spellings: by position, every name that a class has had, that of today first: a class may be called by any.
+        where: who named the metric (``--metric`` or a key), for messages.
 
     Raises:
         UsageError: there is no such metric or class, and an option named it.
         BadInputError: the same, and the configuration did; or its ``error_costs`` name unknown classes.
     """
-    names = tuple(classes)
+    names = tuple(each[0] for each in spellings)
     refuse = UsageError if where.startswith("--") else BadInputError
-    if name.startswith("recall:"):
-        wanted = name.removeprefix("recall:")
-        if wanted not in names:
+    if name.startswith(_RECALL):
+        position = _position(name.removeprefix(_RECALL), spellings)
+        if position is None:
+            wanted = name.removeprefix(_RECALL)
             raise refuse(f"{where}: unknown class '{wanted}'{suggestion(wanted, names)}", f"known: {', '.join(names)}")
-        return Metric(name, f"recall of {wanted}", names)
+        return Metric(f"{_RECALL}{names[position]}", f"recall of {names[position]}", names, position)
     if name == "error":
-        return Metric(name, "cost per answer", names, _cost_matrix(names, config))
+        return Metric(name, "cost per answer", names, costs=_cost_matrix(spellings, config))
     if name not in {"accuracy", "macro"}:
         known = ("accuracy", "macro", "error", *(f"recall:{each}" for each in names))
         raise refuse(f"{where}: unknown metric '{name}'{suggestion(name, known)}", f"choose one of: {NAMES}")
     return Metric(name, "accuracy" if name == "accuracy" else "macro recall", names)
+
+
+def key_today(key: str, spellings: Sequence[Sequence[str]]) -> str:
+    """A :attr:`Metric.key` that was kept earlier, with the name that its class has today."""
+    position = _position(key.removeprefix(_RECALL), spellings) if key.startswith(_RECALL) else None
+    return key if position is None else f"{_RECALL}{spellings[position][0]}"
+
+
+def name_of(key: str) -> str:
+    """The :attr:`Metric.name` that a :attr:`Metric.key` belongs to."""
+    return "error" if key.startswith(_ERROR) else key
+
+
+def _position(name: str, spellings: Sequence[Sequence[str]]) -> int | None:
+    """Of a class, by any of its names."""
+    return next((position for position, names in enumerate(spellings) if name in names), None)
 
 
 def check_target(metric: Metric, target: float, where: str) -> None:
@@ -166,17 +197,26 @@ def check_target(metric: Metric, target: float, where: str) -> None:
         raise refuse(f"{where} {target:g} is out of range{percent}", "name a share between 0 and 1, 0.95 say")
 
 
-def _cost_matrix(names: tuple[str, ...], config: PlanConfig) -> Floats:
-    costs = np.ones((len(names), len(names))) - np.eye(len(names))
+def _cost_matrix(spellings: Sequence[Sequence[str]], config: PlanConfig) -> Floats:
+    costs = np.ones((len(spellings), len(spellings))) - np.eye(len(spellings))
     for truth, answers in config.error_costs.items():
         for answer, cost in answers.items():
-            for name in (truth, answer):
-                if name not in names:
-                    raise BadInputError(
-                        f"dalcli.yaml: plan.error_costs: unknown class '{name}'{suggestion(name, names)}",
-                        f"known: {', '.join(names)}",
-                    )
-            costs[names.index(truth), names.index(answer)] = cost
+            if cost and _costing(truth, spellings) == _costing(answer, spellings):
+                raise BadInputError(
+                    f"dalcli.yaml: plan.error_costs.{truth}.{answer}: a right answer costs nothing", "remove the pair"
+                )
+            costs[_costing(truth, spellings), _costing(answer, spellings)] = cost
     if not costs.max() > 0:
         raise BadInputError("dalcli.yaml: plan.error_costs: no answer costs anything", "give wrong answers a cost")
     return costs
+
+
+def _costing(name: str, spellings: Sequence[Sequence[str]]) -> int:
+    position = _position(name, spellings)
+    if position is None:
+        names = [each[0] for each in spellings]
+        raise BadInputError(
+            f"dalcli.yaml: plan.error_costs: unknown class '{name}'{suggestion(name, names)}",
+            f"known: {', '.join(names)}",
+        )
+    return position

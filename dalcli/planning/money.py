@@ -5,9 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from dalcli.config.planning import CostsConfig
+from dalcli.config.words import suggestion
+from dalcli.errors import BadInputError
 from dalcli.state.spending import VoteGroup
+
+_GREAT_MANY = 10**12
+"""Labels that are bought where they cost next to nothing."""
 
 
 @dataclass(frozen=True)
@@ -40,19 +46,21 @@ class Tariff:
         """
         assert self.per_label is not None
         whole = self.per_label * batch + self.per_round
-        if whole <= 0:
-            return 10**12
+        if money >= whole * _GREAT_MANY:
+            return _GREAT_MANY
         first = min(out, self._labels(money))
         money -= first * self.per_label
         rounds = math.floor(money / whole + 1e-9)
         last = self._labels(money - rounds * whole - self.per_round)
-        return min(first + rounds * batch + min(last, batch), 10**12)
+        return min(first + rounds * batch + min(last, batch), _GREAT_MANY)
 
     def _labels(self, money: float) -> int:
         """Whose votes ``money`` pays for; where votes are free, as many as anybody can ask for."""
         if money < 0 or self.per_label is None:
             return 0
-        return math.floor(money / self.per_label + 1e-9) if self.per_label else 10**12
+        if money >= self.per_label * _GREAT_MANY:
+            return _GREAT_MANY
+        return math.floor(money / self.per_label + 1e-9)
 
 
 def rounds_for(labels: float, batch: int, out: int) -> int:
@@ -94,6 +102,35 @@ def cost_of(costs: CostsConfig, votes: Sequence[VoteGroup], some: Sequence[VoteG
         price = _price_of(costs, votes, group) if group.unpriced else 0.0
         total = None if total is None or price is None else total + price * group.unpriced
     return total
+
+
+def unpriced(costs: CostsConfig) -> str:
+    """Which key would say what a label costs, where neither the configuration nor the ledger does."""
+    if costs.price_per_hour is not None and costs.seconds_per_vote is None:
+        return "costs.seconds_per_vote is not set, and the ledger has no seconds"
+    return "costs.price_per_vote is not set, and the ledger has no costs"
+
+
+def costs_today(costs: CostsConfig, spellings: Sequence[Sequence[str]], path: Path) -> CostsConfig:
+    """The costs that ``path`` configures, with classes called by today's names.
+
+    Args:
+        spellings: by position, every name that a class has had, that of today first.
+
+    Raises:
+        BadInputError: a price for a class that there is not.
+    """
+    prices = {}
+    names = [each[0] for each in spellings]
+    for name, price in costs.price_per_vote_by_class.items():
+        today = next((each[0] for each in spellings if name in each), None)
+        if today is None:
+            raise BadInputError(
+                f"{path}: costs.price_per_vote_by_class: unknown class '{name}'{suggestion(name, names)}",
+                f"known: {', '.join(names)}",
+            )
+        prices[today] = price
+    return costs.model_copy(update={"price_per_vote_by_class": prices})
 
 
 def _price_per_vote(costs: CostsConfig, votes: Sequence[VoteGroup]) -> tuple[float | None, str]:

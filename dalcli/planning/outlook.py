@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from dalcli.config.planning import CostsConfig
 from dalcli.forecasting.curves import Floats
-from dalcli.forecasting.decisions import Prices, going_on_costs, order_costs
+from dalcli.forecasting.decisions import Prices, going_on_costs, order_costs, worth_going_on
 from dalcli.forecasting.forecast import Forecast
 from dalcli.planning.days import Pace, date_after
 from dalcli.planning.metrics import Metric
@@ -19,6 +19,8 @@ from dalcli.planning.money import Tariff, rounds_for
 from dalcli.planning.result import BandPoint, BatchOption, Decision, Purchase, Range, ToTarget
 
 QUANTILES = (0.1, 0.5, 0.9)
+_ALIKE = 0.01
+"""Costs that differ by less than this part are alike: the draws know no better."""
 
 
 @dataclass(frozen=True)
@@ -26,9 +28,11 @@ class Outlook:
     """A forecast with what surrounds it.
 
     Attributes:
-        owned: training labels there are by now; what is bought comes on top.
+        owned: training labels there are by now; what is bought comes on top. They may be fewer than were measured,
+            where annotators have begun to differ since.
         left: usable labels that the pool can still give.
-        batch: labels a round; the first ``under_way`` labels come from batches that are out.
+        batch: usable labels a round; the first ``under_way`` labels come from batches that are out.
+        usable: share of images that give one.
         target: as a value in [0, 1]; None: there is none.
     """
 
@@ -39,6 +43,7 @@ class Outlook:
     left: int
     batch: int
     under_way: int
+    usable: float
     tariff: Tariff
     costs: CostsConfig
     today: date
@@ -55,8 +60,8 @@ class Outlook:
 
     def band(self) -> tuple[BandPoint, ...]:
         """The whole forecast, up to the pool's end."""
-        end = self.owned + self.left
-        sizes = [int(size) for size in self.forecast.sizes if size < end] + [max(end, int(self.forecast.sizes[0]))]
+        end = max(self.owned + self.left, int(self.forecast.sizes[0]))
+        sizes = [int(size) for size in self.forecast.sizes if size < end] + [end]
         rows = np.array([np.quantile(self.forecast.column(size), QUANTILES) for size in sizes])
         rising = np.maximum.accumulate(rows, axis=0)  # interpolating may lose the last bit of a flat stretch
         return tuple(
@@ -95,7 +100,8 @@ class Outlook:
         """Labels in all at which each draw reaches the target; inf where the pool ends before. [n]"""
         assert self.target is not None
         found = self.forecast.labels_for(self.target)
-        return np.where(found <= self.owned + self.left, found, np.inf)
+        reached = np.where(found <= self.forecast.sizes[0], self.owned, found)  # by the model that was measured
+        return np.where(reached <= self.owned + self.left, reached, np.inf)
 
     def to_target(self) -> ToTarget | None:
         """What the target takes."""
@@ -116,9 +122,8 @@ class Outlook:
 
     def gain(self, more: int) -> Range[float]:
         """What a further batch adds, in points; in the metric's units where less is better."""
-        before, after = self.forecast.column(self.coming), self.forecast.column(self.coming + more)
         scale = self.metric.highest if self.metric.less_is_better else 100.0
-        return Range(*(float(q) for q in np.quantile((after - before) * scale, QUANTILES)))
+        return Range(*(scale * float(q) for q in self.forecast.gain(self.coming, self.coming + more, QUANTILES)))
 
     def decision(self) -> Decision | None:
         """Expected costs of stopping, of a further batch, of going on; what is out comes in either way.
@@ -143,10 +148,23 @@ class Outlook:
         if self.target is None:
             paired = zip(sizes, order[1:], strict=True)
             options = tuple(BatchOption(size, float(cost), None, None, None) for size, cost in paired)
-            return Decision(float(order[0]), options, int(more[order.argmin()]))
-        return self._with_target(prices, sizes, order)
+        else:
+            options = self._with_target(prices, sizes, order)
+        stop = float(order[0])
+        costs = {each.labels: each.order if each.go_on is None else each.go_on for each in options}
+        batch = self._chosen(costs)
+        going_on = min(costs.values())
+        worth = going_on < stop - 1e-9 if self.target is None else worth_going_on(going_on, stop)
+        return Decision(stop, options, batch, batch if worth else 0)
 
-    def _with_target(self, prices: Prices, sizes: Sequence[int], order: Floats) -> Decision:
+    def _chosen(self, costs: Mapping[int, float]) -> int:
+        """The size with the lowest cost; the usual one where that is next to it, or where rounds cost nothing."""
+        usual = min(self.batch, self.fresh)
+        best = min(costs, key=lambda size: (costs[size], abs(size - usual)))
+        alike = costs[usual] - costs[best] <= _ALIKE * abs(costs[best])
+        return usual if alike or (self.target is not None and not self.tariff.per_round) else best
+
+    def _with_target(self, prices: Prices, sizes: Sequence[int], order: Floats) -> tuple[BatchOption, ...]:
         needed, limits = self.needed(), self._limits()
         worth = prices.point * 100 * self._gained(limits)
         options = []
@@ -156,9 +174,7 @@ class Outlook:
             options.append(
                 BatchOption(size, float(cost), float(going_on[-1]), float(going_on[lowest]), int(limits[lowest]))
             )
-        stop = float(order[0])
-        cost, best = min((option.go_on or 0.0, option.labels) for option in options)
-        return Decision(stop, tuple(options), best if cost < stop - 1e-9 else 0)
+        return tuple(options)
 
     def _gained(self, limits: Floats) -> Floats:
         """Expected rise of the metric, up to the target, until there are so many labels. [k]"""
@@ -175,7 +191,8 @@ class Outlook:
     def _days(self, more: float) -> float | None:
         if self.costs.labels_per_day is None or math.isinf(more):
             return None
-        return Pace(self.costs.labels_per_day, self.costs.days_per_round).days(more, self.batch, self.under_way)
+        pace = Pace(self.costs.labels_per_day * self.usable, self.costs.days_per_round)
+        return pace.days(more, self.batch, self.under_way)
 
     def _date(self, days: float | None) -> str | None:
         found = None if days is None else date_after(self.today, days, self.costs.working_days)

@@ -30,10 +30,13 @@ def evaluation_needed(target: float, value: float, measured: Measured, level: fl
     return None if needed is None else math.ceil(needed * measured.examples / measured.trials - _MARGIN)
 
 
-def proof(metric: Metric, measured: Measured, target: float, level: float, outlook: Outlook | None, most: int) -> Proof:
+def proof(
+    metric: Metric, measured: Measured, target: float, level: float, outlook: Outlook | None, out: int, most: int
+) -> Proof:
     """What proves ``target`` (a value); with a forecast also whether to train first.
 
-    ``most`` evaluation labels are left. They cost what training labels do.
+    ``most`` more evaluation labels can be had, the first ``out`` of which come in anyway. They cost what training
+    labels do.
     """
     proven = proven_value(measured, level) >= target
     now = 0 if proven else evaluation_needed(target, measured.value, measured, level)
@@ -52,13 +55,13 @@ def proof(metric: Metric, measured: Measured, target: float, level: float, outlo
         if evaluation is None:
             return None
         needs[size] = evaluation
-        more = size - outlook.owned
-        money = outlook.tariff.money(more + evaluation, outlook.rounds(more))
-        return (more + evaluation if money is None else money) + (1e18 if evaluation > most else 0)
+        more, bought = size - outlook.owned, max(evaluation - out, 0)
+        money = outlook.tariff.money(more + bought, outlook.rounds(more))
+        return (more + bought if money is None else money) + (1e18 if evaluation > most else 0)
 
     best = cheapest(sizes, cost)
     if best is None:
         return Proof(False, exact, now, None, None, None)
     training, evaluation = best[0] - outlook.owned, needs[best[0]]
-    money = outlook.tariff.money(training + evaluation, outlook.rounds(training))
+    money = outlook.tariff.money(training + max(evaluation - out, 0), outlook.rounds(training))
     return Proof(False, exact, now, training, evaluation, money)

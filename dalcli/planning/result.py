@@ -118,9 +118,13 @@ class ToTarget:
 
 @dataclass(frozen=True)
 class NextBatch:
-    """The batch to ask for; ``gain`` in points (0.01) of the metric, or in its units where less is better."""
+    """The batch to ask for: ``images`` of it, which give so many usable ``labels``.
+
+    ``gain`` is in points (0.01) of the metric, or in its units where less is better.
+    """
 
     labels: int
+    images: int
     strategy: str
     gain: Range[float] | None
     money: float | None
@@ -151,12 +155,19 @@ class Decision:
     Attributes:
         stop: of stopping now, or after what is out, which comes in either way.
         options: of the next batch, by size.
-        best: the size with the lowest cost (with a target: of going on); 0: stop.
+        batch: the size that is proposed where one goes on.
+        best: the same where that is worth more than stopping (`worth_going_on`), else 0.
     """
 
     stop: float
     options: tuple[BatchOption, ...]
+    batch: int
     best: int
+
+    @property
+    def option(self) -> BatchOption:
+        """The proposed size's costs."""
+        return next(each for each in self.options if each.labels == self.batch)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ against it.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 from dalcli.config.hashing import derive_seed
@@ -24,6 +24,7 @@ from dalcli.planning.basis import ENOUGH, Points, points_of
 from dalcli.planning.days import Pace, working_days_until
 from dalcli.planning.figures import amount
 from dalcli.planning.metrics import Metric, check_target
+from dalcli.planning.money import unpriced
 from dalcli.planning.outlook import Outlook
 from dalcli.planning.result import PlanResult, Question
 from dalcli.planning.situation import Situation, read
@@ -76,17 +77,21 @@ def plan(session: Session, request: PlanRequest) -> PlanResult:
         NotReadyError: a question was asked, and nothing has been measured.
     """
     metric_name = request.metric or session.config.plan.metric
-    where = "--metric" if request.metric is not None else "dalcli.yaml: plan.metric:"
+    where = "--metric" if request.metric is not None else "dalcli.yaml: plan.metric"
     situation = read(session, metric_name, where)
     target = _target(session, request, situation.metric)
-    limit = _limit(session, request, situation)
+    _check_priced(session, request, situation)
     if not situation.curve.points and request.demanding and request.question != "standing":
         raise _nothing_measured(situation)
     parts = _parts(session, request, situation)
     made = _forecast(session, situation, points_of(situation, parts, request.subsets))
-    outlook = None if made.forecast is None else _outlook(session, request, situation, target, made.forecast)
+    outlook = None if made.forecast is None else _outlook(request, situation, target, made.forecast)
+    decision = None if outlook is None or not outlook.fresh else outlook.decision()
+    if outlook is not None and decision is not None:  # everything is reckoned in the batches that are proposed
+        outlook = replace(outlook, batch=decision.batch)
+    limit = _limit(request, situation, situation.batch if outlook is None else outlook.batch)
     level = session.config.evaluation.confidence
-    return answer(situation, request.question, target, limit, made, outlook, level)
+    return answer(situation, request.question, target, limit, made, outlook, decision, level)
 
 
 def _target(session: Session, request: PlanRequest, metric: Metric) -> float | None:
@@ -101,34 +106,37 @@ def _target(session: Session, request: PlanRequest, metric: Metric) -> float | N
     return metric.value(config.target)
 
 
-def _limit(session: Session, request: PlanRequest, situation: Situation) -> Limit | None:
-    """Labels that the question allows, on top of those there are.
+def _check_priced(session: Session, request: PlanRequest, situation: Situation) -> None:
+    """Before anything is computed.
 
     Raises:
         BadInputError: nobody has said what a label costs, or how many come in a day.
     """
-    costs = session.config.costs
+    path = session.workspace.config_path
+    if request.money is not None and situation.tariff.per_label is None:
+        raise BadInputError(
+            f"{path}: {unpriced(situation.costs)}: what money buys cannot be told",
+            "say what a label costs, under costs: in dalcli.yaml, or ask with --budget LABELS",
+        )
+    if request.deadline is not None and situation.costs.labels_per_day is None:
+        raise BadInputError(
+            f"{path}: costs.labels_per_day is not set: what comes in by then is not known",
+            "say how many labels come in on a working day, under costs: in dalcli.yaml, or ask with --budget",
+        )
+
+
+def _limit(request: PlanRequest, situation: Situation, batch: int) -> Limit | None:
+    """Labels that the question allows, on top of those there are, in batches of ``batch``."""
+    costs = situation.costs
     if request.budget is not None:
         return Limit(request.budget, f"with {counted(request.budget, 'more label')}")
     if request.money is not None:
-        if situation.tariff.per_label is None:
-            raise BadInputError(
-                f"{session.workspace.config_path}: costs.price_per_vote is not set, and the ledger has no costs: "
-                "what money buys cannot be told",
-                "say what a label costs, under costs: in dalcli.yaml, or ask with --budget LABELS",
-            )
-        affordable = situation.tariff.affordable(request.money, situation.batch, situation.under_way)
+        affordable = situation.tariff.affordable(request.money, batch, situation.under_way)
         return Limit(affordable, f"with {amount(request.money, situation.tariff.currency)}")
-    if request.deadline is not None:
-        if costs.labels_per_day is None:
-            raise BadInputError(
-                f"{session.workspace.config_path}: costs.labels_per_day is not set: what comes in by then is not known",
-                "say how many labels come in on a working day, under costs: in dalcli.yaml, or ask with --budget",
-            )
+    if request.deadline is not None and costs.labels_per_day is not None:
         days = working_days_until(request.today, request.deadline, costs.working_days)
-        pace = Pace(costs.labels_per_day, costs.days_per_round)
-        in_time = pace.labels(days, situation.batch, situation.under_way)
-        return Limit(in_time, f"by {request.deadline.isoformat()}")
+        pace = Pace(costs.labels_per_day * situation.usable, costs.days_per_round)
+        return Limit(pace.labels(days, batch, situation.under_way), f"by {request.deadline.isoformat()}")
     return None
 
 
@@ -179,16 +187,15 @@ def _without_parts(situation: Situation, parts: subsets.Parts | None) -> str | N
 def _forecast(session: Session, situation: Situation, points: Points) -> Made:
     """The forecast of today's curve, kept in the ledger; or why there is none."""
     metric = situation.metric
-    past = ledger.past_errors(situation.stored, situation.curve, metric, points.kind)
     seed = derive_seed(session.config.seed, "plan", metric.key)
     measured = max((point.labels for point in points.curve.points), default=1)
     horizon = max(situation.owned + situation.left, math.ceil(FAR * measured))
     try:
-        made = forecast(points.curve, horizon=horizon, seed=seed, past=past)
+        made = forecast(points.curve, horizon=horizon, seed=seed)
     except NotEnoughPoints as few:
-        return Made(points, None, _come_back(few))
+        return Made(points, None, _come_back(few, measurable=bool(situation.states["evaluation"]["labeled"])))
     version = situation.curve.points[-1].version
-    inputs = ledger.inputs_digest([(p.labels, p.value, p.evaluated) for p in points.curve.points], points.kind, past)
+    inputs = ledger.inputs_digest([(p.labels, p.value, p.evaluated) for p in points.curve.points], points.kind)
     with session.database.read() as connection:
         known = forecasts.is_stored(connection, version, metric.key, inputs)
     if not known and session.database.writable:  # who may only read gets an answer, too
@@ -198,26 +205,26 @@ def _forecast(session: Session, situation: Situation, points: Points) -> Made:
     return Made(points, made, None)
 
 
-def _outlook(
-    session: Session, request: PlanRequest, situation: Situation, target: float | None, made: Forecast
-) -> Outlook:
+def _outlook(request: PlanRequest, situation: Situation, target: float | None, made: Forecast) -> Outlook:
     return Outlook(
         forecast=made,
         metric=situation.metric,
         target=target,
-        owned=max(situation.owned, int(made.sizes[0])),
+        owned=situation.owned,
         left=situation.left,
         batch=situation.batch,
         under_way=situation.under_way,
+        usable=situation.usable,
         tariff=situation.tariff,
-        costs=session.config.costs,
+        costs=situation.costs,
         today=request.today,
     )
 
 
-def _come_back(few: NotEnoughPoints) -> str:
+def _come_back(few: NotEnoughPoints, *, measurable: bool) -> str:
     missing = few.need - few.have
+    instead = ", or try --subsets" if measurable else ""
     return (
         f"not enough rounds yet: a forecast needs {few.need} measured versions with different numbers of labels, "
-        f"and there {'is' if few.have == 1 else 'are'} {few.have}: come back after {missing} more, or try --subsets"
+        f"and there {'is' if few.have == 1 else 'are'} {few.have}: come back after {missing} more{instead}"
     )

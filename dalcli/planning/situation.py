@@ -8,9 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dalcli.config.planning import CostsConfig
 from dalcli.evaluation.run import is_measured
+from dalcli.planning import ledger as ledger_of_forecasts
 from dalcli.planning.metrics import Metric, parse
-from dalcli.planning.money import Spent, Tariff, spent, tariff
+from dalcli.planning.money import Spent, Tariff, costs_today, spent, tariff
 from dalcli.planning.trajectory import Trajectory, trajectory
 from dalcli.state import batches, catalog, classes, evaluations, forecasts, ledger, spending, versions
 from dalcli.state import trajectory as measured_versions
@@ -35,8 +37,9 @@ class Situation:
         states: samples by purpose and state.
         class_labels: training labels by class.
         measured: every measured version; ``curve`` those of them that lie on today's curve.
+        costs: as configured, classes called by today's names.
         usable: share of answered training images that gave a label to train on.
-        batch: labels of a usual batch.
+        batch_images: images of a usual batch.
         is_measured: whether the newest model was measured on the evaluation labels of now.
         newer_labels: how many labels the newest model has not seen.
     """
@@ -48,11 +51,12 @@ class Situation:
     measured: Sequence[MeasuredVersion]
     curve: Trajectory
     stored: Sequence[StoredForecast]
+    costs: CostsConfig
     tariff: Tariff
     spent: Spent
     usable: float
     disputed: float | None
-    batch: int
+    batch_images: int
     strategy: str
     model: ModelVersion | None
     is_measured: bool
@@ -72,6 +76,15 @@ class Situation:
         return math.floor((training["unlabeled"] + training["in flight"]) * self.usable + 1e-9)
 
     @property
+    def batch(self) -> int:
+        """Usable labels that a usual batch gives."""
+        return max(math.floor(self.batch_images * self.usable + 1e-9), 1)
+
+    def images(self, labels: int) -> int:
+        """How many to hand out for so many usable labels."""
+        return self.batch_images if labels == self.batch else math.ceil(labels / self.usable - 1e-9)
+
+    @property
     def under_way(self) -> int:
         """Those of ``left`` whose batch is out: their votes are still to be paid, their round counts as spent."""
         return math.floor(self.states["training"]["in flight"] * self.usable + 1e-9)
@@ -85,8 +98,9 @@ def read(session: Session, metric: str, where: str) -> Situation:
     """
     config = session.config
     with session.database.read() as connection:
-        names = classes.names(connection)
-        chosen = parse(metric, names, config.plan, where)
+        names, spellings = classes.names(connection), classes.spellings(connection)
+        costs = costs_today(config.costs, spellings, session.workspace.config_path)
+        chosen = parse(metric, spellings, config.plan, where)
         states = catalog.count_states(connection)
         counts = ledger.class_counts(connection, "training")
         votes = spending.votes(connection)
@@ -102,12 +116,13 @@ def read(session: Session, metric: str, where: str) -> Situation:
             metric=chosen,
             measured=measured,
             curve=trajectory(measured, chosen, config.evaluation.confidence),
-            stored=forecasts.listing(connection),
-            tariff=tariff(config.costs, votes, usable),
-            spent=spent(config.costs, votes, sum(batch.purpose == "training" for batch in issued)),
+            stored=ledger_of_forecasts.called_as_today(forecasts.listing(connection), spellings),
+            costs=costs,
+            tariff=tariff(costs, votes, usable),
+            spent=spent(costs, votes, sum(batch.purpose == "training" and _was_used(batch) for batch in issued)),
             usable=usable,
             disputed=spending.disputed_share(connection),
-            batch=config.query.budget or _usual_batch(new, states["training"], len(names)),
+            batch_images=config.query.budget or _usual_batch(new, states["training"], len(names)),
             strategy=config.query.cold_start if model is None else config.query.strategy,
             model=model,
             is_measured=model is not None and is_measured(connection, config, model),
@@ -124,8 +139,13 @@ def _usable(training: Mapping[str, int]) -> float:
     return training["labeled"] / answered
 
 
+def _was_used(batch: Batch) -> bool:
+    """One that was given back as it was handed out cost nobody a round."""
+    return batch.released < batch.issued
+
+
 def _usual_batch(issued: Sequence[Batch], training: Mapping[str, int], classes: int) -> int:
     """As large as the last one; without one, a part of the labels there are; without any, some of each class."""
-    sizes = [batch.requested for batch in issued if batch.purpose == "training"]
+    sizes = [batch.requested for batch in issued if batch.purpose == "training" and _was_used(batch)]
     first = _FIRST_OF_A_CLASS * max(classes, 1)
     return sizes[-1] if sizes else max(first, round(training["labeled"] * _USUAL_PART))

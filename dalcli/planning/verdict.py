@@ -48,10 +48,14 @@ def verdict(seen: Evidence) -> tuple[Verdict, str]:
             return found
     if seen.outlook is None:
         return "insufficient-data", seen.refused or "there is no forecast"
-    if not seen.situation.left:
+    if not seen.situation.left and not _unseen(seen.situation):
         return "infeasible", "every training sample is answered: the pool has no label left to buy"
     if seen.target is not None:
         return _by_forecast(seen, seen.outlook)
+    if not seen.situation.left:
+        return "continue", f"{_unseen(seen.situation)}: the last of the pool"
+    if seen.limit is not None and not seen.limit.labels:
+        return "infeasible", f"{seen.limit.words} no label comes"
     if seen.decision is not None and seen.decision.best == 0:
         return "infeasible", "no further batch is worth its price (costs.value_per_point)"
     return "continue", "no target is set: name one with --target, or plan.target in dalcli.yaml"
@@ -67,6 +71,13 @@ def _nothing_measured(situation: Situation) -> tuple[Verdict, str]:
     return "insufficient-data", "no model version has been measured yet"
 
 
+def _unseen(situation: Situation) -> str:
+    """Labels that no measurement has seen; empty where there are none."""
+    if situation.newer_labels:
+        return f"{counted(situation.newer_labels, 'label is', 'labels are')} not trained on yet"
+    return "" if situation.is_measured else "the newest model is not measured yet"
+
+
 def _by_measurement(seen: Evidence, proof: Proof, target: float) -> tuple[Verdict, str] | None:
     assert seen.newest is not None
     metric = seen.situation.metric
@@ -78,19 +89,28 @@ def _by_measurement(seen: Evidence, proof: Proof, target: float) -> tuple[Verdic
         )
     if seen.newest.measured.value < target:
         return None
-    beyond = "below" if metric.less_is_better else "above"
-    unproven = f"{metric.label} {figure(metric, seen.newest.value)} is {beyond} {shown}, but not proven to be"
+    now = figure(metric, seen.newest.value)
+    beyond = "at" if now == shown else "below" if metric.less_is_better else "above"
+    unproven = f"{metric.label} {now} is {beyond} {shown}, but not proven to be"
     if proof.training and proof.evaluation is not None:
-        then = f", then {proof.evaluation:,} more evaluation labels" if proof.evaluation else ""
+        then = f", then {_more(proof.evaluation, 'evaluation label')}" if proof.evaluation else ""
         return (
             "continue",
-            f"{unproven}: the cheapest proof is a better model, with {proof.training:,} more labels{then}",
+            f"{unproven}: the cheapest proof is a better model, with {_more(proof.training, 'label')}{then}",
         )
     if proof.evaluation_now is not None:
-        return "need-evaluation-labels", f"{unproven}: about {proof.evaluation_now:,} more evaluation labels would do"
+        out = seen.situation.states["evaluation"]["in flight"]
+        some = f"; {out:,} are out" if out else ""
+        return "need-evaluation-labels", (
+            f"{unproven}: about {_more(proof.evaluation_now, 'evaluation label')} would do{some}"
+        )
     return "need-evaluation-labels" if seen.outlook is None else "continue", (
         f"{metric.label} is at the target, too near to it for a proof"
     )
+
+
+def _more(count: int, what: str) -> str:
+    return f"{count:,} more {what}{'' if count == 1 else 's'}"
 
 
 def _by_forecast(seen: Evidence, outlook: Outlook) -> tuple[Verdict, str]:
@@ -98,7 +118,7 @@ def _by_forecast(seen: Evidence, outlook: Outlook) -> tuple[Verdict, str]:
     assert target is not None
     shown = figure(metric, metric.shown(target))
     more = seen.situation.left if seen.limit is None else min(seen.limit.labels, seen.situation.left)
-    within = f"within the {more:,} labels that the pool can give" if seen.limit is None else seen.limit.words
+    within = seen.limit.words if seen.limit is not None else _within(more)
     chance = float((outlook.forecast.column(outlook.owned + more) >= target).mean())
     if chance < SMALL_CHANCE:
         return "infeasible", f"the chance to reach {shown} {within} is {chance_text(chance)}"
@@ -106,19 +126,27 @@ def _by_forecast(seen: Evidence, outlook: Outlook) -> tuple[Verdict, str]:
     # Where the target is likely reached already, stopping costs next to nothing, and what is missing is the proof.
     if seen.decision is not None and seen.decision.best == 0 and reached < _LIKELY:
         currency = seen.situation.tariff.currency
-        to_the_end = min(each.to_the_end for each in seen.decision.options if each.to_the_end is not None)
+        to_the_end = seen.decision.option.to_the_end or 0.0
+        batches = f"batches of {seen.decision.batch:,}"
         return "infeasible", (
-            f"going on until {shown} or the pool's end is expected to cost {amount(to_the_end, currency)}, stopping "
-            f"{amount(seen.decision.stop, currency)}, and giving up on the way does not pay either"
+            f"going on in {batches} until {shown} or the pool's end is expected to cost "
+            f"{amount(to_the_end, currency)}, stopping {amount(seen.decision.stop, currency)}, what missing the target "
+            "costs included; giving up on the way does not pay either"
         )
     return "continue", f"the chance to reach {shown} {within} is {chance_text(chance)}"
+
+
+def _within(more: int) -> str:
+    if not more:
+        return "with the labels there are, the last of the pool,"
+    return f"within the {counted(more, 'label')} that the pool can give"
 
 
 def next_step(
     situation: Situation, found: Verdict, batch: NextBatch | None, proof: Proof | None, limit: Limit | None = None
 ) -> str:
-    """The command to run next; what is under way comes first."""
-    out = {batch.purpose: batch for batch in situation.open_batches}
+    """The command to run next; what is under way comes first, the oldest of it."""
+    out = {batch.purpose: batch for batch in reversed(situation.open_batches)}
     evaluation, training = situation.states["evaluation"], situation.states["training"]
     if found == "target-reached":
         return "nothing: the target is reached"
@@ -136,10 +164,12 @@ def next_step(
     if situation.model is not None and evaluation["labeled"] and not situation.is_measured:
         return "dalcli evaluate"
     if "training" in out:
-        return f"dalcli ingest-labels FILE   (batch {out['training'].batch_id} is out)"
+        return f"dalcli ingest-labels FILE   (batch {situation.open_batches[0].batch_id} is out)"
     if found == "infeasible":
         return f"nothing: {'more labels of this pool' if limit is None else 'so few more labels'} will not do"
     if not training["unlabeled"]:
         return "nothing: every training sample is answered"
-    size = min(situation.batch if batch is None or not batch.labels else batch.labels, training["unlabeled"])
-    return f"dalcli query --budget {size} > to_label.csv"
+    if batch is None and limit is not None:
+        return f"nothing: {limit.words} no further batch comes"
+    images = min(situation.batch_images if batch is None else batch.images, training["unlabeled"])
+    return f"dalcli query --budget {images} > to_label.csv"

@@ -12,7 +12,7 @@ from datetime import date
 
 from dalcli.labels import annotators
 from dalcli.planning.history import history
-from dalcli.planning.money import tariff
+from dalcli.planning.money import costs_today, tariff
 from dalcli.planning.result import PlanResult
 from dalcli.planning.run import PlanRequest, plan
 from dalcli.report.contents import LabeledByModel, Loop, Report
@@ -22,7 +22,7 @@ from dalcli.report.made import made
 from dalcli.report.rounds import rounds
 from dalcli.report.saved import saved
 from dalcli.report.sheets import choose, sheets
-from dalcli.state import auto_checks, auto_labels, changes, evaluations, spending
+from dalcli.state import auto_checks, auto_labels, changes, classes, evaluations, spending
 from dalcli.workspace.session import Session
 
 ATTEMPTS = 3
@@ -69,10 +69,11 @@ def _gather(session: Session, request: ReportRequest, loop: Loop) -> Report:
         gain = evaluations.newest_gain(connection)
         chosen = choose(connection, measured, request.thumbnails)
         votes = spending.votes(connection)
-        price = tariff(config.costs, votes, planned.standing.usable).per_label
+        costs = costs_today(config.costs, classes.spellings(connection), session.workspace.config_path)
+        price = tariff(costs, votes, planned.standing.usable).per_label
         parts = {
             "as_of": changes.last_change(connection),
-            "rounds": rounds(connection, config.costs, votes),
+            "rounds": rounds(connection, costs, votes),
             "by_model": tuple(
                 LabeledByModel(run, *auto_checks.contradictions(connection, run))
                 for run in auto_labels.runs(connection)

@@ -9,8 +9,8 @@ from typing import Any
 import dalcli
 from dalcli.config.hashing import fingerprint, short_hash
 from dalcli.config.schema import Config
-from dalcli.planning.money import spent
-from dalcli.state import spending
+from dalcli.planning.money import costs_today, spent
+from dalcli.state import classes, spending
 from dalcli.state.database import Connection
 from dalcli.state.tracking import LoggedMeasurement
 from dalcli.workspace.session import Session
@@ -49,7 +49,8 @@ class Entry:
 def entry(connection: Connection, session: Session, measured: LoggedMeasurement) -> Entry:
     """A stored measurement as logs have it."""
     votes = spending.votes(connection, until=measured.measured_at)
-    money = spent(session.config.costs, votes, measured.rounds)
+    costs = costs_today(session.config.costs, classes.spellings(connection), session.workspace.config_path)
+    money = spent(costs, votes, measured.rounds)
     metrics = _metrics(measured) | {"votes_bought": money.votes, "cost": money.money}
     return Entry(
         key=short_hash(f"{measured.version} {measured.settings} {measured.digest} {measured.measured_at}"),

@@ -3,16 +3,20 @@
 import subprocess
 import sys
 import time
+from statistics import NormalDist
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dalcli.forecasting.calibration import features, middle, packaged, promises, sharpening
-from dalcli.forecasting.curves import Curve, NotEnoughPoints, PastError, Point, measurements
+from dalcli.evaluation.intervals import wilson
+from dalcli.forecasting.calibration import calibrated, features, middle, packaged, promises, sharpening
+from dalcli.forecasting.curves import Curve, Measurements, NotEnoughPoints, Point, measurements
 from dalcli.forecasting.ensemble import ensemble
 from dalcli.forecasting.forecast import forecast
+from dalcli.forecasting.hindsight import own_errors
+from dalcli.forecasting.noise import true_values, variances
 
 
 def curve_of(labels, values, evaluated=1000, chance=0.1, strategy="margin"):
@@ -57,7 +61,7 @@ def test_any_trajectory_gives_a_forecast_or_says_what_is_missing(points, chance,
     assert np.all((found.ceiling >= found.draws[:, -1]) & (found.ceiling <= 1))
     assert sum(found.families.values()) == pytest.approx(1)
     for labels in (today, (today + horizon) // 2, horizon):
-        low, middle, high = found.measured_at(labels, [0.1, 0.5, 0.9], 100)
+        low, middle, high = found.measured_at(labels, [0.1, 0.5, 0.9])
         assert 0 <= low <= middle <= high <= 1
 
 
@@ -101,23 +105,77 @@ def test_a_point_that_cannot_be_is_refused(point):
         forecast(Curve((*USUAL.points, point), "active", 0.1), horizon=1000, seed=1)
 
 
+def known_laws(count, sizes, examples, seed, own=0.5):
+    """POW3 curves, seen on evaluation sets whose examples stay the same: (true values, what each size shows)."""
+    generator = np.random.default_rng(seed)
+    for _ in range(count):
+        ceiling, exponent, first = generator.uniform((0.75, 0.3, 0.2), (0.97, 0.9, 0.5))
+        true = ceiling - first * (np.array(sizes) / 100) ** -exponent
+        hard = generator.random(examples)  # an example is right where it is easier than the model is good
+        again = [np.where(generator.random(examples) < own, generator.random(examples), hard) for _ in sizes]
+        yield true, np.array([np.mean(each < value) for each, value in zip(again, true, strict=True)])
+
+
+LABELS = [100, 150, 220, 330, 500, 750]
+
+
 def test_measured_later_values_of_a_known_law_fall_into_the_interval():
-    """By construction: POW3 with binomial noise on 500 examples; eight in ten measurements should be inside."""
-    generator = np.random.default_rng(5)
-    labels = np.array([100, 150, 220, 330, 500, 750])
+    """By construction: eight in ten measurements on the same examples should be inside."""
     inside = []
-    for _ in range(120):
-        ceiling, exponent, first = (
-            generator.uniform(0.75, 0.97),
-            generator.uniform(0.3, 0.9),
-            generator.uniform(0.2, 0.5),
-        )
-        true = ceiling - first * (np.append(labels, 1500) / 100) ** -exponent
-        seen = generator.binomial(500, true) / 500
-        found = forecast(curve_of(labels, seen[:-1], 500), horizon=1500, seed=1, draws=300)
-        low, high = found.measured_at(1500, [0.1, 0.9], 500)
+    for _, seen in known_laws(120, [*LABELS, 1500], 500, seed=5):
+        found = forecast(curve_of(LABELS, seen[:-1], 500), horizon=1500, seed=1, draws=300)
+        low, high = found.measured_at(1500, [0.1, 0.9])
         inside.append(low <= seen[-1] <= high)
     assert 0.68 <= np.mean(inside) <= 0.95
+
+
+@pytest.mark.parametrize(("examples", "own"), [(40, 0.0), (40, 0.5), (400, 0.0), (400, 0.5)])
+def test_the_true_metric_of_a_known_law_falls_into_the_band(examples, own):
+    """However few examples there are, and though every round is measured on the same ones."""
+    today, later, risen = [], [], []
+    for true, seen in known_laws(80, [*LABELS, 1500], examples, seed=7, own=own):
+        found = forecast(curve_of(LABELS, seen[:-1], examples), horizon=1500, seed=1, draws=300)
+        for size, value, inside in ((750, true[-2], today), (1500, true[-1], later)):
+            low, high = found.at(size, [0.1, 0.9])
+            inside.append(low <= value <= high)
+        low, high = found.gain(750, 1500, [0.1, 0.9])
+        risen.append(low <= true[-1] - true[-2] <= high)
+    for inside in (today, later, risen):
+        assert np.mean(inside) >= 0.68
+
+
+def test_today_is_as_sure_as_its_evaluation_set():
+    """A curve that is known but for the examples it was measured on: Wilson's interval is left."""
+    labels = np.arange(1, 9) * 100
+    for examples in (20, 100, 1000):
+        found = forecast(curve_of(labels, np.full(8, 0.8), examples), horizon=1000, seed=1, draws=2000)
+        low, high = found.at(800, [0.1, 0.9])
+        wanted = wilson(0.8 * examples, examples, 0.8)
+        assert high - low == pytest.approx(wanted.high - wanted.low, rel=0.12)
+        assert low == pytest.approx(wanted.low, abs=0.02)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    right=st.integers(0, 60), examples=st.integers(1, 60), level=st.floats(0.01, 0.99), other=st.floats(0, 1),
+)  # fmt: skip
+def test_levels_of_the_truth_are_ends_of_wilsons_intervals(right, examples, level, other):
+    right = min(right, examples)
+    normal = np.array([NormalDist().inv_cdf((1 - level) / 2), -NormalDist().inv_cdf((1 - level) / 2)])
+    ends = true_values(np.array(right / examples), examples, normal)
+    assert ends == pytest.approx(wilson(right, examples, level)[:2], abs=1e-9)
+    smaller, larger = sorted((right / examples, other))
+    assert np.all(true_values(np.array(smaller), examples, normal) <= true_values(np.array(larger), examples, normal))
+
+
+def test_points_that_few_of_todays_examples_told_are_noisier():
+    labels, value = np.arange(1.0, 7) * 100, np.full(6, 0.8)
+    alike = variances(Measurements(labels, value, np.full(6, 400.0)))
+    grown = variances(Measurements(labels, value, np.array([50.0, 50, 400, 400, 400, 400])))
+    assert alike == pytest.approx(alike[0])
+    assert np.all(grown[:2] > 5 * grown[2:4])
+    assert grown[2:] == pytest.approx(grown[2])
+    assert grown[0] - grown[2] == pytest.approx(0.8 * 0.2 * (1 / 50 - 1 / 400), rel=0.2)
 
 
 def test_the_interval_narrows_with_examples_and_widens_with_labels_ahead():
@@ -132,26 +190,53 @@ def test_the_interval_narrows_with_examples_and_widens_with_labels_ahead():
 
     assert width(many, 1200) < width(few, 1200)
     assert width(many, 600) < width(many, 1200) < width(many, 4000)
-    low, high = few.measured_at(1200, [0.1, 0.9], 50)
-    assert high - low > width(few, 1200)
 
 
-def test_past_errors_move_and_widen_and_their_absence_does_neither():
-    def past(measured):
-        return PastError(1.5, 6, 0.80, 0.82, 0.84, measured, 1000)
+def test_gains_grow_with_labels_and_are_never_losses():
+    found = forecast(USUAL, horizon=8000, seed=1)
+    gains = np.array([found.gain(800, labels, [0.1, 0.5, 0.9]) for labels in (800, 900, 1200, 1600, 3200, 8000)])
+    assert gains[0] == pytest.approx(0, abs=1e-12)
+    assert np.all(gains >= 0)
+    assert np.all(np.diff(gains[:, 1:], axis=0) > 0)  # the middle and the upper end
+    assert np.all(np.diff(gains[:, 2] - gains[:, 0]) > 0)  # and the width
+    assert found.gain(800, 1600, [0.5])[0] == pytest.approx(found.at(1600, [0.5])[0] - found.at(800, [0.5])[0])
+    late = found.gain(1600, 3200, [0.1, 0.9])
+    assert late[1] - late[0] > 0
 
-    assert sharpening([]) == (0.0, 1.0)
-    shift, widen = sharpening([past(0.84)] * 12)
-    assert 0.5 < shift < 1.3
-    assert widen < 1.05
-    shift, widen = sharpening([past(0.88), past(0.76)] * 8)
-    assert shift == pytest.approx(0)
-    assert widen > 1.5
-    plain = forecast(USUAL, horizon=2000, seed=1)
-    taught = forecast(USUAL, horizon=2000, seed=1, past=[past(0.85)] * 8)
-    assert taught.at(1600, [0.5])[0] > plain.at(1600, [0.5])[0]
-    known = PastError(1.5, 6, 0.8, 0.8, 0.8, float("nan"), 0)
-    assert np.array_equal(forecast(USUAL, horizon=2000, seed=1, past=[known]).draws, plain.draws)
+
+def test_own_errors_widen_and_narrow_and_their_absence_does_neither():
+    assert sharpening(np.zeros(0)) == pytest.approx(1)
+    assert sharpening(np.zeros(10)) < 0.4
+    assert sharpening(np.full(10, 1.5)) == pytest.approx(sharpening(np.full(10, -1.5)))
+    assert 1.4 < sharpening(np.full(10, 1.5)) < 2
+    assert sharpening(np.full(10, 50.0)) == pytest.approx(sharpening(np.full(10, 2.0)))  # one broken round is no law
+
+
+def test_own_errors_are_those_of_forecasts_made_earlier():
+    """Against forecasts of the curve as it was then, made one by one."""
+    labels, values = [100, 200, 300, 400, 600, 800], [0.5, 0.62, 0.70, 0.71, 0.70, 0.80]
+    found = own_errors(measurements(curve_of(labels, values)), 0.1, packaged(), np.random.default_rng(1))
+    expected = []
+    for points in (4, 5):
+        known = measurements(curve_of(labels[:points], values[:points]))
+        sizes = np.array(labels[points - 1 :], dtype=float)
+        made = ensemble(known, sizes, 0.1, np.random.default_rng(2))
+        said = calibrated(made, sizes / sizes[0], values[points - 1], points, labels[points - 1] / 100, packaged())
+        expected += list((np.array(values[points:]) - said.median[1:]) / said.deviation[1:])
+    assert len(found) == 3
+    assert found == pytest.approx(expected, abs=0.35)  # other copies of the curve
+    assert len(own_errors(measurements(curve_of(labels[:4], values[:4])), 0.1, packaged(), None)) == 0
+
+
+def test_a_curve_that_strayed_has_a_wider_band():
+    labels = np.arange(1, 11) * 100
+    smooth = 0.9 - 0.4 * (labels / 100) ** -0.5
+    steps = smooth + np.where(np.arange(10) // 3 % 2, 0.03, -0.03)
+    widths = []
+    for values in (smooth, steps):
+        low, high = forecast(curve_of(labels, values), horizon=2000, seed=1).measured_at(2000, [0.1, 0.9])
+        widths.append(high - low)
+    assert widths[1] > 2 * widths[0]
 
 
 def test_cautions_name_what_is_unusual():
@@ -159,7 +244,7 @@ def test_cautions_name_what_is_unusual():
     rose = curve_of([100, 200, 300, 400, 500, 600], [0.6, 0.7, 0.745, 0.77, 0.785, 0.79], 0)
     mixed = Curve((*rose.points, Point(700, 0.65, 100, "random")), "active", 0.1)
     said = " ".join(forecast(mixed, horizon=10**5, seed=1).cautions)
-    for words in ("beyond 2800 labels", "the curve fell", "margin, random", "is unknown"):
+    for words in ("beyond 2800 labels", "may be too high", "the curve fell", "margin, random", "is unknown"):
         assert words in said
 
 
@@ -199,3 +284,18 @@ def test_a_forecast_takes_less_than_seven_tenths_of_a_second():
 def test_importing_it_loads_neither_torch_nor_scipy():
     code = "import sys, dalcli.forecasting.forecast; print({'torch', 'scipy'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (0.9 * np.exp(-3 * np.exp(-np.array([50, 100, 200, 400, 800]) / 800)), True),
+        (0.9 - 0.5 * np.array([1, 2, 4, 8, 16.0]) ** -0.5, False),
+        ([0.5, 0.52, 0.55, 0.57, 0.6], False),
+        ([0.05, 0.06, 0.05, 0.2, 0.45], True),
+    ],
+    ids=["Gompertz", "power law", "a line", "late start"],
+)
+def test_a_curve_that_speeds_up_is_named(values, said):
+    curve = curve_of([50, 100, 200, 400, 800], values, chance=0.05)
+    assert ("speeding up" in " ".join(forecast(curve, horizon=1600, seed=1).cautions)) == said

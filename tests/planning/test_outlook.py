@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from dalcli.cli.chart import ASCII, UNICODE, chart, marks
 from dalcli.config.planning import CostsConfig, PlanConfig
 from dalcli.evaluation.intervals import sequential_lower
+from dalcli.forecasting.curves import Floats
 from dalcli.forecasting.forecast import Forecast
 from dalcli.planning.metrics import Measured, Metric, parse
 from dalcli.planning.money import Tariff
@@ -23,8 +24,12 @@ SIZES = np.array([100, 200, 400], dtype=np.int64)
 
 def two_futures(good: int, poor: int) -> Forecast:
     """``good`` of the draws reach 90% with 200 labels, ``poor`` stay at 70% for ever."""
-    draws = np.array([[0.7, 0.9, 0.9]] * good + [[0.7, 0.7, 0.7]] * poor)
-    return Forecast(SIZES, draws, draws[:, 0], draws[:, -1], (), {}, np.zeros(3), 400.0)
+    return futures(np.array([[0.7, 0.9, 0.9]] * good + [[0.7, 0.7, 0.7]] * poor))
+
+
+def futures(draws: Floats) -> Forecast:
+    """These, shown as they are."""
+    return Forecast(SIZES, draws, draws, draws[:, 0], draws[:, -1], (), {}, np.zeros(3), np.zeros(3))
 
 
 def outlook(
@@ -39,6 +44,7 @@ def outlook(
         left=left,
         batch=100,
         under_way=under_way,
+        usable=1.0,
         tariff=Tariff("EUR", 1.0, config.price_per_round, ""),
         costs=config,
         today=date(2026, 1, 1),
@@ -122,7 +128,7 @@ def test_what_the_target_takes_in_two_futures() -> None:
 
 def test_a_cost_per_answer_is_turned_round() -> None:
     """Of a cost, p10 is the lucky end as it is the low one."""
-    metric = parse("error", ("cat", "dog"), PlanConfig(error_costs={"cat": {"dog": 4.0}}), "--metric")
+    metric = parse("error", (("cat",), ("dog",)), PlanConfig(error_costs={"cat": {"dog": 4.0}}), "--metric")
     assert metric.highest == 4
     assert metric.value(metric.shown(0.3)) == pytest.approx(0.3)
     confusion = [[6, 2], [1, 1]]
@@ -131,7 +137,7 @@ def test_a_cost_per_answer_is_turned_round() -> None:
 
 
 def test_macro_recall_is_as_sure_as_its_rarest_class_lets_it_be() -> None:
-    metric = parse("macro", ("cat", "dog"), PlanConfig(), "--metric")
+    metric = parse("macro", (("cat",), ("dog",)), PlanConfig(), "--metric")
     classes = [{"name": "cat", "support": 1000, "correct": 800}, {"name": "dog", "support": 10, "correct": 8}]
     measured = metric.measure({"examples": 1010, "classes": classes})
     assert measured is not None and measured.value == pytest.approx(0.8)
@@ -144,37 +150,40 @@ def test_macro_recall_is_as_sure_as_its_rarest_class_lets_it_be() -> None:
 def test_training_first_is_the_cheaper_proof_just_above_the_target() -> None:
     # At 90.5% a proof of 90% takes tens of thousands of labels; at 96%, which 100 more labels bring, a few hundred.
     draws = np.array([[0.905, 0.96, 0.97]])
-    sure = Forecast(SIZES, draws, draws[:, 0], draws[:, -1], (), {}, np.zeros(3), 400.0)
+    sure = futures(draws)
     measured = Measured(0.905, 200, 200)
     metric = Metric("accuracy", "accuracy", ("cat", "dog"))
-    found = proof(metric, measured, 0.9, 0.95, outlook(sure), 10**6)
+    found = proof(metric, measured, 0.9, 0.95, outlook(sure), 0, 10**6)
     assert found.evaluation_now is not None and found.training is not None and found.evaluation is not None
     assert not found.proven and found.evaluation_now > 10_000
     assert 0 < found.training <= 300 and found.evaluation < 500
     total = 200 + found.evaluation
     value = float(sure.at(100 + found.training, [0.5])[0])
     assert sequential_lower(value * total, total, 0.95) >= 0.9 - 1e-6
-    alone = proof(metric, measured, 0.9, 0.95, None, 10**6)
+    alone = proof(metric, measured, 0.9, 0.95, None, 0, 10**6)
     assert alone.evaluation == found.evaluation_now
 
 
 def test_evaluation_labels_that_there_are_not_prove_nothing() -> None:
     """A round is dear here, so that evaluation labels are the cheaper proof, as long as the reserve has them."""
     draws = np.array([[0.93, 0.98, 0.99]])
-    sure = Forecast(SIZES, draws, draws[:, 0], draws[:, -1], (), {}, np.zeros(3), 400.0)
+    sure = futures(draws)
     metric, measured = Metric("accuracy", "accuracy", ("cat", "dog")), Measured(0.93, 200, 200)
     dear = outlook(sure, price_per_round=5000)
-    plenty = proof(metric, measured, 0.9, 0.95, dear, 10**6)
+    plenty = proof(metric, measured, 0.9, 0.95, dear, 0, 10**6)
     assert (plenty.training, plenty.evaluation) == (0, plenty.evaluation_now)
-    none_left = proof(metric, measured, 0.9, 0.95, dear, 0)
+    # What is out comes in anyway: it costs nothing more.
+    out = proof(metric, measured, 0.9, 0.95, outlook(sure), plenty.evaluation or 0, 10**6)
+    assert (out.training, out.evaluation, out.money) == (0, plenty.evaluation, 0)
+    none_left = proof(metric, measured, 0.9, 0.95, dear, 0, 0)
     assert none_left.training is not None and none_left.training > 0 and none_left.evaluation == 0
 
 
 def test_proven_is_what_the_sequence_says() -> None:
     metric = Metric("accuracy", "accuracy", ("cat", "dog"))
     lower = sequential_lower(380, 400, 0.95)
-    assert proof(metric, Measured(0.95, 400, 400), lower - 1e-6, 0.95, None, 0).proven
-    assert not proof(metric, Measured(0.95, 400, 400), lower + 1e-6, 0.95, None, 0).proven
+    assert proof(metric, Measured(0.95, 400, 400), lower - 1e-6, 0.95, None, 0, 0).proven
+    assert not proof(metric, Measured(0.95, 400, 400), lower + 1e-6, 0.95, None, 0, 0).proven
 
 
 # Drawing ------------------------------------------------------------------------------------------------------------
