@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO, cast
 
 import numpy as np
 
@@ -63,7 +64,7 @@ def read(paths: Sequence[Path]) -> list[Trajectory]:
 def _rows(path: Path) -> Iterator[dict[str, str]]:
     """Rows whose numbers are numbers."""
     try:
-        with gzip.open(path, "rt", newline="") if path.suffix == ".gz" else path.open(newline="") as file:
+        with _opened(path) as file:
             reader = csv.DictReader(file)
             missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
             if missing:
@@ -76,6 +77,13 @@ def _rows(path: Path) -> Iterator[dict[str, str]]:
         raise SystemExit(f"{path}: cannot be read: {error}") from error
 
 
+def _opened(path: Path) -> TextIO:
+    """As spreadsheets write it, too: with a byte order mark."""
+    if path.suffix == ".gz":
+        return cast(TextIO, gzip.open(path, "rt", newline="", encoding="utf-8-sig"))
+    return path.open(newline="", encoding="utf-8-sig")
+
+
 def _problem(row: Mapping[str, str | None]) -> str | None:
     if any(row[column] is None for column in COLUMNS):
         return f"fewer than {len(COLUMNS)} values"
@@ -83,6 +91,6 @@ def _problem(row: Mapping[str, str | None]) -> str | None:
         labels, accuracy = float(row["labels"] or ""), float(row["accuracy"] or "")
     except ValueError:
         return f"labels {row['labels']!r} and accuracy {row['accuracy']!r} must be numbers"
-    if not 0 < labels < np.inf:
-        return f"labels {row['labels']} must be positive"
+    if not 1 <= labels < np.inf or labels != round(labels):
+        return f"labels {row['labels']} must be a whole number, 1 or more"
     return None if 0 <= accuracy <= 1 else f"accuracy {row['accuracy']} must lie in [0, 1]: a share, not per cent"

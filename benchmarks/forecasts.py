@@ -204,7 +204,12 @@ def _errors(parts: dict[str, Floats], mask: NDArray[np.bool_]) -> dict[str, floa
 
 
 def _costs(costs: Floats, rules: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Mean cost by rule, for every penalty and over all; cases whose target today has reached are left out."""
+    """Mean cost by rule, for every penalty and over all; cases whose target today has reached are left out.
+
+    Empty where there is no other case.
+    """
+    if np.isnan(costs).all():
+        return {}
     found: dict[str, dict[str, float]] = defaultdict(dict)
     for column, penalty in enumerate((*curve_decisions.PENALTIES, None)):
         chosen = costs if penalty is None else costs[:, :, column : column + 1]
@@ -229,6 +234,8 @@ def table(report: dict[str, object]) -> str:
         ("going on, mean cost", "going_on"),
     ):
         rows = report[key]
+        if not rows:
+            continue
         heads = list(next(iter(rows.values())))
         lines += ["", "| " + " | ".join([title, *heads]) + " |", "|" + "---|" * (len(heads) + 1)]
         lines += [

@@ -11,6 +11,7 @@ from dalcli.cli.render_paired import gain as gain_over_random
 from dalcli.cli.tables import facts, listing, percent, text
 from dalcli.config.words import counted
 from dalcli.planning.figures import amount, chance_text, share
+from dalcli.planning.metrics import name_of
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -142,7 +143,7 @@ def _purchases(result: PlanResult, purchases: Sequence[Purchase]) -> RenderableT
 def _classes(result: PlanResult) -> list[RenderableType]:
     wanted = "classes with recall below the mean of all"
     if result.target is not None and not result.less_is_better:
-        wanted = f"classes with recall below {percent(result.target)}"
+        wanted = f"classes with recall below {share(result.target)}"
     shown = result.classes[:CLASSES_SHOWN]
     rows = [(c.name, percent(c.recall), f"{percent(c.low)} to {percent(c.high)}", c.support, c.labels) for c in shown]
     more = f": the worst {len(shown)} of {len(result.classes)}" if len(shown) < len(result.classes) else ""
@@ -253,7 +254,7 @@ def history(result: HistoryResult) -> str:
     less = {record.metric: record.less_is_better for record in result.metrics}
     rows = []
     for f in result.forecasts:
-        name = f.metric.partition("#")[0]
+        name = name_of(f.metric)
         shown = (lambda value: f"{value:.3g}") if less[name] else percent
         head: tuple[object, ...] = (f"{f.version} ({f.labels})", name, f.points)
         for o in f.outcomes:

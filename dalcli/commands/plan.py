@@ -110,7 +110,7 @@ def past(session: Session) -> HistoryResult:
 
 def _check_money(money: float | None) -> None:
     if money is not None and not 0 < money <= 1e15:
-        raise UsageError(f"--money {money:g} is out of range", "name an amount larger than 0")
+        raise UsageError(f"--money {money:g} is out of range", "name an amount larger than 0, and no more than 1e15")
 
 
 def _deadline(text: str, today: date) -> date:

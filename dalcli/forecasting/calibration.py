@@ -25,6 +25,8 @@ _STACKED = [list(FAMILIES).index(name) for name in ("POW2", "POW3", "POW4")]
 """The laws that have shares of their own beside the mean of all; more of them foretold no better."""
 _BENT = [0, 2, 6]
 """Features that count by their squares, too: noise, misses and spread."""
+_BY_NOISE = 2.0
+"""Standard deviations of a measurement that laws, which cannot fall, may lie beside today's: curves may have fallen."""
 _USUAL = 4.0
 """Squares are taken from here on: exp(-4), some two points of accuracy."""
 _STRAY = 0.72
@@ -105,11 +107,12 @@ def table_from(document: str) -> Table:
 def promises(made: Ensemble, last: float) -> Floats:
     """What the mean of all laws, and single ones, say against the last measured value. [m, 2 s]
 
-    For each how far it lies from that value today, then how much it rises from today on. `made` was asked at today's
-    size first; the same for `middle` and `features`.
+    For each how far it lies from that value today, as far as noise may have put it there, then how much it rises from
+    today on. `made` was asked at today's size first; the same for `middle` and `features`.
     """
     said = np.vstack([made.middle, made.laws[_STACKED]]).T
-    return np.hstack([np.broadcast_to(said[0] - last, said.shape), said - said[0]])
+    today = np.clip(said[0] - last, -_BY_NOISE * made.noise, _BY_NOISE * made.noise)
+    return np.hstack([np.broadcast_to(today, said.shape), said - said[0]])
 
 
 def middle(made: Ensemble, last: float, shares: Floats) -> Floats:

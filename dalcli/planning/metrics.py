@@ -56,7 +56,7 @@ class Metric:
 
     Attributes:
         name: as typed, with the class's name of today.
-        position: of the class, of ``recall:CLASS`` only.
+        position: of the class, of ``recall:CLASS`` only; ``former`` names of the metric come from former names of it.
         costs: true × answer, of ``error`` only. (K, K)
     """
 
@@ -64,6 +64,7 @@ class Metric:
     label: str
     classes: tuple[str, ...]
     position: int | None = None
+    former: tuple[str, ...] = ()
     costs: Floats | None = None
 
     @property
@@ -154,7 +155,8 @@ def parse(name: str, spellings: Sequence[Sequence[str]], config: PlanConfig, whe
         if position is None:
             wanted = name.removeprefix(_RECALL)
             raise refuse(f"{where}: unknown class '{wanted}'{suggestion(wanted, names)}", f"known: {', '.join(names)}")
-        return Metric(f"{_RECALL}{names[position]}", f"recall of {names[position]}", names, position)
+        today, *earlier = (f"{_RECALL}{each}" for each in spellings[position])
+        return Metric(today, f"recall of {names[position]}", names, position, tuple(earlier))
     if name == "error":
         return Metric(name, "cost per answer", names, costs=_cost_matrix(spellings, config))
     if name not in {"accuracy", "macro"}:

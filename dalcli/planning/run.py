@@ -187,7 +187,9 @@ def _without_parts(situation: Situation, parts: subsets.Parts | None) -> str | N
 def _forecast(session: Session, situation: Situation, points: Points) -> Made:
     """The forecast of today's curve, kept in the ledger; or why there is none."""
     metric = situation.metric
-    seed = derive_seed(session.config.seed, "plan", metric.key)
+    # A class keeps its place, whatever it is called.
+    of = metric.key if metric.position is None else f"recall {metric.position}"
+    seed = derive_seed(session.config.seed, "plan", of)
     measured = max((point.labels for point in points.curve.points), default=1)
     horizon = max(situation.owned + situation.left, math.ceil(FAR * measured))
     try:
@@ -197,7 +199,8 @@ def _forecast(session: Session, situation: Situation, points: Points) -> Made:
     version = situation.curve.points[-1].version
     inputs = ledger.inputs_digest([(p.labels, p.value, p.evaluated) for p in points.curve.points], points.kind)
     with session.database.read() as connection:
-        known = forecasts.is_stored(connection, version, metric.key, inputs)
+        keys = (metric.key, *metric.former)
+        known = any(forecasts.is_stored(connection, version, key, inputs) for key in keys)
     if not known and session.database.writable:  # who may only read gets an answer, too
         kept = ledger.to_store(made, version, metric, points.kind, points.sizes)
         with session.database.write() as connection:

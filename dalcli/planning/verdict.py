@@ -139,7 +139,7 @@ def _by_forecast(seen: Evidence, outlook: Outlook) -> tuple[Verdict, str]:
 def _within(more: int) -> str:
     if not more:
         return "with the labels there are, the last of the pool,"
-    return f"within the {counted(more, 'label')} that the pool can give"
+    return f"within the {more:,} label{'' if more == 1 else 's'} that the pool can give"
 
 
 def next_step(

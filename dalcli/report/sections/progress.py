@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 
 from dalcli.planning.figures import chance_text
+from dalcli.planning.metrics import name_of
 from dalcli.planning.result import PlanResult, Purchase
 from dalcli.report.blocks import Block, Facts, Section, Table, Text
 from dalcli.report.chart import CurveChart
@@ -99,7 +100,7 @@ def _past(report: Report) -> list[list[tuple[float, float]]]:
     found = [
         [(float(q.labels), q.p50) for q in forecast.quantiles if q.labels <= 1.6 * latest]
         for forecast in report.history.forecasts
-        if forecast.metric.partition("#")[0] == plan.metric and forecast.version in earlier
+        if name_of(forecast.metric) == plan.metric and forecast.version in earlier
     ]
     return [line for line in found[-PAST_SHOWN:] if len(line) > 1]
 
@@ -208,7 +209,7 @@ def record(report: Report) -> Section:
 
 def _record(report: Report) -> Iterator[Block]:
     plan, history = report.plan, report.history
-    mine = [each for each in history.forecasts if each.metric.partition("#")[0] == plan.metric]
+    mine = [each for each in history.forecasts if name_of(each.metric) == plan.metric]
     outcomes = [(each, outcome) for each in mine for outcome in each.outcomes]
     if not mine:
         yield Text(
