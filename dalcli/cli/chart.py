@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import shutil
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
+from dalcli.cli.streams import out
 
 Band = Sequence[tuple[float, float, float, float]]
 """x, low, middle, high."""
@@ -43,7 +44,7 @@ def marks(encoding: str | None) -> Marks:
 
 def terminal_marks() -> Marks:
     """Those of stdout."""
-    return marks(getattr(sys.stdout, "encoding", None))
+    return marks(getattr(out(), "encoding", None))
 
 
 def terminal_width() -> int:

@@ -119,10 +119,11 @@ def _usage(error: Exception) -> int:
 def _explain(error: DalcliError) -> None:
     _error(error.message, error.remedy or "")
     if isinstance(error, BadInputError):
-        for problem in error.problems[:PROBLEMS_SHOWN]:
+        said = [each for each in error.problems if each not in error.message]  # a single one may be in the headline
+        for problem in said[:PROBLEMS_SHOWN]:
             say(f"  {problem}")
-        if len(error.problems) > PROBLEMS_SHOWN:
-            say(f"  ... and {len(error.problems) - PROBLEMS_SHOWN} more")
+        if len(said) > PROBLEMS_SHOWN:
+            say(f"  ... and {len(said) - PROBLEMS_SHOWN} more")
     if error.remedy:
         say(error.remedy)
 

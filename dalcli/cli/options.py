@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dalcli.cli.streams import aside
 from dalcli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def session_of(directory: Path | None, quiet: bool) -> Iterator[Session]:
     """The opened workspace of one command."""
     from dalcli.workspace.session import open_session
 
-    with open_session(directory_of(directory), feedback_of(quiet)) as session:
+    with aside(), open_session(directory_of(directory), feedback_of(quiet)) as session:
         yield session
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from dalcli.cli.options import Directory, Json, Quiet, class_list, directory_of, feedback_of, session_of
+from dalcli.cli.streams import aside
 
 init_app = typer.Typer()
 pool_app = typer.Typer(no_args_is_help=True, help="Add images, list them, see what is unreadable.")
@@ -56,7 +57,8 @@ def init(
         model=model,
         weights=weights,
     )
-    result = command.run(directory_of(directory) or Path.cwd(), request, feedback_of(quiet))
+    with aside():
+        result = command.run(directory_of(directory) or Path.cwd(), request, feedback_of(quiet))
     render.show(result, render_pool.init, json)
 
 

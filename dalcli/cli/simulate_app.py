@@ -45,6 +45,7 @@ def simulate(
     The loop is replayed for every strategy and seed.
     """
     from dalcli.cli import render, render_simulation
+    from dalcli.cli.streams import aside
     from dalcli.errors import UsageError
     from dalcli.simulation.run import SimulateRequest, estimate
     from dalcli.simulation.run import simulate as simulated
@@ -56,4 +57,6 @@ def simulate(
     if dry_run:
         render.show(estimate(request, feedback), render_simulation.estimate, json)
     else:
-        render.show(simulated(request, feedback), render_simulation.simulation, json)
+        with aside():
+            result = simulated(request, feedback)
+        render.show(result, render_simulation.simulation, json)

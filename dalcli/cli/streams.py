@@ -6,7 +6,9 @@ import errno
 import io
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout, suppress
+from typing import TextIO
 
 from dalcli.errors import DalcliError
 
@@ -31,6 +33,29 @@ def say(message: str) -> None:
         print(one_line(message), file=sys.stderr, flush=True)  # noqa: T201
 
 
+_ours: list[TextIO] = []
+"""The real stdout, while :func:`aside` is in force."""
+
+
+def out() -> TextIO | None:
+    """Where data goes; None where it was closed before we started."""
+    return _ours[-1] if _ours else sys.stdout
+
+
+@contextmanager
+def aside() -> Iterator[None]:
+    """Whatever others' code prints meanwhile goes to stderr: a model of the user's may say what it loads."""
+    if _ours or sys.stdout is None or sys.stderr is None:
+        yield
+        return
+    _ours.append(sys.stdout)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _ours.pop()
+
+
 def write_data(data: bytes, remedy: str) -> None:
     """Write ``data`` to stdout and make sure that it arrived.
 
@@ -38,15 +63,16 @@ def write_data(data: bytes, remedy: str) -> None:
         OutputClosed: nobody reads any more.
         DalcliError: the disk is full, or there is no stdout; ``remedy`` says what is still safe.
     """
-    if sys.stdout is None:
+    stream = out()
+    if stream is None:
         raise DalcliError("standard output is closed", remedy)
     try:
-        sys.stdout.flush()
-        if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.buffer.write(data)
+        stream.flush()
+        if isinstance(stream, io.TextIOWrapper):
+            stream.buffer.write(data)
         else:  # replaced by something that takes text only, as in a notebook
-            sys.stdout.write(data.decode())
-        sys.stdout.flush()
+            stream.write(data.decode())
+        stream.flush()
     except OSError as error:
         silence_stdout()
         if error.errno == errno.EPIPE:
@@ -57,8 +83,9 @@ def write_data(data: bytes, remedy: str) -> None:
 def settle_stdout() -> None:
     """Get rid of what cannot be written: else the interpreter tries again on its way out and exits with 120."""
     try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        stream = out()
+        if stream is not None:
+            stream.flush()
     except OSError:
         silence_stdout()
 
@@ -67,7 +94,7 @@ def silence_stdout() -> None:
     """Point stdout at nothing, so that the interpreter's own last flush cannot fail."""
     try:
         descriptor = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(descriptor, sys.stdout.fileno())
+        os.dup2(descriptor, out().fileno())  # type: ignore[union-attr]  # None: see below
         os.close(descriptor)
     except (OSError, ValueError, AttributeError):  # stdout is no real file
         pass

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import io
-import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from dalcli.cli.streams import one_line
+from dalcli.cli.streams import one_line, out
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -19,7 +18,8 @@ def text(*parts: RenderableType) -> str:
     """Rich tables as text: coloured and fitted on a terminal, plain and never cut off in a file."""
     from rich.console import Console
 
-    terminal = sys.stdout is not None and sys.stdout.isatty()
+    stream = out()
+    terminal = stream is not None and stream.isatty()
     buffer = io.StringIO()
     console = Console(
         file=buffer,

@@ -24,6 +24,7 @@ class NetworkRecord:
             folder are named by it.
         dimension: numbers per image.
         recipe: what images become before they enter.
+        marks: of ``module:function``, some features of a certain image, by which its code is known again.
     """
 
     name: str
@@ -31,6 +32,7 @@ class NetworkRecord:
     fingerprint: str
     dimension: int
     recipe: Recipe
+    marks: tuple[float, ...] = ()
 
 
 _ADAPTER: TypeAdapter[NetworkRecord] = TypeAdapter(NetworkRecord)

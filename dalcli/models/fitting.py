@@ -13,6 +13,7 @@ from torchvision.models.vision_transformer import interpolate_embeddings
 
 from dalcli.errors import BadInputError
 from dalcli.models.spec import ModelSpec
+from dalcli.models.weights_file import SAFE
 from dalcli.models.weights_reader import State
 
 COUNTER = "num_batches_tracked"  # of batch normalisation: formats before torch 0.4.1 lack it, and nothing here uses it
@@ -101,12 +102,43 @@ def differences(expected: Mapping[str, Tensor], state: Mapping[str, Tensor], fre
     ]
 
 
-def order_note(source: str, name: str) -> str:
-    """What to tell the user when :func:`renamed_by_order` was needed."""
-    return (
+def renamed(
+    state: State, expected: Mapping[str, Tensor], head: Set[str], source: str, name: str
+) -> tuple[State, str] | None:
+    """``state``, which came from the file or name ``source``, by the names of the network ``name``, and a note for the
+    user; None where nothing tells which tensor is which.
+    """
+    inside = without_common_prefix(state, expected, head)
+    if inside is not None:
+        return inside[0], f"the tensors of {source} lie below {inside[1]!r}: that is {name}"
+    if source.endswith(SAFE):  # such files keep their tensors by name, so that their order says nothing
+        return None
+    found = renamed_by_order(state, expected, head)
+    if found is None:
+        return None
+    return found, (
         f"the tensors of {source} have other names than those of {name}, but their number, order and shapes agree: "
         "taken in that order"
     )
+
+
+def without_common_prefix(state: State, expected: Mapping[str, Tensor], head: Set[str]) -> tuple[State, str] | None:
+    """``state`` as part of something larger: all its names begin alike (``backbone.``), and go on as ``expected``."""
+    parts = [name.split(".") for name in state]
+    shared = []
+    for level in zip(*parts, strict=False):
+        if len(set(level)) > 1:
+            break
+        shared.append(level[0])
+    for depth in range(len(shared), 0, -1):
+        prefix = ".".join(shared[:depth]) + "."
+        if not all(name.startswith(prefix) for name in state):
+            continue
+        inside = OrderedDict((name.removeprefix(prefix), tensor) for name, tensor in state.items())
+        if not differences(expected, inside, head):
+            inside._metadata = getattr(state, "_metadata", None)  # type: ignore[attr-defined]
+            return inside, prefix
+    return None
 
 
 def renamed_by_order(state: State, expected: Mapping[str, Tensor], head: Set[str]) -> State | None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import torch
 from torch import Tensor, nn
 
 from dalcli.data.network import NetworkRecord
 from dalcli.models.folding import folded
+from dalcli.models.user_models import is_user_model, users_code
 
 
 class FrozenNetwork(nn.Module):
@@ -40,8 +43,13 @@ class FrozenNetwork(nn.Module):
         return self.place.device
 
     def features(self, inputs: Tensor) -> Tensor:
-        """Features of normalised images, what would enter the last layer; rows do not depend on each other."""
-        with torch.no_grad():
+        """Features of normalised images, what would enter the last layer; rows do not depend on each other.
+
+        Raises:
+            BadInputError: key ``model.name``: the user's own network failed.
+        """
+        users = users_code(self.record.name) if is_user_model(self.record.name) else nullcontext()
+        with torch.no_grad(), users:
             return as_rows(self.body(inputs))
 
     def forward(self, inputs: Tensor) -> Tensor:

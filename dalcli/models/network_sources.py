@@ -107,11 +107,11 @@ def _fill(model: nn.Module, state: weights_reader.State, spec: ModelSpec, weight
     try:
         fitting.fill(model, _without(state, head), spec.name, weights, head)
     except BadInputError:
-        renamed = fitting.renamed_by_order(state, model.state_dict(), head)
-        if renamed is None:
+        found = fitting.renamed(state, model.state_dict(), head, weights, spec.name)
+        if found is None:
             raise
-        fitting.fill(model, _without(renamed, head), spec.name, weights, head)
-        return (fitting.order_note(weights, spec.name),)
+        fitting.fill(model, _without(found[0], head), spec.name, weights, head)
+        return (found[1],)
     return ()
 
 

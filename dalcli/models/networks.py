@@ -25,13 +25,14 @@ from dalcli.data.network import NetworkRecord
 from dalcli.data.recipe import Recipe
 from dalcli.errors import BadInputError, DalcliError
 from dalcli.feedback import Feedback, SilentFeedback
-from dalcli.models import fitting, timm_models, weights_file, zoo
+from dalcli.models import fitting, soundness, timm_models, weights_file, zoo
 from dalcli.models.beheading import behead, head_tensors, require_head
 from dalcli.models.checkpoint import load_state
-from dalcli.models.frozen_network import FrozenNetwork, as_rows
-from dalcli.models.network_sources import DEFAULT, body_from, size_fits, source_of, spec_named, timm_config
+from dalcli.models.frozen_network import FrozenNetwork
+from dalcli.models.network_sources import DEFAULT, body_from, source_of, spec_named, timm_config
 from dalcli.models.spec import ModelSpec, is_timm, is_weights_file
 from dalcli.models.tensorfile import DamagedFileError, read_tensors, write_tensors
+from dalcli.models.user_models import is_user_model
 
 NETWORK_VERSION = 1  # to be raised whenever the same tensors and recipe would give other features, but for rounding
 
@@ -79,10 +80,12 @@ def load(
     recipe = source.recipe if image_size is None else dataclasses.replace(source.recipe, image_size=image_size)
     state = source.state(downloads, feedback or SilentFeedback())
     body, notes = body_from(name, asked, state, recipe, folder)
-    dimension = _dimension(body, spec_named(name, recipe.image_size))
     _require_numbers(body, name, asked)
-    record = NetworkRecord(name, asked, _fingerprint(name, recipe, body), dimension, recipe)
-    return FrozenNetwork(record, body, (*source.notes, *notes))
+    features, doubts = soundness.probe(body, spec_named(name, recipe.image_size), asked)
+    # Packages say by their version what their code does; the user's is known by what it gave.
+    marks = soundness.marks(features) if is_user_model(name) else ()
+    record = NetworkRecord(name, asked, _fingerprint(name, recipe, body), features.shape[1], recipe, marks)
+    return FrozenNetwork(record, body, (*source.notes, *notes, *doubts))
 
 
 def store(folder: Path, network: FrozenNetwork) -> Path:
@@ -106,6 +109,8 @@ def read(folder: Path, record: NetworkRecord, workspace: Path | None = None) -> 
     tensors = stored(folder, record)
     body = _bare(record, workspace)
     _restore(body, tensors, record)
+    if record.marks:
+        _require_the_same(body, record)
     return FrozenNetwork(record, body)
 
 
@@ -173,17 +178,6 @@ def spec_of(record: NetworkRecord) -> ModelSpec:
     return spec_named(record.name, record.recipe.image_size)
 
 
-def _dimension(body: nn.Module, spec: ModelSpec) -> int:
-    body.eval()
-    with size_fits(spec), torch.no_grad():
-        features = as_rows(body(torch.zeros(2, 3, *spec.image_size)))
-    if len(features) != 2:
-        raise BadInputError(
-            f"model.name: {spec.name} does not give one vector for each image", "Choose one that classifies images."
-        )
-    return features.shape[1]
-
-
 def _require_numbers(body: nn.Module, name: str, weights: str) -> None:
     """Some published files hold NaN where nothing was trained (vgg16's IMAGENET1K_FEATURES)."""
     bad = [key for key, tensor in body.state_dict().items() if not tensor.isfinite().all()]
@@ -191,6 +185,16 @@ def _require_numbers(body: nn.Module, name: str, weights: str) -> None:
         raise BadInputError(
             f"model.weights: {weights} of {name} has no usable numbers (NaN or infinite) in {', '.join(bad[:3])}",
             "Choose other weights.",
+        )
+
+
+def _require_the_same(body: nn.Module, record: NetworkRecord) -> None:
+    """The same tensors through other code of the user's would give features that fit nothing that is kept."""
+    features, _ = soundness.probe(body, spec_of(record), record.weights)
+    if not soundness.is_the_same(features, record.marks):
+        raise DalcliError(
+            f"{record.name} gives other features than when this workspace adopted it: its code has changed",
+            "Restore its code, or start a new workspace: features that are kept and models would not fit the new ones.",
         )
 
 

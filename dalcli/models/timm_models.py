@@ -146,6 +146,8 @@ def _loaded(found: Config, state: State, image_size: tuple[int, int]) -> nn.Modu
     """The whole model with the tensors of ``state``, all of them and no others; None where they do not fit."""
     head = next((name for name in _head_names(found) if name in state), None)
     # Without a head by this name the file may be of another program, with a name that timm knows, or have none at all.
+    if head is not None and not state[head].ndim:
+        return None
     for classes in [len(state[head])] if head else [int(found["num_classes"]), 0]:
         fitting_head = {} if classes else {"classifier": None}
         overlay = {"state_dict": state, "num_classes": classes, "label_offset": None, **fitting_head}
@@ -160,10 +162,17 @@ def _in_order(found: Config, state: State, image_size: tuple[int, int], source: 
     """``state`` by timm's names if the order tells them, or BadInputError."""
     name, head = f"{TIMM}{found['architecture']}", _head_names(found)
     expected = _created(found, image_size).state_dict()
-    renamed = fitting.renamed_by_order(state, expected, head)
+    renamed = fitting.renamed(state, expected, head, source, name)
     if renamed is not None:
-        return renamed, (fitting.order_note(source, name),)
-    raise fitting.misfit(name, source, fitting.differences(expected, state, head))
+        return renamed[0], (renamed[1],)
+    problems = fitting.differences(expected, state, head) or [_about_head(found, state)]
+    raise fitting.misfit(name, source, problems)
+
+
+def _about_head(found: Config, state: State) -> str:
+    """What is wrong where everything before the last layer fits."""
+    shapes = ", ".join(f"{name} {tuple(state[name].shape)}" for name in sorted(_head_names(found)) if name in state)
+    return f"its last layer is none that this network can have ({shapes or 'there is none'})"
 
 
 def _created(found: Config, image_size: tuple[int, int], **options: Any) -> nn.Module:

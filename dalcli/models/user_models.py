@@ -18,6 +18,7 @@ from torch import nn
 from dalcli.data.recipe import Recipe
 from dalcli.errors import BadInputError
 from dalcli.models.spec import ModelSpec, is_timm
+from dalcli.runtime.memory import is_out_of_memory
 
 _RECIPE: TypeAdapter[Recipe] = TypeAdapter(Recipe)
 
@@ -86,7 +87,24 @@ def recipe(name: str, folder: Path | None = None) -> Recipe:
         ) from error
 
 
-def user_error(name: str, error: Exception) -> BadInputError:
+@contextmanager
+def users_code(name: str) -> Iterator[None]:
+    """The user's code runs inside: what it raises is an error of its own, and no bug of ours.
+
+    Raises:
+        BadInputError: key ``model.name``: anything was raised but for want of memory.
+    """
+    try:
+        yield
+    except BadInputError:
+        raise
+    except (Exception, SystemExit) as error:
+        if is_out_of_memory(error):
+            raise
+        raise user_error(name, error) from error
+
+
+def user_error(name: str, error: BaseException) -> BadInputError:
     """An exception from the user's code, as one line that says where it happened."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
@@ -107,15 +125,13 @@ def _import(name: str, module_name: str, folder: Path | None) -> ModuleType:
                 f"model.name: no module named {module_name!r}",
                 f"Put {module_name.replace('.', '/')}.py into the workspace or install it beside dalcli.",
             ) from error
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise user_error(name, error) from error
 
 
 def _call(spec: ModelSpec, function: Callable[..., object]) -> object:
-    try:
+    with users_code(spec.name):
         return function(num_classes=spec.num_classes, image_size=spec.image_size)
-    except Exception as error:
-        raise user_error(spec.name, error) from error
 
 
 @contextmanager

@@ -30,11 +30,13 @@ def require(path: Path, *, pickled: bool = False) -> None:
     """
     if path.suffix != SAFE and not (pickled and path.suffix in PICKLED):
         _refuse_kind(path, pickled)
+    if path.is_dir():
+        raise BadInputError(f"model.weights: {path} is a folder", "Give the file of weights in it.")
     if not path.is_file():
         kinds = f"a .safetensors{' or .pth' if pickled else ''} file"
         raise BadInputError(
             f"model.weights: {path} does not exist",
-            f"Give {kinds}, relative to the workspace, or a torchvision weights name such as DEFAULT.",
+            f"Give {kinds}, relative to the workspace; networks of torchvision or timm also take names: DEFAULT, say.",
         )
     with readable(path):
         if path.suffix == SAFE:
@@ -49,6 +51,8 @@ def readable(path: Path) -> Iterator[None]:
     """What is read of ``path`` meanwhile can be read, or it is an error of the user's: BadInputError."""
     try:
         yield
+    except PermissionError as error:
+        raise BadInputError(f"model.weights: {path} cannot be read: {error}", "Check its permissions.") from error
     except (OSError, SafetensorError) as error:
         raise BadInputError(f"model.weights: {path} cannot be read: {error}", _AGAIN) from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ State = OrderedDict[str, Tensor]
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model")  # where training programs keep the tensors in a checkpoint
 _PREFIXES = ("module.", "_orig_mod.")  # of modules wrapped for several GPUs and by torch.compile
+_FRACTIONS = ("weight", "bias", "running_mean", "running_var")
 _REMEDY = "Give a file of its state dict: torch.save(model.state_dict(), 'weights.pth')."
 
 
@@ -35,14 +37,46 @@ def read(path: Path, *, pickled: bool = False) -> State:
     weights_file.require(path, pickled=pickled)
     if path.suffix == weights_file.SAFE:
         with weights_file.readable(path):
-            return _with_metadata(_without_prefixes(OrderedDict(load_file(path))), None)
-    found = _unwrapped(_unpickled(path), path)
+            return _with_metadata(_without_prefixes(OrderedDict(_usable(load_file(path), path))), None)
+    with weights_file.readable(path):
+        _require_whole(path)
+    found = _usable(_unwrapped(_unpickled(path), path), path)
     return _with_metadata(_without_prefixes(OrderedDict(found)), getattr(found, "_metadata", None))
+
+
+def _require_whole(path: Path) -> None:
+    """torch does not look at the checksums in its files: a flipped bit would be a weight."""
+    if not zipfile.is_zipfile(path):
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except zipfile.BadZipFile as error:
+        raise _unreadable(path, error) from error
+    if damaged is not None:
+        raise _unreadable(path, ValueError(f"the checksum of {damaged} in it is wrong"))
+
+
+def _usable(state: Mapping[str, Tensor], path: Path) -> Mapping[str, Tensor]:
+    """``state``, if all of it are plain numbers and its weights have fractions."""
+    for name, tensor in state.items():
+        kind = str(tensor.dtype).removeprefix("torch.")
+        if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
+            kind = "quantized" if tensor.is_quantized else "empty" if tensor.is_meta else "sparse"
+        elif tensor.is_floating_point() or name.rsplit(".", 1)[-1] not in _FRACTIONS:
+            continue
+        raise BadInputError(
+            f"model.weights: {path}: {name} is {kind}, where a network has floating point numbers",
+            "Save the weights of the network as it was trained, before it was made smaller.",
+        )
+    return state
 
 
 def _unpickled(path: Path) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torch about itself
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:
         if "weights_only" not in str(error).lower().replace(" ", "_"):
             raise _unreadable(path, error) from error

@@ -124,10 +124,8 @@ def _refusal(spec: ModelSpec) -> str | None:
 
 
 def _check_user_output(model: nn.Module, spec: ModelSpec) -> None:
-    try:
+    with user_models.users_code(spec.name):
         shape = dry_run.output_shape(model, spec, "cpu")
-    except Exception as error:
-        raise user_models.user_error(spec.name, error) from error
     if shape != (2, spec.num_classes):
         raise BadInputError(
             f"model.name: {spec.name} gives {shape} for two images where logits (2, {spec.num_classes}) are needed",

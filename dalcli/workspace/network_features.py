@@ -12,6 +12,7 @@ import numpy as np
 from dalcli.data.file_pixels import FilePixels
 from dalcli.data.network import NetworkRecord
 from dalcli.data.pixels import Failure, Inputs, IntArray, UInt8Array, UnreadableImagesError
+from dalcli.errors import BadInputError
 from dalcli.runtime.prefetch import prefetch
 from dalcli.workspace.session import Surroundings
 
@@ -32,7 +33,7 @@ class NetworkFeatures:
 
     def __init__(self, surroundings: Surroundings, record: NetworkRecord, files: Sequence[str]) -> None:
         data, recipe = surroundings.config.data, record.recipe
-        self._surroundings, self._record = surroundings, record
+        self._surroundings, self._record, self._files = surroundings, record, files
         self._pixels = FilePixels(
             files,
             recipe.image_size,
@@ -62,7 +63,8 @@ class NetworkFeatures:
         """Features (n, d) of ``rows``.
 
         Raises:
-            UnreadableImagesError: naming every row that could not be read.
+            UnreadableImagesError: naming every row that could not be read, or has no usable features.
+            BadInputError: key ``data.features``: the type does not hold them.
             DalcliError: the network's file is missing or damaged.
         """
         known, self._made, self._interrupted = self._made, {}, False
@@ -90,7 +92,12 @@ class NetworkFeatures:
                 if len(piece):
                     found = self._features(pixels)
                     known |= dict(zip(piece.tolist(), found, strict=True))
+                    failures += [self._unusable(row) for row in piece[~np.isfinite(found).all(1)].tolist()]
         return failures
+
+    def _unusable(self, row: int) -> Failure:
+        reason = f"{self._record.name} gives features of it that are no numbers (NaN or infinite)"
+        return Failure(row, self._files[row], reason, missing=False)
 
     def _decoded(self, rows: IntArray, failures: list[Failure]) -> tuple[IntArray, UInt8Array]:
         """Those of ``rows`` that can be read, with their pixels."""
@@ -108,7 +115,15 @@ class NetworkFeatures:
         if count < self._batch:
             pixels = np.concatenate([pixels, np.zeros((self._batch - count, *pixels.shape[1:]), np.uint8)])
         inputs = to_input(pixels, PixelStats(recipe.mean, recipe.std), self._network.device)
-        found: Inputs = self._network.features(inputs)[:count].cpu().numpy().astype(self.dtype)
+        made = self._network.features(inputs)[:count].cpu().numpy()
+        with np.errstate(over="ignore"):
+            found: Inputs = made.astype(self.dtype)
+        if (np.isfinite(made) & ~np.isfinite(found)).any():
+            raise BadInputError(
+                f"data.features: {self.dtype} does not hold the features of {self._record.name}: they go up to "
+                f"{np.abs(made[np.isfinite(made)]).max():.3g}",
+                "set data.features: float32 in dalcli.yaml",
+            )
         return found
 
     @cached_property

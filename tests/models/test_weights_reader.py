@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import pickle
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from permissions import only_readable
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -112,3 +114,53 @@ def test_other_files_are_refused_by_their_name(tmp_path: Path) -> None:
     (tmp_path / "w.onnx").write_bytes(b"x")
     with pytest.raises(BadInputError, match="neither"):
         read(tmp_path / "w.onnx")
+
+
+def test_a_flipped_bit_is_noticed(tmp_path: Path) -> None:
+    """torch itself reads such a file without a word."""
+    path = tmp_path / "w.pth"
+    torch.save({"a.weight": torch.zeros(4096)}, path)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0x40
+    path.write_bytes(content)
+    assert torch.load(path, weights_only=True)["a.weight"].abs().max() > 0
+    with pytest.raises(BadInputError, match="checksum"):
+        read(path)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("tensor", "kind"),
+    [
+        (lambda: torch.ones(3, 2, dtype=torch.int64), "int64"),
+        (lambda: torch.ones(3, 2, dtype=torch.bool), "bool"),
+        (lambda: torch.ones(3, 2, dtype=torch.complex64), "complex64"),
+        (lambda: torch.quantize_per_tensor(torch.ones(3, 2), 0.1, 0, torch.qint8), "quantized"),
+        (lambda: torch.ones(3, 2).to_sparse(), "sparse"),
+        (lambda: torch.empty(3, 2, device="meta"), "empty"),
+    ],
+)
+def test_what_are_no_plain_weights_is_refused(tmp_path: Path, tensor: Callable[[], Tensor], kind: str) -> None:
+    torch.save({"a.weight": tensor()}, tmp_path / "w.pth")
+    with pytest.raises(BadInputError, match=rf"a\.weight is {kind}, where a network has floating point numbers"):
+        read(tmp_path / "w.pth")
+
+
+def test_tables_of_places_may_be_whole_numbers(tmp_path: Path) -> None:
+    torch.save({"a.relative_position_index": torch.arange(4), "a.weight": torch.ones(2)}, tmp_path / "w.pth")
+    assert read(tmp_path / "w.pth")["a.relative_position_index"].dtype == torch.int64
+
+
+def test_a_folder_is_called_one(tmp_path: Path) -> None:
+    (tmp_path / "w.pth").mkdir()
+    with pytest.raises(BadInputError, match="is a folder"):
+        read(tmp_path / "w.pth")
+
+
+def test_what_may_not_be_read_says_so(tmp_path: Path) -> None:
+    torch.save(tensors(), tmp_path / "w.pth")
+    with only_readable(tmp_path):
+        (tmp_path / "w.pth").chmod(0)
+        with pytest.raises(BadInputError, match="Permission denied") as caught:
+            read(tmp_path / "w.pth")
+    assert caught.value.remedy == "Check its permissions."
