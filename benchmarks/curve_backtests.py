@@ -130,8 +130,7 @@ def own_errors(tests: Sequence[Backtest], table: Table) -> list[Floats]:
     """For every prefix what `hindsight.own_errors` would find, from the other prefixes' ensembles."""
     strayed = []
     for test in tests:
-        points, span = len(test.known.labels), test.known.labels[-1] / test.known.labels[0]
-        said = calibration.calibrated(test.made, test.sizes / test.sizes[0], test.last, points, span, table)
+        said = calibration.calibrated(test.made, test.sizes / test.sizes[0], test.known, table)
         strayed.append(hindsight.standardised(said, test.later))
     found = []
     for now in range(len(tests)):

@@ -151,9 +151,8 @@ def futures(
     futures that have reached a target with so many labels is the chance of having reached it with them. Each also has
     a level of how lucky this evaluation set is, which it keeps for the same reason: the examples stay the same.
     """
-    last, points = float(known.value[-1]), len(known.labels)
     factors = sizes / sizes[0]
-    measured = calibrated(made, factors, last, points, known.labels[-1] / known.labels[0], table, own)
+    measured = calibrated(made, factors, known, table, own)
     levels = (generator.permutation(draws) + 0.5) / draws
     course, noise = _course(measured, made)
     shown = np.stack([np.interp(levels, measured.levels, row) for row in course], axis=1)

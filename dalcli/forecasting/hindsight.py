@@ -28,8 +28,7 @@ def own_errors(known: Measurements, floor: float, table: Table, generator: np.ra
         sizes = known.labels[origin - 1 :]
         sizes = sizes[sizes <= FAR * sizes[0]]
         made = ensemble(early, sizes, floor, generator)
-        span = float(early.labels[-1] / early.labels[0])
-        said = calibrated(made, sizes / sizes[0], float(early.value[-1]), origin, span, table)
+        said = calibrated(made, sizes / sizes[0], early, table)
         found.append(standardised(said, known.value[origin:]))
     return np.concatenate(found)
 

@@ -61,6 +61,12 @@ def variances(known: Measurements) -> Floats:
     return np.asarray(guessed * (pooled / expected) + fewer, dtype=np.float64)
 
 
+def explained(known: Measurements, noise: float) -> float:
+    """How much of a measurement's ``noise`` (standard deviation) today's evaluation set accounts for; 0: unknown."""
+    examples = float(known.evaluated[-1])
+    return min(noise, float(np.sqrt(binomial(known.value[-1:], examples)[0]))) if examples > 0 else 0.0
+
+
 def true_values(shown: Floats, examples: float, normal: Floats) -> Floats:
     """What is true where an evaluation set of so many examples shows a share, at levels of a normal law.
 

@@ -221,7 +221,7 @@ def test_own_errors_are_those_of_forecasts_made_earlier():
         known = measurements(curve_of(labels[:points], values[:points]))
         sizes = np.array(labels[points - 1 :], dtype=float)
         made = ensemble(known, sizes, 0.1, np.random.default_rng(2))
-        said = calibrated(made, sizes / sizes[0], values[points - 1], points, labels[points - 1] / 100, packaged())
+        said = calibrated(made, sizes / sizes[0], known, packaged())
         expected += list((np.array(values[points:]) - said.median[1:]) / said.deviation[1:])
     assert len(found) == 3
     assert found == pytest.approx(expected, abs=0.35)  # other copies of the curve
