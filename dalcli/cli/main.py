@@ -119,7 +119,8 @@ def _usage(error: Exception) -> int:
 def _explain(error: DalcliError) -> None:
     _error(error.message, error.remedy or "")
     if isinstance(error, BadInputError):
-        said = [each for each in error.problems if each not in error.message]  # a single one may be in the headline
+        alone = len(error.problems) == 1 and error.problems[0] in error.message  # said in the headline already
+        said = () if alone else error.problems
         for problem in said[:PROBLEMS_SHOWN]:
             say(f"  {problem}")
         if len(said) > PROBLEMS_SHOWN:

@@ -72,7 +72,8 @@ def _per_class(labels: dict[str, int]) -> str:
 
 def status(result: StatusResult) -> str:
     height, width = result.image_size
-    frozen = "frozen " if result.train == "head" else ""
+    whole = result.model is not None and result.model.penalty is None  # `train --all`: the delivered model
+    frozen = "frozen " if result.train == "head" and not whole else ""
     lines: list[tuple[str, object]] = [
         ("workspace", result.root),
         ("training samples", counts(result.states["training"])),

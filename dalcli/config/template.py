@@ -12,9 +12,7 @@ _TEMPLATE = """\
 seed: {seed}
 
 data:
-  image_size: auto      # chosen by `init` from the images; or a number, or [height, width]
-  resize: stretch       # stretch, crop or pad
-
+{data}
 {model}
 query:
 {query}
@@ -22,6 +20,15 @@ evaluation:
   reserve: {reserve:g}          # fixed by `init`
 """
 
+
+_SIZE = """\
+  image_size: auto      # chosen by `init` from the images; or a number, or [height, width]
+  resize: stretch       # stretch, crop or pad
+"""
+
+_SIZE_OF_FROZEN = """\
+  image_size: auto      # what the network's weights were made for, as is all that is done to images; or a number
+"""
 
 _WHOLE = """\
 model:
@@ -51,6 +58,7 @@ def render(model: str, reserve: float, config: Config) -> str:
     query = _QUERY + _COLD_START if frozen else _QUERY
     return _TEMPLATE.format(
         seed=config.seed,
+        data=_SIZE_OF_FROZEN if frozen else _SIZE,
         model=(_FROZEN if frozen else _WHOLE).format(**values),
         query=query.format(strategy=config.query.strategy, cold_start=config.query.cold_start),
         reserve=reserve,

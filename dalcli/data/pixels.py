@@ -45,6 +45,14 @@ class UnreadableImagesError(Exception):
         self.failures = tuple(failures)
 
 
+class PartlyReadError(InterruptedError):
+    """Reading was given up; what was made by then, which took time: ``inputs`` of ``rows``."""
+
+    def __init__(self, rows: IntArray, inputs: Inputs) -> None:
+        super().__init__("reading was given up")
+        self.rows, self.inputs = rows, inputs
+
+
 class InputSource(Protocol):
     """A fixed, ordered list of images, and what is seen of each: an array of one shape."""
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from dalcli.config.hashing import fingerprint
 from dalcli.data.cache_segment import ROW_OVERHEAD, DamagedSegmentError, RowFormat, Segment, write_segment
 from dalcli.data.colour import Colour
-from dalcli.data.pixels import Inputs, InputSource, IntArray, UInt8Array
+from dalcli.data.pixels import Inputs, InputSource, IntArray, PartlyReadError, UInt8Array
 
 PIXEL_VERSION = 1  # to be raised whenever decoding or resizing would give other pixels, or segments change
 SEGMENT_BYTES = 32 << 20
@@ -117,7 +117,12 @@ class CachedRows:
             known = self._read_cached(rows, found)
         wanted = np.flatnonzero(~known)
         if len(wanted):
-            found[wanted] = self._source.read(rows[wanted])
+            try:
+                found[wanted] = self._source.read(rows[wanted])
+            except PartlyReadError as partly:
+                with self._lock:
+                    self._remember(partly.rows, partly.inputs, np.arange(len(partly.rows)))
+                raise
             with self._lock:
                 self._remember(rows, found, wanted)
         return found

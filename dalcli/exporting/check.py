@@ -35,13 +35,13 @@ def max_difference(folder: Path, form: str, example: str, reference: Reference) 
     """
     found = np.array([row["probabilities"] for row in _printed(folder, form, example, reference)], np.float64)
     if found.shape != reference.probabilities.shape:
-        raise DalcliError(f"{form}: the exported network gives {found.shape[1:]} probabilities", _REMEDY)
+        raise DalcliError(f"{form}: the exported network gives {found.shape[1:]} probabilities", _remedy(form))
     difference = float(np.abs(found - reference.probabilities).max())
     if not difference <= TOLERANCE:  # not a number, too
         raise DalcliError(
             f"{form}: probabilities of the exported network differ from dalcli's by up to {difference:.2g}, more than "
             f"{TOLERANCE:g}; nothing was written",
-            _REMEDY,
+            _remedy(form),
         )
     return difference
 
@@ -54,10 +54,18 @@ def require_running(folder: Path, form: str, example: str, reference: Reference)
     """
     found = np.array([row["probabilities"] for row in _printed(folder, form, example, reference)], np.float64)
     if found.shape != reference.probabilities.shape or not np.allclose(found.sum(axis=1), 1, atol=1e-4):
-        raise DalcliError(f"{form}: what the exported network gives are no probabilities; nothing was written", _REMEDY)
+        raise DalcliError(
+            f"{form}: what the exported network gives are no probabilities; nothing was written", _remedy(form)
+        )
 
 
-_REMEDY = "try another --format; `--format torch-export` hands over the network's own operations"
+def _remedy(form: str) -> str:
+    if form == "torch-export":  # the network's own operations: no other form is nearer
+        return (
+            "try --format safetensors; a network whose features are nearly the same for all images tells them apart by "
+            "rounding alone: see `dalcli evaluate`"
+        )
+    return "try another --format; `--format torch-export` hands over the network's own operations"
 
 
 def _printed(folder: Path, form: str, example: str, reference: Reference) -> list[dict[str, list[float]]]:
@@ -69,6 +77,6 @@ def _printed(folder: Path, form: str, example: str, reference: Reference) -> lis
         raise DalcliError(
             f"{form}: {example} does not run in a process of its own (exit status {ended.returncode}): {said[-1]}; "
             "nothing was written",
-            _REMEDY,
+            _remedy(form),
         )
     return [json.loads(line) for line in ended.stdout.decode().splitlines()]

@@ -89,7 +89,8 @@ def _announce(session: Surroundings, cache: CachedRows) -> bool:
     needed, what = bytes_to_add(cache), _what(cache)
     if not has_room(session, needed):
         session.feedback.note(
-            f"{what} are not cached: that would take {bytes_text(needed)}, for which the disk has no room"
+            f"{what} are not cached: that would take {bytes_text(needed)}, for which the disk has no room "
+            f"beside the {bytes_text(SPARED_BYTES)} that are left free"
             + (" (data.cache: false turns caching off)" if what == "pixels" else "")
         )
         return False

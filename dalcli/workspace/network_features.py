@@ -11,7 +11,7 @@ import numpy as np
 
 from dalcli.data.file_pixels import FilePixels
 from dalcli.data.network import NetworkRecord
-from dalcli.data.pixels import Failure, Inputs, IntArray, UInt8Array, UnreadableImagesError
+from dalcli.data.pixels import Failure, Inputs, IntArray, PartlyReadError, UInt8Array, UnreadableImagesError
 from dalcli.errors import BadInputError
 from dalcli.runtime.prefetch import prefetch
 from dalcli.workspace.session import Surroundings
@@ -19,7 +19,8 @@ from dalcli.workspace.session import Surroundings
 if TYPE_CHECKING:
     from dalcli.models.frozen_network import FrozenNetwork
 
-PROCESSOR_BATCH, GPU_BATCH = 32, 256
+PROCESSOR_BATCH, GPU_BATCH = 32, 128
+"""Parts of what is asked for at a time (``images.FEATURES_AT_ONCE``): a batch that was filled up costs a full one."""
 
 
 class NetworkFeatures:
@@ -73,10 +74,13 @@ class NetworkFeatures:
         if failures:
             self._made = known
             raise UnreadableImagesError(failures)
-        return np.stack([known[row] for row in rows.tolist()]) if len(rows) else np.empty((0, *self.shape), self.dtype)
+        return self._stacked(known, rows.tolist())
+
+    def _stacked(self, known: dict[int, Inputs], rows: Sequence[int]) -> Inputs:
+        return np.stack([known[row] for row in rows]) if rows else np.empty((0, *self.shape), self.dtype)
 
     def interrupt(self) -> None:
-        """Nobody waits any more for what another thread is reading: it ends with an exception, soon."""
+        """Nobody waits any more for what another thread is reading: it ends with PartlyReadError, soon."""
         self._interrupted = True
 
     def _make(self, rows: IntArray, known: dict[int, Inputs]) -> list[Failure]:
@@ -88,7 +92,8 @@ class NetworkFeatures:
         with nullcontext(decoded) if self._network.device.type == "cpu" else prefetch(decoded) as batches:
             for piece, pixels in batches:
                 if self._interrupted:
-                    raise InterruptedError
+                    made = [row for row in known if np.isfinite(known[row]).all()]
+                    raise PartlyReadError(np.array(made, np.int64), self._stacked(known, made))
                 if len(piece):
                     found = self._features(pixels)
                     known |= dict(zip(piece.tolist(), found, strict=True))

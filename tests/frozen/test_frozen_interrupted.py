@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from safetensors.numpy import load_file
 
 from dalcli.querying import cold_start
 from dalcli.workspace import image_cache, images, network_features
@@ -66,6 +67,31 @@ def test_a_query_that_ends_while_it_looks_goes_on_from_there(
     assert kept(pool) >= 4
     assert pool.ok("query", "--budget", "5").out == expected
     assert pool.ok("batch", "list").out.count("b-0001") == 1
+
+
+@dataclass(frozen=True)
+class SmallBatches:
+    """The network looks at 4 images at once, of many that are asked for, and many are kept together."""
+
+    def apply(self) -> None:
+        network_features.PROCESSOR_BATCH = 4
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_a_slow_network_gets_on_however_often_it_is_interrupted(
+    _labeled: SmallPool, tmp_path: Path, how: signal.Signals
+) -> None:
+    """All images are asked for at once: what the network has seen when it is told to stop is kept all the same."""
+    pool = copied(_labeled, tmp_path / "one")
+    shutil.rmtree(pool.root / ".dalcli" / "cache", ignore_errors=True)
+    outcome = processes.run(pool, ["query", "--budget", "5"], SmallBatches(), SignalAtCall(LOOKED_AT, 4, how))
+    assert outcome.code in {130, 143}
+    (segment,) = (pool.root / ".dalcli" / "cache").glob("features-*/segment-*")
+    first = {len(tensor) for tensor in load_file(segment).values()}
+    assert min(first) >= 12
+    assert (
+        pool.ok("query", "--budget", "5").out == copied(_labeled, tmp_path / "other").ok("query", "--budget", "5").out
+    )
 
 
 @pytest.mark.parametrize(
