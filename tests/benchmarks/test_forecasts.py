@@ -9,6 +9,9 @@ import json
 import numpy as np
 import pytest
 
+from dalcli.forecasting.calibration import packaged
+from dalcli.forecasting.hindsight import own_errors
+
 
 @pytest.fixture
 def curves(tmp_path):
@@ -80,3 +83,57 @@ def test_rules_stop_where_they_want_or_where_the_target_was_measured():
     assert decisions._stops([False], 3) == 0
     assert decisions._first(np.array([0.9, 0.5, 0.7, 0.8]), 0.7) == 2
     assert decisions._first(np.array([0.9, 0.5]), 0.7) is None
+
+
+def test_own_errors_are_those_that_a_workspace_would_have(curves):
+    """The benchmark has all prefixes' ensembles already; `plan` makes them anew."""
+    learning, files = importlib.import_module("curve_backtests"), importlib.import_module("curve_files")
+    (run, *_) = files.read([curves])
+    tests = learning.backtests(run)
+    found = learning.own_errors(tests, packaged())
+    assert [len(each) for each in found][:3] == [0, 1, 3]
+    for test, own in zip(tests, found, strict=True):
+        again = own_errors(test.known, 0.0, packaged(), np.random.default_rng(1))
+        assert len(own) == len(again)
+        assert own == pytest.approx(again, abs=0.3)  # other copies of the curve
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (["a,b,random,0,0.5,0.3"], "labels 0.5 must be a whole number, 1 or more"),
+        (["a,b,random,0,1000.1,0.3"], "labels 1000.1 must be a whole number, 1 or more"),
+        (["a,b,random,0,10,30"], "a share, not per cent"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_its_line(tmp_path, rows, said):
+    forecasts = importlib.import_module("forecasts")
+    path = tmp_path / "bad.csv"
+    path.write_text("\n".join(["source,data_set,strategy,seed,labels,accuracy", *rows]))
+    with pytest.raises(SystemExit, match=f"bad.csv:2: .*{said}"):
+        forecasts.main([str(path), "--jobs", "1"])
+
+
+def test_perfect_curves_have_no_decisions_and_no_nan(tmp_path, capsys):
+    """And a spreadsheet's byte order mark is no part of a name."""
+    forecasts = importlib.import_module("forecasts")
+    path = tmp_path / "ones.csv"
+    lines = ["source,data_set,strategy,seed,labels,accuracy", *(f"a,b,random,0,{n}00,1" for n in range(1, 9))]
+    path.write_text("\n".join(lines), encoding="utf-8-sig")
+    forecasts.main([str(path), "--jobs", "1", "--json"])
+    document = capsys.readouterr().out
+    assert "NaN" not in document
+    assert json.loads(document)["orders"] == {}
+    forecasts.main([str(path), "--jobs", "1"])
+    assert "nan" not in capsys.readouterr().out
+
+
+def test_the_band_is_tried_against_laws_that_are_known(capsys, monkeypatch):
+    truth = importlib.import_module("forecast_truth")
+    monkeypatch.setattr("sys.argv", ["forecast_truth", "--runs", "10", "--examples", "50"])
+    truth.main()
+    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines()[2:]]
+    assert [row[0].strip("| ") for row in rows] == [name for name in ("power", "flat", "plateau") for _ in range(3)]
+    shares = np.array([[float(cell.strip("|% ")) for cell in row[3:]] for row in rows])
+    assert shares.shape == (9, 8)
+    assert shares[:, :3].mean() > 75
