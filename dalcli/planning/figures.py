@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dalcli.planning.metrics import Metric
 
-_MOST_DIGITS = 6
+_MOST_DIGITS = 5
 
 
 def figure(metric: Metric, value: float) -> str:
@@ -14,10 +14,8 @@ def figure(metric: Metric, value: float) -> str:
 
 def share(value: float) -> str:
     """In percent; 99.99% is not 100.0%."""
-    digits = 1
-    while value < 1 and digits < _MOST_DIGITS and round(100 * value, digits) >= 100:
-        digits += 1
-    return f"{100 * value:.{digits}f}%"
+    enough = (digits for digits in range(1, _MOST_DIGITS) if value >= 1 or round(100 * value, digits) < 100)
+    return f"{100 * value:.{next(enough, 1)}f}%"
 
 
 def amount(money: float, currency: str) -> str:

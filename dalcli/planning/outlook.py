@@ -125,8 +125,11 @@ class Outlook:
         scale = self.metric.highest if self.metric.less_is_better else 100.0
         return Range(*(scale * float(q) for q in self.forecast.gain(self.coming, self.coming + more, QUANTILES)))
 
-    def decision(self) -> Decision | None:
+    def decision(self, *, usual: bool = False) -> Decision | None:
         """Expected costs of stopping, of a further batch, of going on; what is out comes in either way.
+
+        ``usual``: the usual batch is proposed, whatever others cost (where the target is measured, and the proof is
+        what is missing).
 
         None where labels have no price, or nothing speaks for buying any: no penalty for missing a target and no worth
         of points.
@@ -152,7 +155,7 @@ class Outlook:
             options = self._with_target(prices, sizes, order)
         stop = float(order[0])
         costs = {each.labels: each.order if each.go_on is None else each.go_on for each in options}
-        batch = self._chosen(costs)
+        batch = min(self.batch, self.fresh) if usual else self._chosen(costs)
         going_on = min(costs.values())
         worth = going_on < stop - 1e-9 if self.target is None else worth_going_on(going_on, stop)
         return Decision(stop, options, batch, batch if worth else 0)

@@ -86,7 +86,9 @@ def plan(session: Session, request: PlanRequest) -> PlanResult:
     parts = _parts(session, request, situation)
     made = _forecast(session, situation, points_of(situation, parts, request.subsets))
     outlook = None if made.forecast is None else _outlook(request, situation, target, made.forecast)
-    decision = None if outlook is None or not outlook.fresh else outlook.decision()
+    decision = None
+    if outlook is not None and outlook.fresh:
+        decision = outlook.decision(usual=target is not None and situation.curve.points[-1].measured.value >= target)
     if outlook is not None and decision is not None:  # everything is reckoned in the batches that are proposed
         outlook = replace(outlook, batch=decision.batch)
     limit = _limit(request, situation, situation.batch if outlook is None else outlook.batch)

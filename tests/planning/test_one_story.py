@@ -10,6 +10,7 @@ from dalcli_runner import message, ok, run
 from planned_workspaces import add_labels, planned
 from workspaces import session
 
+from dalcli.planning.figures import share
 from dalcli.state import batches, ledger
 from dalcli.state.batches import BatchOptions, BatchRow
 from dalcli.state.ledger import Vote
@@ -261,3 +262,22 @@ def test_the_reason_for_the_usual_batch_names_what_is_missing(tmp_path: Path, co
 def test_no_evaluation_labels_no_subsets(tmp_path: Path) -> None:
     root = planned(tmp_path / "work", SIZES[:2], evaluated=0)
     assert "--subsets" not in ok(root, "plan").out.decode()
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(0.95, "95.0%"), (0.9996, "99.96%"), (0.9999, "99.99%"), (1.0, "100.0%"), (0.9999999999, "100.0%"), (0.0, "0.0%")],
+)
+def test_shares_next_to_all_are_told_from_all(value: float, said: str) -> None:
+    assert share(value) == said
+
+
+def test_on_the_way_to_a_proof_all_is_reckoned_in_usual_batches(tmp_path: Path) -> None:
+    rising = [0.63, 0.77, 0.87, 0.90, 0.93, 0.962, 0.976]
+    costs = PRICED % "price_per_round: 20, penalty_for_missing_target: 20000"
+    root = planned(tmp_path / "work", [40 * n for n in range(1, 8)], rising, evaluation=450, config=costs)
+    found = plan(root, "--target", "0.95")
+    assert found["proof"]["training"] > 0
+    assert found["decision"]["batch"] == 40
+    assert found["next_batch"]["labels"] == min(40, found["proof"]["training"])
+    assert "costs to expect" not in ok(root, "plan", "--target", "0.95").out.decode()
