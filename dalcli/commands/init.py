@@ -8,7 +8,9 @@ from pathlib import Path
 from dalcli.errors import BadInputError
 from dalcli.feedback import Feedback
 from dalcli.state.workspace import Workspace
-from dalcli.workspace.creation import InitRequest, InitResult, bring_up_to_date, create
+from dalcli.workspace.creation import create
+from dalcli.workspace.init_request import InitRequest, InitResult
+from dalcli.workspace.repetition import bring_up_to_date
 
 __all__ = ["InitRequest", "InitResult", "run"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,7 @@ from dalcli.state.database import Database, now
 from dalcli.state.lock import file_lock
 from dalcli.state.workspace import STATE_NAME, Workspace, printable
 from dalcli.workspace import network
+from dalcli.workspace.init_request import InitRequest, InitResult, result_of
 from dalcli.workspace.model_choice import (
     asked_for,
     check_model,
@@ -34,45 +35,15 @@ from dalcli.workspace.model_choice import (
     photograph_config,
     wants_photograph_network,
 )
-from dalcli.workspace.registration import Findings, add_images, check_labels, collect, register, tell
+from dalcli.workspace.registration import Findings, check_labels, collect, register, tell
+from dalcli.workspace.repetition import bring_up_to_date
 from dalcli.workspace.session import (
     ModelChoice,
-    contains_in_order,
-    evaluation_reserve,
     load_config,
-    model_choice,
-    open_session,
 )
 
 PARTIAL_NAME = ".dalcli.partial"
 LOCK_NAME = "init.lock"
-
-
-@dataclass(frozen=True)
-class InitRequest:
-    """What the command line of ``init`` asks for."""
-
-    sources: Sequence[Path]
-    classes: Sequence[str] | None = None
-    test: Path | None = None
-    labels_from_folders: bool = False
-    config: Path | None = None
-    model: str | None = None
-    weights: str | None = None
-
-
-@dataclass(frozen=True)
-class InitResult:
-    """What ``init`` tells: the workspace as it stands, the same whether it was made now or before."""
-
-    root: str
-    classes: tuple[str, ...]
-    states: dict[str, dict[str, int]]
-    model: str
-    image_size: tuple[int, int]
-    evaluation_reserve: float
-    train: str
-    weights: str | None
 
 
 @dataclass(frozen=True)
@@ -129,40 +100,7 @@ def create(workspace: Workspace, request: InitRequest, feedback: Feedback) -> In
             shutil.rmtree(partial, ignore_errors=True)
             raise
     (workspace.state / LOCK_NAME).unlink(missing_ok=True)
-    return _result(workspace, load_config(workspace.config_path))
-
-
-def bring_up_to_date(workspace: Workspace, request: InitRequest, feedback: Feedback) -> InitResult:
-    """``init`` in an existing workspace: the same request changes nothing, new files come in.
-
-    Raises:
-        BadInputError: the request contradicts the workspace, or something is wrong with the images or their labels.
-    """
-    with open_session(workspace.root, feedback) as session:
-        if request.config is not None and load_config(request.config) != session.config:
-            raise BadInputError(
-                f"{workspace.config_path}: differs from {request.config}",
-                "the workspace already exists: edit its dalcli.yaml instead",
-            )
-        with session.database.read() as connection:
-            owned, spellings = classes.names(connection), classes.spellings(connection)
-        if request.classes is not None and not contains_in_order(spellings, request.classes):
-            raise BadInputError(
-                f"--classes {','.join(request.classes)} contradicts the workspace's {','.join(owned)}",
-                "new classes come in with ingest-labels --allow-new-classes",
-            )
-        if request.classes is not None and tuple(request.classes) != owned:  # as its first `init` said it, or mistaken
-            feedback.note(f"--classes changes nothing: its {len(owned)} classes stay what they are")
-        asked = asked_for(Config(), request.model, request.weights).model
-        if asked.model_fields_set and asked != session.config.model:
-            raise BadInputError(
-                f"{workspace.config_path}: model: differs from what --model and --weights ask for",
-                "the workspace already exists: edit its dalcli.yaml instead",
-            )
-        result = add_images(session, request.sources, request.test, request.labels_from_folders)
-        feedback.note(f"{workspace.root} is already a workspace; {counted(result.new_samples, 'new sample')}")
-        tell(result, feedback)
-    return _result(workspace, session.config)
+    return result_of(workspace, load_config(workspace.config_path))
 
 
 def _configuration(workspace: Workspace, request: InitRequest) -> Config:
@@ -309,18 +247,3 @@ def _advise(choice: ModelChoice, config: Config, findings: Findings, feedback: F
         feedback.note(counted(findings.ignored, one, many))
     if not findings.images:
         feedback.note("the pool is empty: add images with `dalcli pool add FOLDER`")
-
-
-def _result(workspace: Workspace, config: Config) -> InitResult:
-    with Database(workspace.database_path) as database, database.read() as connection:
-        choice = model_choice(connection, config)
-        return InitResult(
-            root=str(workspace.root),
-            classes=classes.names(connection),
-            states={purpose: dict(counts) for purpose, counts in catalog.count_states(connection).items()},
-            model=choice.name,
-            image_size=choice.image_size,
-            evaluation_reserve=evaluation_reserve(connection),
-            train=config.model.train,
-            weights=config.model.weights,
-        )
