@@ -1,8 +1,8 @@
 """What every command starts from: the workspace, its configuration and its database, checked against each other.
 
 The first file of this room to read. Around it: ``creation`` and ``repetition`` (``init``), ``registration`` and
-``relocation`` (``pool``), ``label_files`` and ``matching`` (labels on their way in), ``versions`` and ``loading`` (models
-on their way out), ``images`` and ``image_cache`` (pixels).
+``relocation`` (``pool``), ``label_files`` and ``matching`` (labels on their way in), ``versions`` and ``loading``
+(models on their way out), ``images`` and ``image_cache`` (pixels).
 """
 
 from __future__ import annotations
