@@ -9,7 +9,7 @@ from typing import Literal
 from dalcli.querying.printing import written
 from dalcli.querying.request import QueryResult
 from dalcli.state import batches
-from dalcli.state.atomic import write_bytes
+from dalcli.state.atomic import remove_leftovers, write_bytes
 from dalcli.state.batches import Batch
 from dalcli.workspace.session import Session
 
@@ -51,7 +51,9 @@ def write(session: Session, output: Path, data: bytes) -> Path | None:
         aside = _free(output)
         output.rename(aside)
         session.feedback.warn(f"{output.name} may hold answers that were not taken in: it is now {aside.name}")
-    write_bytes(output.resolve(), data)  # a link stays a link
+    place = output.resolve()  # a link stays a link
+    write_bytes(place, data)
+    remove_leftovers(place)  # one night at a time
     return aside
 
 

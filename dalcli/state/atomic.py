@@ -7,6 +7,7 @@ recognisable and harmless; those of folders end in ``.partial``, and the next tr
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 import shutil
@@ -44,6 +45,13 @@ def write_via(path: Path, writer: Callable[[Path], object]) -> None:
             raise OSError(number, os.strerror(number), str(path)) from error
         raise
     sync_directory(path.parent)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Delete what killed processes began to write as ``path``; only for who alone writes it."""
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.????????.tmp"):
+        with suppress(OSError):
+            leftover.unlink(missing_ok=True)
 
 
 @contextmanager

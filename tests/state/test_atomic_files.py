@@ -83,3 +83,13 @@ def test_many_files_are_made_durable_at_once(tmp_path: Path, monkeypatch: pytest
             for number in range(count):
                 (folder / str(number)).touch()
     assert sorted(map(str, synced)) == ["0", "1", "all"]
+
+
+def test_what_killed_writers_left_beside_a_file_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    mine, other = tmp_path / ".out[1].csv.0123abcd.tmp", tmp_path / ".out1.csv.0123abcd.tmp"
+    theirs = tmp_path / ".out[1].csv.swp.tmp"
+    for path in (mine, other, theirs):
+        path.write_bytes(b"half")
+    atomic.write_bytes(tmp_path / "out[1].csv", b"whole")
+    atomic.remove_leftovers(tmp_path / "out[1].csv")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [other.name, theirs.name, "out[1].csv"]
