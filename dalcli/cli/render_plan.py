@@ -167,7 +167,7 @@ def _tail(result: PlanResult) -> Iterator[tuple[str, object]]:
             "target",
             f"{_figure(result, result.to_target.target)}: the chance to get there within the pool is {chance}",
         )
-    proving = result.proof is not None and bool(result.proof.training) and _is_measured(result)
+    proving = result.proof is not None and bool(result.proof.training) and result.at_target
     if result.decision is not None and result.verdict != "target-reached" and not proving:
         yield "costs to expect", _decision(result, result.decision, s.spent.currency)
     if result.ceiling is not None:
@@ -181,8 +181,9 @@ def _tail(result: PlanResult) -> Iterator[tuple[str, object]]:
         money = amount(s.spent.money, s.spent.currency)
         yield "spent so far", f"{money}: {counted(s.spent.votes, 'vote')}, {counted(s.spent.rounds, 'round')}"
     usable = "" if s.usable == 1 else f", if {percent(s.usable)} of the images give a label as before"
-    out = f"; {_number(s.under_way)} of them are out: their rounds count as spent" if s.under_way else ""
-    yield "in the pool", f"{_number(s.left)} more labels{usable}{out}"
+    are = "is out: its round counts" if s.under_way == 1 else "are out: their rounds count"
+    out = f"; {_number(s.under_way)} of them {are} as spent" if s.under_way else ""
+    yield "in the pool", f"{_number(s.left)} more {'label' if s.left == 1 else 'labels'}{usable}{out}"
     if s.disputed is not None:
         yield "label noise", f"annotators differ on {percent(s.disputed)} of the images that several labeled"
     if result.track_record.forecasts:
@@ -202,14 +203,6 @@ def _decision(result: PlanResult, decision: Decision, currency: str) -> str:
     if option.go_on is None:
         return f"{said}, less what the points are worth"
     return f"{said}, what missing the target costs included"
-
-
-def _is_measured(result: PlanResult) -> bool:
-    """Whether today's measurement is at the target."""
-    value, target = result.standing.value, result.target
-    if value is None or target is None:
-        return False
-    return value <= target if result.less_is_better else value >= target
 
 
 def _proof(result: PlanResult) -> str:

@@ -35,8 +35,8 @@ def finish(result: FinishResult) -> str:
 def _head(result: FinishResult) -> Iterator[tuple[str, object]]:
     out = f", {result.in_flight} more are out" if result.in_flight else ""
     if out and result.price_per_label:
-        out += f" ({amount(result.price_per_label * result.in_flight, result.currency)} for their votes is in no way)"
-    yield "without a label", f"{counted(result.images, 'image')} by people{out}"
+        out += f"; their votes will cost {amount(result.price_per_label * result.in_flight, result.currency)} besides"
+    yield "without a label", f"{counted(result.images, 'image')} that no person has answered{out}"
     if result.standing:
         yield "by a model", f"{result.standing:,} of them have a label that stands"
     yield "promise", f"at most {100 * result.max_error:g}% of its labels are wrong, {100 * result.confidence:g}% sure"

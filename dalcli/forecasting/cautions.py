@@ -29,7 +29,7 @@ def cautions(curve: Curve, known: Measurements, horizon: int, noise: float) -> t
     today, points = int(known.labels[-1]), len(known.labels)
     if horizon > FAR * today:
         found.append(
-            f"beyond {FAR * today} labels, {FAR} times today's, the curve goes too far from what was measured: "
+            f"beyond {FAR * today:,} labels, {FAR} times today's, the curve goes too far from what was measured: "
             "read that part as a range"
         )
     if points < _FEW:

@@ -152,21 +152,23 @@ def _shortfalls(situation: Situation, target: float | None, level: float) -> tup
     if not situation.curve.points:
         return ()
     report = next(v.report for v in situation.measured if v.version == situation.curve.points[-1].version)
-    known = [entry for entry in report.get("classes", ()) if entry["support"] > 0]
+    # By position: what a class is called today, it may not have been called when it was measured.
+    everyone = zip(situation.classes, report.get("classes", ()), situation.own_class, strict=False)
+    known = [(name, entry) for name, entry, own in everyone if own and entry["support"] > 0]
     if not known:
         return ()
-    recalls = [entry["correct"] / entry["support"] for entry in known]
+    recalls = [entry["correct"] / entry["support"] for _, entry in known]
     has_target = target is not None and not situation.metric.less_is_better
     wanted = target if target is not None and has_target else float(np.mean(recalls))
     found = []
-    for entry, recall in zip(known, recalls, strict=True):
+    for (name, entry), recall in zip(known, recalls, strict=True):
         interval = wilson(entry["correct"], entry["support"], level)
         # Half of all classes lie below their mean: only those that surely do tell something.
         if recall < wanted and (has_target or interval.high < wanted):
-            labels = situation.class_labels.get(entry["name"], 0)
+            labels = situation.class_labels.get(name, 0)
             found.append(
                 ClassShortfall(
-                    name=entry["name"],
+                    name=name,
                     recall=recall,
                     low=interval.low,
                     high=interval.high,
@@ -195,7 +197,8 @@ def _notes(situation: Situation, limit: Limit | None, outlook: Outlook | None, p
     metric = situation.metric
     newest = situation.curve.points[-1] if situation.curve.points else None
     if limit is not None and outlook is not None and limit.labels > situation.left:
-        notes.append(f"{limit.words}: the pool can give {situation.left} more labels only; that is what is answered")
+        most = f"{situation.left:,} more {'label' if situation.left == 1 else 'labels'}"
+        notes.append(f"{limit.words}: the pool can give {most} only; that is what is answered")
     if newest is not None and situation.model is not None and situation.model.version != newest.version:
         notes.append(f"{situation.model.version} is newer than what was measured: dalcli evaluate")
     if outlook is not None and outlook.target is not None:
@@ -204,12 +207,11 @@ def _notes(situation: Situation, limit: Limit | None, outlook: Outlook | None, p
         left = situation.states["evaluation"]["unlabeled"] + situation.states["evaluation"]["in flight"]
         if proven.evaluation > left:
             notes.append(
-                f"the evaluation reserve has {left} more samples: more come with dalcli pool add --test FOLDER_OR_CSV"
+                f"the evaluation reserve has {left:,} more samples: more come with dalcli pool add --test FOLDER_OR_CSV"
             )
     if situation.gain is None and newest is not None:
-        notes.append(
-            "what choosing gains over drawing at random is not known: dalcli query --control 0.1 tells in time"
-        )
+        how = "dalcli evaluate --control tells" if situation.has_control else "dalcli query --control 0.1 tells in time"
+        notes.append(f"what choosing gains over drawing at random is not known: {how}")
     if metric.name == "macro" and newest is not None:
         notes += _left_out(situation, newest)
     if metric.name == "macro" and proven is not None:
@@ -220,12 +222,13 @@ def _notes(situation: Situation, limit: Limit | None, outlook: Outlook | None, p
 def _left_out(situation: Situation, newest: CurvePoint) -> list[str]:
     """Classes that macro recall says nothing of."""
     report = next(v.report for v in situation.measured if v.version == newest.version)
-    names = [situation.classes[place] for place, entry in enumerate(report["classes"]) if not entry["support"]]
+    everyone = zip(situation.classes, report["classes"], situation.own_class, strict=False)
+    names = [name for name, entry, own in everyone if own and not entry["support"]]
     if not names:
         return []
     first = ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
-    said = counted(len(names), "class has", "classes have")
-    return [f"{said} no evaluation example ({first}): neither the macro recall nor a proof says anything of them"]
+    said, of = counted(len(names), "class has", "classes have"), "it" if len(names) == 1 else "them"
+    return [f"{said} no evaluation example ({first}): neither the macro recall nor a proof says anything of {of}"]
 
 
 def _about_target(situation: Situation, outlook: Outlook, target: float) -> list[str]:
@@ -246,7 +249,7 @@ def _about_target(situation: Situation, outlook: Outlook, target: float) -> list
         )
     elif FAR * today < needed < np.inf:
         notes.append(
-            f"{shown} is likely beyond {FAR:g} times the {counted(today, 'label')} measured: read the "
+            f"{shown} is likely beyond {FAR:g} times the {today:,} labels measured: read the "
             "range, not its middle; every further round narrows it"
         )
     return notes

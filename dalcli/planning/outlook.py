@@ -92,8 +92,9 @@ class Outlook:
         return None if math.isinf(more) else self.tariff.money(more, self.rounds(int(more)))
 
     def budgets(self) -> tuple[Purchase, ...]:
-        """Some budgets, from one batch to the rest of the pool."""
-        sizes = {min(self.batch * times, self.left) for times in (1, 2, 4, 8)} | {self.left}
+        """Some budgets: what is out, some batches more, and the rest of the pool."""
+        batches = [self.under_way + self.batch * times for times in (1, 2, 4, 8)]
+        sizes = {min(size, self.left) for size in (self.under_way, *batches, self.left)}
         return tuple(self.purchase(size) for size in sorted(sizes) if size > 0)
 
     def needed(self) -> Floats:

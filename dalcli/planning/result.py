@@ -242,3 +242,11 @@ class PlanResult:
     gain_over_random: dict[str, Any] | None
     track_record: TrackRecord
     notes: tuple[str, ...]
+
+    @property
+    def at_target(self) -> bool:
+        """Whether today's measurement is at the target, proven or not."""
+        value, target = self.standing.value, self.target
+        if value is None or target is None:
+            return False
+        return value <= target if self.less_is_better else value >= target

@@ -102,7 +102,7 @@ def _target(session: Session, request: PlanRequest, metric: Metric) -> float | N
     if request.target is not None:
         check_target(metric, request.target, "--target")
         return metric.value(request.target)
-    if config.target is None or metric.name != config.metric:  # it is a target of that metric
+    if config.target is None or config.metric not in {metric.name, *metric.former}:  # it is a target of that metric
         return None
     check_target(metric, config.target, "dalcli.yaml: plan.target:")
     return metric.value(config.target)
@@ -178,6 +178,8 @@ def _parts(session: Session, request: PlanRequest, situation: Situation) -> tupl
 def _without_parts(situation: Situation, parts: subsets.Parts | None) -> str | None:
     if parts is None:
         return "there is no model, or no evaluation label"
+    if not situation.curve.points and situation.measured:
+        return f"no evaluation label tells the {situation.metric.label}"
     if not situation.curve.points or situation.curve.points[-1].version != parts.model.version:
         return f"{parts.model.version} was not measured: dalcli evaluate"
     fewest = len({size for size, _ in parts.wanted})
@@ -197,7 +199,7 @@ def _forecast(session: Session, situation: Situation, points: Points) -> Made:
     try:
         made = forecast(points.curve, horizon=horizon, seed=seed)
     except NotEnoughPoints as few:
-        return Made(points, None, _come_back(few, measurable=bool(situation.states["evaluation"]["labeled"])))
+        return Made(points, None, _come_back(few, measurable=bool(situation.curve.points)))
     version = situation.curve.points[-1].version
     inputs = ledger.inputs_digest([(p.labels, p.value, p.evaluated) for p in points.curve.points], points.kind)
     with session.database.read() as connection:

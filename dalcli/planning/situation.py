@@ -35,6 +35,7 @@ class Situation:
 
     Attributes:
         states: samples by purpose and state.
+        own_class: by position, whether a class counts for itself: not those that were merged into others.
         class_labels: training labels by class.
         measured: every measured version; ``curve`` those of them that lie on today's curve.
         costs: as configured, classes called by today's names.
@@ -45,6 +46,7 @@ class Situation:
     """
 
     classes: tuple[str, ...]
+    own_class: tuple[bool, ...]
     states: Mapping[str, Counter[str]]
     class_labels: Mapping[str, int]
     metric: Metric
@@ -63,6 +65,7 @@ class Situation:
     newer_labels: int
     open_batches: tuple[Batch, ...]
     gain: dict[str, Any] | None
+    has_control: bool
 
     @property
     def owned(self) -> int:
@@ -111,6 +114,7 @@ def read(session: Session, metric: str, where: str) -> Situation:
         usable = _usable(states["training"])
         return Situation(
             classes=names,
+            own_class=tuple(place == counted for place, counted in enumerate(classes.counted_as(connection))),
             states=states,
             class_labels={name: counts[position] for position, name in enumerate(names)},
             metric=chosen,
@@ -129,6 +133,7 @@ def read(session: Session, metric: str, where: str) -> Situation:
             newer_labels=0 if model is None else versions.newer_labels(connection, model),
             open_batches=tuple(batch for batch in new if batch.open),
             gain=evaluations.newest_gain(connection),
+            has_control=batches.any_control(connection),
         )
 
 

@@ -42,6 +42,8 @@ def verdict(seen: Evidence) -> tuple[Verdict, str]:
     """The verdict and its reason, a sentence."""
     if seen.newest is None:
         return _nothing_measured(seen.situation)
+    if seen.limit is not None and not seen.limit.labels and not (seen.proof is not None and seen.proof.proven):
+        return "infeasible", _nothing_comes(seen, seen.limit)
     if seen.proof is not None and seen.target is not None:
         found = _by_measurement(seen, seen.proof, seen.target)
         if found is not None:
@@ -54,8 +56,6 @@ def verdict(seen: Evidence) -> tuple[Verdict, str]:
         return _by_forecast(seen, seen.outlook)
     if not seen.situation.left:
         return "continue", f"{_unseen(seen.situation)}: the last of the pool"
-    if seen.limit is not None and not seen.limit.labels:
-        return "infeasible", f"{seen.limit.words} no label comes"
     if seen.decision is not None and seen.decision.best == 0:
         return "infeasible", "no further batch is worth its price (costs.value_per_point)"
     return "continue", "no target is set: name one with --target, or plan.target in dalcli.yaml"
@@ -69,6 +69,15 @@ def _nothing_measured(situation: Situation) -> tuple[Verdict, str]:
     if situation.measured:
         return "need-evaluation-labels", f"no evaluation label tells the {situation.metric.label}"
     return "insufficient-data", "no model version has been measured yet"
+
+
+def _nothing_comes(seen: Evidence, limit: Limit) -> str:
+    """What was asked about brings no label: what is known is all there will be."""
+    if seen.outlook is None or seen.target is None:
+        return f"{limit.words} no label comes"
+    shown = figure(seen.situation.metric, seen.situation.metric.shown(seen.target))
+    reached = float((seen.outlook.forecast.column(seen.outlook.owned) >= seen.target).mean())
+    return f"{limit.words} no label comes; the chance that {shown} is reached already is {chance_text(reached)}"
 
 
 def _unseen(situation: Situation) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from dalcli.planning.figures import amount
-from dalcli.planning.result import PlanResult, Range
+from dalcli.planning.result import NextBatch, PlanResult, Range
 
 DASH = "–"
 NOBODY = "(no name)"
@@ -62,3 +62,18 @@ def plural(count: int, thing: str, things: str | None = None) -> str:
 def who(annotator: str) -> str:
     """An annotator's name; one that nobody named is said to have none."""
     return annotator or NOBODY
+
+
+def of_batch(batch: NextBatch) -> str:
+    """Its size: labels, and images where it takes more of them."""
+    labels = plural(batch.labels, "label")
+    return labels if batch.images == batch.labels else f"{plural(batch.images, 'image')}, {labels}"
+
+
+def way_to_proof(plan: PlanResult) -> str:
+    """The cheapest: labels to train on first, then evaluation labels."""
+    proof = plan.proof
+    assert proof is not None and proof.training is not None and proof.evaluation is not None
+    more = [plural(proof.training, "more label")] if proof.training else []
+    more += [plural(proof.evaluation, "more evaluation label")] if proof.evaluation else []
+    return ", then ".join(more) or "nothing more"

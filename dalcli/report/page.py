@@ -7,7 +7,7 @@ from typing import Literal
 from dalcli.planning.result import PlanResult, Verdict
 from dalcli.report.blocks import Figure, Page
 from dalcli.report.contents import Report
-from dalcli.report.figures import day, figure_of, money, number, plural, sentence, spread
+from dalcli.report.figures import day, figure_of, money, number, of_batch, plural, sentence, spread, way_to_proof
 from dalcli.report.sections.by_model import by_model
 from dalcli.report.sections.classes import classes, confusion
 from dalcli.report.sections.images import sheets
@@ -91,17 +91,19 @@ def _to_come(plan: PlanResult) -> Figure:
     to, currency = plan.to_target, plan.standing.spent.currency
     if plan.verdict == "target-reached":
         return Figure("To come", "nothing", "the target is proven")
+    if plan.proof is not None and plan.proof.training is not None and plan.at_target:
+        return Figure("To prove the target", way_to_proof(plan), "the cheapest way that is expected")
     if to is not None and to.labels.p50 is not None:
         cost = "" if to.money.p50 is None else f", {money(to.money.p50, currency)}"
         date = "" if to.date.p50 is None else f", until {to.date.p50}"
         return Figure("To the target", plural(round(to.labels.p50), "label"), f"as likely as not{cost}{date}")
     if plan.next_batch is not None and plan.next_batch.labels:
         gain = plan.next_batch.gain
-        unit = "" if plan.less_is_better else " points"
-        detail = (
-            "the batch that is proposed" if gain is None else f"{spread(gain, lambda v: f'{v:+.2g}')}{unit} expected"
-        )
-        return Figure("Next batch", plural(plan.next_batch.labels, "label"), detail)
+        sign, unit = ("−", "") if plan.less_is_better else ("+", " points")
+        detail = "the batch that is proposed"
+        if gain is not None:
+            detail = f"{spread(gain, lambda v: f'{sign}{v:.2g}')}{unit} expected"
+        return Figure("Next batch", of_batch(plan.next_batch), detail)
     if plan.verdict == "infeasible":
         return Figure("To come", "no more labels", "the target is out of reach, or not worth its price")
     return Figure("To come", "not known", "there is no forecast yet")

@@ -146,6 +146,11 @@ def issue(
     )
 
 
+def any_control(connection: Connection) -> bool:
+    """Whether any batch has a control arm."""
+    return connection.execute("SELECT 1 FROM batch_row WHERE arm = 'control' LIMIT 1").fetchone() is not None
+
+
 def listing(connection: Connection) -> list[Batch]:
     """All batches, oldest first."""
     return [_batch(row) for row in connection.execute(f"{_SUMMARY} GROUP BY b.id ORDER BY b.id")]

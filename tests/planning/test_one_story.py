@@ -281,3 +281,44 @@ def test_on_the_way_to_a_proof_all_is_reckoned_in_usual_batches(tmp_path: Path) 
     assert found["decision"]["batch"] == 40
     assert found["next_batch"]["labels"] == min(40, found["proof"]["training"])
     assert "costs to expect" not in ok(root, "plan", "--target", "0.95").out.decode()
+
+
+def test_a_target_of_the_configuration_outlives_the_name_of_its_class(tmp_path: Path) -> None:
+    """Cron goes by it."""
+    config = "plan: {metric: 'recall:cat', target: 0.9999}\n"
+    root = planned(tmp_path / "work", SIZES, config=config)
+    before = run(root, "plan", "--exit-code", "--json")
+    assert (before.code, before.json["target"]) == (11, 0.9999)
+    ok(root, "classes", "rename", "cat", "kitten")
+    after = run(root, "plan", "--exit-code", "--json")
+    assert (after.code, after.json["target"]) == (11, 0.9999)
+    cats = {"cat", "kitten"}
+    named = [next(c for c in found.json["classes"] if c["name"] in cats) for found in (before, after)]
+    assert (named[0].pop("name"), named[1].pop("name")) == ("cat", "kitten")
+    assert named[0] == named[1]
+
+
+def test_a_limit_that_lets_no_label_come_is_infeasible_whatever_is_measured(tmp_path: Path) -> None:
+    rising = [0.63, 0.77, 0.87, 0.90, 0.93, 0.962, 0.976]
+    costs = PRICED % "price_per_round: 20"
+    root = planned(tmp_path / "work", [40 * n for n in range(1, 8)], rising, evaluation=450, config=costs)
+    found = run(root, "plan", "--target", "0.95", "--money", "5", "--exit-code", "--json")
+    assert found.code == 11
+    assert "no label comes; the chance that 95.0% is reached already is" in found.json["reason"]
+    assert found.json["next_step"].startswith("nothing")
+
+
+def test_budgets_begin_with_what_is_out(tmp_path: Path) -> None:
+    root = planned(tmp_path / "work", SIZES, config=PRICED % "price_per_round: 20")
+    hand_out(root, unanswered(root, "training")[:30])
+    found = plan(root)
+    assert [each["labels"] for each in found["budgets"]][:3] == [30, 60, 90]  # batches like the last one
+    assert [each["rounds"] for each in found["budgets"]][:3] == [0, 1, 2]
+
+
+def test_the_note_on_the_control_arm_knows_whether_there_is_one(tmp_path: Path) -> None:
+    root = planned(tmp_path / "work", SIZES)
+    assert "dalcli query --control 0.1 tells in time" in " ".join(plan(root)["notes"])
+    with session(root) as opened, opened.database.write() as connection:
+        connection.execute("UPDATE batch_row SET arm = 'control' WHERE rank = 1")
+    assert "dalcli evaluate --control tells" in " ".join(plan(root)["notes"])

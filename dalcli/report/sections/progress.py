@@ -11,7 +11,7 @@ from dalcli.planning.result import PlanResult, Purchase
 from dalcli.report.blocks import Block, Facts, Section, Table, Text
 from dalcli.report.chart import CurveChart
 from dalcli.report.contents import Report
-from dalcli.report.figures import DASH, figure_of, money, number, plural, sentence, spread
+from dalcli.report.figures import DASH, figure_of, money, number, of_batch, plural, sentence, spread, way_to_proof
 
 SHOWN_AHEAD = 4.0
 PAST_SHOWN = 20
@@ -142,9 +142,10 @@ def _next(report: Report) -> Iterator[tuple[str, str]]:
     batch_next = plan.next_batch
     if batch_next is not None and batch_next.labels:
         cost = "" if batch_next.money is None else f", {money(batch_next.money, currency)}"
-        yield "Next batch", f"{plural(batch_next.labels, 'label')} by {batch_next.strategy}{cost}; {batch_next.reason}"
+        yield "Next batch", f"{of_batch(batch_next)} by {batch_next.strategy}{cost}; {batch_next.reason}"
     s = plan.standing
-    yield "Left in the pool", f"{plural(s.left, 'label')}"
+    usable = "" if s.usable == 1 else f", if {100 * s.usable:.1f}% of the images give one, as before"
+    yield "Left in the pool", f"{plural(s.left, 'label')}{usable}"
     proof = plan.proof
     if proof is not None and not proof.proven and plan.target is not None:
         yield (
@@ -153,8 +154,14 @@ def _next(report: Report) -> Iterator[tuple[str, str]]:
             if proof.evaluation_now is None
             else f"about {plural(proof.evaluation_now, 'more evaluation label')} with the present model",
         )
+        if proof.training:
+            yield "The cheapest proof", f"{way_to_proof(plan)}{_priced(proof.money, currency)}"
     if plan.ceiling is not None:
         yield "With any number of such labels", spread(plan.ceiling, figure_of(plan))
+
+
+def _priced(cost: float | None, currency: str) -> str:
+    return "" if cost is None else f", {money(cost, currency)}"
 
 
 def _to_target(plan: PlanResult) -> Table:
@@ -178,7 +185,7 @@ def _to_target(plan: PlanResult) -> Table:
         rows.append(row("date", (date.p10, date.p50, date.p90)))
     return Table(
         f"What {written(to.target)} takes (the chance to get there within the pool: {chance_text(to.chance)})",
-        ("", "if it goes well (10 in 100)", "as likely as not (50 in 100)", "to be sure (90 in 100)"),
+        ("", "if it goes well (10 in 100)", "as likely as not (50 in 100)", "if it goes badly (90 in 100)"),
         rows,
     )
 
