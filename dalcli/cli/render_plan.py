@@ -105,8 +105,7 @@ def _target_table(result: PlanResult) -> list[RenderableType]:
     assert to is not None
     currency = result.standing.spent.currency or "money"
     chance = f"the chance to get there within the pool: {chance_text(to.chance)}"
-    batches = "" if result.decision is None else f", in batches of {_number(result.decision.batch)}"
-    title = f"what {_figure(result, to.target)} takes{batches} ({chance})"
+    title = f"what {_figure(result, to.target)} takes, in batches of {_number(to.batch)} ({chance})"
     rows: list[list[object]] = [["more labels", *(_number(n) for n in _three(to.labels))]]
     if to.money.p10 is not None:
         rows.append([currency, *(_money(n) for n in _three(to.money))])
@@ -194,15 +193,13 @@ def _decision(result: PlanResult, decision: Decision, currency: str) -> str:
     """Stopping, the next batch, going on: with the batch that is proposed."""
     option = decision.option
     when = "after what is out" if result.standing.under_way else "now"
-    said = f"stopping {when} {amount(decision.stop, currency)}"
-    said += f"; one batch of {_number(option.labels)} {amount(option.order, currency)}"
+    said = f"stopping {when}: {amount(decision.stop, currency)}"
+    said += f"; one batch of {_number(option.labels)}: {amount(option.order, currency)}"
     if option.to_the_end is not None and option.go_on is not None and option.give_up_at is not None:
-        said += f"; batches of it until the target or the pool's end {amount(option.to_the_end, currency)}"
+        said += f"; batches of it until the target or the pool's end: {amount(option.to_the_end, currency)}"
         if option.go_on < option.to_the_end - 0.005 * abs(option.to_the_end):
-            said += f"; giving up at {_number(option.give_up_at)} labels in all {amount(option.go_on, currency)}"
-    if option.go_on is None:
-        return f"{said}, less what the points are worth"
-    return f"{said}, what missing the target costs included"
+            said += f"; giving up at some {_number(option.give_up_at)} labels in all: {amount(option.go_on, currency)}"
+    return f"{said} (with what missing the target costs, less what points are worth)"
 
 
 def _proof(result: PlanResult) -> str:
@@ -212,19 +209,25 @@ def _proof(result: PlanResult) -> str:
     now = (
         "not with this model, however many evaluation labels"
         if p.evaluation_now is None
-        else f"about {_number(p.evaluation_now)} more evaluation labels with this model"
+        else f"about {_more(p.evaluation_now, 'evaluation label')} with this model"
     )
     if p.training is None or p.evaluation is None:
         return f"{target}: {now}"
     if p.training == 0:
         return f"{target}: {now}; training on more labels first would not be cheaper"
     money = "" if p.money is None else f" ({amount(p.money, result.standing.spent.currency)})"
-    then = f"{_number(p.evaluation)} more evaluation labels" if p.evaluation else "the evaluation labels there are"
-    return f"{target}: {now}; cheapest: {_number(p.training)} more labels, then {then}{money}"
+    then = _more(p.evaluation, "evaluation label") if p.evaluation else "the evaluation labels there are"
+    return f"{target}: {now}; cheapest: {_more(p.training, 'label')}, then {then}{money}"
+
+
+def _more(count: int, what: str) -> str:
+    return f"{count:,} more {what}{'' if count == 1 else 's'}"
 
 
 def _gain(result: PlanResult, gain: Range[float]) -> str:
     low, middle, high = _three(gain)
+    if not high:
+        return "nothing expected"
     unit = "" if result.less_is_better else " points"
     sign = "-" if result.less_is_better else "+"
     return f"{sign}{middle:.2g}{unit} expected ({sign}{low:.2g} to {sign}{high:.2g})"

@@ -76,7 +76,9 @@ def check(options: Options) -> PlanRequest:
     limits = {"--budget": options.budget, "--money": options.money, "--deadline": options.deadline}
     named = [name for name, value in limits.items() if value is not None]
     if len(named) > 1:
-        raise UsageError(f"{' and '.join(named)} are two questions", "ask one of them")
+        raise UsageError(
+            f"{' and '.join(named)} are {'two' if len(named) == 2 else 'three'} questions", "ask one of them"
+        )
     if options.budget is not None and not 1 <= options.budget <= MAX_BUDGET:
         raise UsageError(f"--budget {options.budget} is out of range", f"name 1 to {MAX_BUDGET} labels")
     _check_money(options.money)
@@ -119,5 +121,6 @@ def _deadline(text: str, today: date) -> date:
     except ValueError:
         raise UsageError(f"--deadline {text}: not a date", "write it as 2030-01-31 (year, month, day)") from None
     if found <= today:
-        raise UsageError(f"--deadline {text} has passed: today is {today.isoformat()}", "name a later day")
+        has = "has passed: today is" if found < today else "is today,"
+        raise UsageError(f"--deadline {text} {has} {today.isoformat()}", "name a later day")
     return found

@@ -32,6 +32,9 @@ from dalcli.planning.situation import Situation
 from dalcli.planning.trajectory import CurvePoint
 from dalcli.planning.verdict import Evidence, Limit, next_step, verdict
 
+_LUCK = 0.5
+_NOTED = 0.01
+"""A measurement so far beside the middle future, or outside of its interval at that level, is told of."""
 _NAMED = 5
 """Classes that a note names."""
 _DIGITS = 12
@@ -201,6 +204,8 @@ def _notes(situation: Situation, limit: Limit | None, outlook: Outlook | None, p
         notes.append(f"{limit.words}: the pool can give {most} only; that is what is answered")
     if newest is not None and situation.model is not None and situation.model.version != newest.version:
         notes.append(f"{situation.model.version} is newer than what was measured: dalcli evaluate")
+    if newest is not None and outlook is not None:
+        notes += _about_luck(newest, outlook)
     if outlook is not None and outlook.target is not None:
         notes += _about_target(situation, outlook, outlook.target)
     if proven is not None and not proven.proven and proven.evaluation:
@@ -217,6 +222,20 @@ def _notes(situation: Situation, limit: Limit | None, outlook: Outlook | None, p
     if metric.name == "macro" and proven is not None:
         notes.append("a proof of macro recall is approximate: as of a share of as many examples as are as sure")
     return notes
+
+
+def _about_luck(newest: CurvePoint, outlook: Outlook) -> list[str]:
+    """The middle future begins beside the newest measurement: what is foretold seems to contradict it."""
+    measured, middle = newest.measured, float(np.median(outlook.forecast.today))
+    interval = measured.interval(_LUCK)
+    if interval.low <= middle <= interval.high and abs(middle - measured.value) < _NOTED:
+        return []
+    metric, beside = outlook.metric, measured.value > middle
+    better = "better" if beside else "worse"
+    return [
+        f"the newest measurement is {better} than the curve through all of them says "
+        f"({figure(metric, metric.shown(middle))}): a part of it is taken for chance, and gains count from there"
+    ]
 
 
 def _left_out(situation: Situation, newest: CurvePoint) -> list[str]:

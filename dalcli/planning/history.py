@@ -43,8 +43,9 @@ def history(session: Session) -> HistoryResult:
         metrics = {key: parse(name_of(key), spellings, config.plan, "the ledger") for key in _keys(stored)}
         matrices = any(metric.costs is not None for metric in metrics.values())
         measured = measured_versions.measured(connection, matrices=matrices)
+        merged_at = classes.last_merge(connection)
     level = config.evaluation.confidence
-    curves = {key: _curves(measured, metric, level) for key, metric in metrics.items() if metric.key == key}
+    curves = {key: _curves(measured, metric, level, merged_at) for key, metric in metrics.items() if metric.key == key}
     scored = [
         ledger.scored(each, curves.get(each.metric, {}).get(each.version, _NOTHING), metrics[each.metric])
         for each in stored
@@ -64,13 +65,15 @@ def _keys(stored: Sequence[StoredForecast]) -> list[str]:
     return list(dict.fromkeys(each.metric for each in stored))
 
 
-def _curves(measured: Sequence[MeasuredVersion], metric: Metric, level: float) -> dict[str, Trajectory]:
+def _curves(
+    measured: Sequence[MeasuredVersion], metric: Metric, level: float, merged_at: str | None
+) -> dict[str, Trajectory]:
     """The curve that each version lies on: a forecast is held against its own."""
     groups: dict[tuple[str, int], list[MeasuredVersion]] = {}
     for version in measured:
         groups.setdefault((version.settings, version.classes), []).append(version)
     found: dict[str, Trajectory] = {}
     for group in groups.values():
-        curve = trajectory(group, metric, level)
+        curve = trajectory(group, metric, level, merged_at)
         found |= dict.fromkeys((version.version for version in group), curve)
     return found

@@ -114,6 +114,7 @@ class Outlook:
         days = [self._days(each) for each in labels]
         return ToTarget(
             target=self.metric.shown(self.target),
+            batch=self.batch,
             chance=float(np.isfinite(needed).mean()),
             labels=Range(*(int(each) if math.isfinite(each) else None for each in labels)),
             money=Range(*(self.money(each) for each in labels)),

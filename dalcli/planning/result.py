@@ -106,9 +106,10 @@ class Purchase:
 
 @dataclass(frozen=True)
 class ToTarget:
-    """What it takes to get there, within the pool; ``chance`` is that to get there at all."""
+    """What it takes to get there within the pool, in batches of ``batch``; ``chance`` is that to get there at all."""
 
     target: float
+    batch: int
     chance: float
     labels: Range[int | None]
     money: Range[float | None]

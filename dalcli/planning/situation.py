@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dalcli.config.planning import CostsConfig
+from dalcli.errors import BadInputError, UsageError
 from dalcli.evaluation.run import is_measured
 from dalcli.planning import ledger as ledger_of_forecasts
 from dalcli.planning.metrics import Metric, parse
@@ -109,17 +110,19 @@ def read(session: Session, metric: str, where: str) -> Situation:
         votes = spending.votes(connection)
         issued = batches.listing(connection)
         new = [batch for batch in issued if not batch.relabel]  # another look brings no label more
+        own = tuple(place == counted for place, counted in enumerate(classes.counted_as(connection)))
+        _refuse_merged(chosen, own, names, classes.counted_as(connection), where)
         measured = measured_versions.measured(connection, matrices=chosen.costs is not None)
         model = versions.newest(connection)
         usable = _usable(states["training"])
         return Situation(
             classes=names,
-            own_class=tuple(place == counted for place, counted in enumerate(classes.counted_as(connection))),
+            own_class=own,
             states=states,
             class_labels={name: counts[position] for position, name in enumerate(names)},
             metric=chosen,
             measured=measured,
-            curve=trajectory(measured, chosen, config.evaluation.confidence),
+            curve=trajectory(measured, chosen, config.evaluation.confidence, classes.last_merge(connection)),
             stored=ledger_of_forecasts.called_as_today(forecasts.listing(connection), spellings),
             costs=costs,
             tariff=tariff(costs, votes, usable),
@@ -135,6 +138,17 @@ def read(session: Session, metric: str, where: str) -> Situation:
             gain=evaluations.newest_gain(connection),
             has_control=batches.any_control(connection),
         )
+
+
+def _refuse_merged(
+    metric: Metric, own: Sequence[bool], names: Sequence[str], counted_as: Sequence[int], where: str
+) -> None:
+    """A class that counts as another one has no recall any more."""
+    if metric.position is None or own[metric.position]:
+        return
+    name, other = names[metric.position], names[counted_as[metric.position]]
+    refuse = UsageError if where.startswith("--") else BadInputError
+    raise refuse(f"{where}: '{name}' was merged: it counts as '{other}' now", f"plan for recall:{other}")
 
 
 def _usable(training: Mapping[str, int]) -> float:

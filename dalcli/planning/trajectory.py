@@ -57,18 +57,28 @@ class Trajectory:
         return Curve(points, "active" if self.chosen else "random", metric.chance)
 
 
-def trajectory(versions: Sequence[MeasuredVersion], metric: Metric, level: float) -> Trajectory:
+def trajectory(
+    versions: Sequence[MeasuredVersion], metric: Metric, level: float, merged_at: str | None = None
+) -> Trajectory:
     """The versions that share settings and classes with the newest measured one.
 
-    A version with another network, other settings or fewer classes is a point of another curve.
+    A version with another network, other settings or fewer classes is a point of another curve, and so is one that was
+    measured before classes were merged (``merged_at``, the last time).
     """
-    if not versions:
-        return Trajectory((), False, ())
-    newest = versions[-1]
-    alike = [v for v in versions if (v.settings, v.classes) == (newest.settings, newest.classes)]
     notes = []
-    if len(alike) < len(versions):
-        others = counted(len(versions) - len(alike), "version was", "versions were")
+    today = [v for v in versions if merged_at is None or v.measured_at >= merged_at]
+    if len(today) < len(versions):
+        others = counted(len(versions) - len(today), "version was", "versions were")
+        notes.append(
+            f"{others} measured before classes were merged, when more answers were wrong: not on this curve "
+            "(dalcli evaluate --model VERSION measures one again)"
+        )
+    if not today:
+        return Trajectory((), False, tuple(notes))
+    newest = today[-1]
+    alike = [v for v in today if (v.settings, v.classes) == (newest.settings, newest.classes)]
+    if len(alike) < len(today):
+        others = counted(len(today) - len(alike), "version was", "versions were")
         notes.append(f"{others} trained with other settings, network or classes: not on this curve")
     found = [(version, metric.measure(version.report)) for version in alike if version.labels]
     points = tuple(_point(version, measured, metric, level) for version, measured in found if measured is not None)

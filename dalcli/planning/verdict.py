@@ -66,6 +66,8 @@ def _nothing_measured(situation: Situation) -> tuple[Verdict, str]:
         return "need-evaluation-labels", "there are no evaluation labels, so nothing can be measured"
     if situation.model is None:
         return "insufficient-data", "there is no model yet"
+    if situation.measured and not situation.is_measured:
+        return "insufficient-data", "the newest model is not measured with today's classes and evaluation labels"
     if situation.measured:
         return "need-evaluation-labels", f"no evaluation label tells the {situation.metric.label}"
     return "insufficient-data", "no model version has been measured yet"

@@ -92,6 +92,12 @@ def _record(connection: Connection, kind: str, position: int, new_name: str, int
     )
 
 
+def last_merge(connection: Connection) -> str | None:
+    """When classes were last merged: since then right is something else."""
+    row = connection.execute("SELECT max(recorded_at) AS at FROM class_event WHERE kind = 'merge'").fetchone()
+    return None if row["at"] is None else str(row["at"])
+
+
 def events(connection: Connection) -> list[ClassEvent]:
     """Every rename and merge, oldest first."""
     rows = connection.execute("SELECT kind, old_name, new_name, recorded_at FROM class_event ORDER BY id")

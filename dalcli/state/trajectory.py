@@ -32,13 +32,14 @@ class MeasuredVersion:
     strategies: Mapping[str, int]
     start: Start
     report: Mapping[str, Any]
+    measured_at: str
 
 
 def measured(connection: Connection, *, matrices: bool) -> list[MeasuredVersion]:
     """Every measured version, oldest first; their reports with confusion matrices or without."""
     report = "e.report" if matrices else WITHOUT_MATRIX
     rows = connection.execute(
-        f"SELECT m.id, m.version, m.parent, m.fingerprint, m.classes, m.penalty, {report} AS report,"
+        f"SELECT m.id, m.version, m.parent, m.fingerprint, m.classes, m.penalty, {report} AS report, e.measured_at,"
         " (SELECT count(*) FROM model_label AS l WHERE l.model = m.id) AS labels"
         " FROM evaluation AS e JOIN model_version AS m ON m.id = e.model"
         " WHERE e.id = (SELECT max(x.id) FROM evaluation AS x WHERE x.model = e.model) ORDER BY m.id"
@@ -52,6 +53,7 @@ def measured(connection: Connection, *, matrices: bool) -> list[MeasuredVersion]
             strategies=_strategies(connection, row["id"], row["parent"]),
             start="head" if row["penalty"] is not None else "fresh" if row["parent"] is None else "continued",
             report=json.loads(row["report"]),
+            measured_at=row["measured_at"],
         )
         for row in rows
     ]

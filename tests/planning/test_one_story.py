@@ -11,7 +11,7 @@ from planned_workspaces import add_labels, planned
 from workspaces import session
 
 from dalcli.planning.figures import share
-from dalcli.state import batches, ledger
+from dalcli.state import batches, classes, ledger
 from dalcli.state.batches import BatchOptions, BatchRow
 from dalcli.state.ledger import Vote
 
@@ -123,7 +123,7 @@ def test_one_batch_size_is_spoken_of(tmp_path: Path, costs: str) -> None:
         for bought in [*found["budgets"], *([found["answer"]] if found["answer"] else [])]:
             assert bought["rounds"] == -(-bought["labels"] // size)
         shown = ok(root, "plan", *options).out.decode().replace("\n", " ")
-        assert f"one batch of {size:,} " in " ".join(shown.split())
+        assert f"one batch of {size:,}: " in " ".join(shown.split())
 
 
 def test_images_that_give_no_label_are_handed_out_and_paid_for(tmp_path: Path) -> None:
@@ -322,3 +322,40 @@ def test_the_note_on_the_control_arm_knows_whether_there_is_one(tmp_path: Path) 
     with session(root) as opened, opened.database.write() as connection:
         connection.execute("UPDATE batch_row SET arm = 'control' WHERE rank = 1")
     assert "dalcli evaluate --control tells" in " ".join(plan(root)["notes"])
+
+
+def test_measurements_from_before_a_merge_are_of_another_question(tmp_path: Path) -> None:
+    root = planned(tmp_path / "work", SIZES)
+    with session(root) as opened, opened.database.write() as connection:
+        classes.append(connection, ["puppy"])
+        classes.merge(connection, 2, 1)
+        connection.execute("UPDATE evaluation SET measured_at = '2000-01-01T00:00:00Z'")
+    found = plan(root)
+    assert (found["verdict"], found["curve"], found["next_step"]) == ("insufficient-data", [], "dalcli evaluate")
+    assert "8 versions were measured before classes were merged" in " ".join(found["basis"]["cautions"])
+    with session(root) as opened, opened.database.write() as connection:
+        connection.execute("UPDATE evaluation SET measured_at = '9000-01-01T00:00:00Z' WHERE id > 4")
+    assert [point["labels"] for point in plan(root)["curve"]] == SIZES[4:]
+    assert ok(root, "plan", "history", "--json").code == 0
+
+
+def test_the_recall_of_a_merged_class_is_not_planned_for(tmp_path: Path) -> None:
+    root = planned(tmp_path / "work", SIZES, config="plan: {metric: 'recall:puppy'}\n")
+    with session(root) as opened, opened.database.write() as connection:
+        classes.append(connection, ["puppy"])
+        classes.merge(connection, 2, 1)
+    refused = run(root, "plan")
+    assert refused.code == 3
+    assert message(refused) == [
+        "error: dalcli.yaml: plan.metric: 'puppy' was merged: it counts as 'dog' now", "plan for recall:dog",
+    ]  # fmt: skip
+    assert run(root, "plan", "--metric", "recall:puppy").code == 2
+
+
+def test_a_lucky_measurement_is_explained(tmp_path: Path) -> None:
+    values = [0.6, 0.7, 0.75, 0.8, 0.82, 0.83, 0.84, 0.93]
+    lucky = plan(planned(tmp_path / "lucky", SIZES, values, evaluation=2000))
+    assert lucky["band"][0]["p50"] < 0.93
+    assert "better than the curve through all of them" in " ".join(lucky["notes"])
+    smooth = plan(planned(tmp_path / "smooth", SIZES))
+    assert "the curve through all of them" not in " ".join(smooth["notes"])

@@ -55,7 +55,7 @@ def test_what_a_target_takes(growing: Path) -> None:
     assert list(found) == KEYS
     assert (found["question"], found["target"], found["verdict"]) == ("target", 0.75, "continue")
     to = found["to_target"]
-    assert list(to) == ["target", "chance", "labels", "money", "days", "date"]
+    assert list(to) == ["target", "batch", "chance", "labels", "money", "days", "date"]
     assert 0.5 < to["chance"] <= 1
     labels = [to["labels"][name] for name in RANGE if to["labels"][name] is not None]
     # The law itself reaches 75% with some 1,780 labels: 980 more.
