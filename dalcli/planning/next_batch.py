@@ -69,7 +69,7 @@ def _expected(cost: float, currency: str) -> str:
 def _no_other(costs: CostsConfig, outlook: Outlook) -> str:
     """What is not known that would speak for another size."""
     if outlook.tariff.per_label is None:
-        return f"no size is cheaper, for {unpriced(costs)}"
+        return f"whether another size is cheaper is not known ({unpriced(costs)})"
     if outlook.target is None and costs.penalty_for_missing_target:
         return "no target is set that a penalty would speak for"
     return "neither costs.penalty_for_missing_target nor costs.value_per_point speaks for another size"
