@@ -244,7 +244,7 @@ def test_cautions_name_what_is_unusual():
     rose = curve_of([100, 200, 300, 400, 500, 600], [0.6, 0.7, 0.745, 0.77, 0.785, 0.79], 0)
     mixed = Curve((*rose.points, Point(700, 0.65, 100, "random")), "active", 0.1)
     said = " ".join(forecast(mixed, horizon=10**5, seed=1).cautions)
-    for words in ("beyond 2800 labels", "may be too high", "the curve fell", "margin, random", "is unknown"):
+    for words in ("beyond 2,800 labels", "may be too high", "the curve fell", "margin, random", "is unknown"):
         assert words in said
 
 
