@@ -59,7 +59,7 @@ def init(
     )
     with aside():
         result = command.run(directory_of(directory) or Path.cwd(), request, feedback_of(quiet))
-    render.show(result, render_pool.init, json)
+        render.show(result, render_pool.init, json)
 
 
 @pool_app.command("add", epilog="Example: dalcli pool add more_photos/")

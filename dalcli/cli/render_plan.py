@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from dalcli.cli.chart import chart, terminal_marks, terminal_width
 from dalcli.cli.render_paired import gain as gain_over_random
 from dalcli.cli.tables import facts, listing, percent, text
-from dalcli.config.words import counted
+from dalcli.config.words import counted, plural
 from dalcli.planning.figures import amount, chance_text, share
 from dalcli.planning.metrics import name_of
 
@@ -182,7 +182,7 @@ def _tail(result: PlanResult) -> Iterator[tuple[str, object]]:
     usable = "" if s.usable == 1 else f", if {percent(s.usable)} of the images give a label as before"
     are = "is out: its round counts" if s.under_way == 1 else "are out: their rounds count"
     out = f"; {_number(s.under_way)} of them {are} as spent" if s.under_way else ""
-    yield "in the pool", f"{_number(s.left)} more {'label' if s.left == 1 else 'labels'}{usable}{out}"
+    yield "in the pool", f"{plural(s.left, 'more label')}{usable}{out}"
     if s.disputed is not None:
         yield "label noise", f"annotators differ on {percent(s.disputed)} of the images that several labeled"
     if result.track_record.forecasts:
@@ -209,19 +209,15 @@ def _proof(result: PlanResult) -> str:
     now = (
         "not with this model, however many evaluation labels"
         if p.evaluation_now is None
-        else f"about {_more(p.evaluation_now, 'evaluation label')} with this model"
+        else f"about {plural(p.evaluation_now, 'more evaluation label')} with this model"
     )
     if p.training is None or p.evaluation is None:
         return f"{target}: {now}"
     if p.training == 0:
         return f"{target}: {now}; training on more labels first would not be cheaper"
     money = "" if p.money is None else f" ({amount(p.money, result.standing.spent.currency)})"
-    then = _more(p.evaluation, "evaluation label") if p.evaluation else "the evaluation labels there are"
-    return f"{target}: {now}; cheapest: {_more(p.training, 'label')}, then {then}{money}"
-
-
-def _more(count: int, what: str) -> str:
-    return f"{count:,} more {what}{'' if count == 1 else 's'}"
+    then = plural(p.evaluation, "more evaluation label") if p.evaluation else "the evaluation labels there are"
+    return f"{target}: {now}; cheapest: {plural(p.training, 'more label')}, then {then}{money}"
 
 
 def _gain(result: PlanResult, gain: Range[float]) -> str:

@@ -54,9 +54,8 @@ def simulate(
         raise UsageError("--dry-run and --report exclude each other", "choose one of them")
     request = SimulateRequest(config, output, jobs, keep, only_print=report)
     feedback = feedback_of(quiet)
-    if dry_run:
-        render.show(estimate(request, feedback), render_simulation.estimate, json)
-    else:
-        with aside():
-            result = simulated(request, feedback)
-        render.show(result, render_simulation.simulation, json)
+    with aside():
+        if dry_run:
+            render.show(estimate(request, feedback), render_simulation.estimate, json)
+        else:
+            render.show(simulated(request, feedback), render_simulation.simulation, json)

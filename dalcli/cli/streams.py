@@ -92,9 +92,10 @@ def settle_stdout() -> None:
 
 def silence_stdout() -> None:
     """Point stdout at nothing, so that the interpreter's own last flush cannot fail."""
-    try:
+    stream = out()
+    if stream is None:
+        return
+    with suppress(OSError, ValueError, AttributeError):  # stdout is no real file
         descriptor = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(descriptor, out().fileno())  # type: ignore[union-attr]  # None: see below
+        os.dup2(descriptor, stream.fileno())
         os.close(descriptor)
-    except (OSError, ValueError, AttributeError):  # stdout is no real file
-        pass

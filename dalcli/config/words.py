@@ -42,6 +42,11 @@ def counted(count: int, thing: str, things: str | None = None) -> str:
     return f"{count} {thing if count == 1 else things or f'{thing}s'}"
 
 
+def plural(count: int, thing: str, things: str | None = None) -> str:
+    """The same with thousands apart, for pages that people read: ``1,250 labels``."""
+    return f"{count:,} {thing if count == 1 else things or f'{thing}s'}"
+
+
 def did_you_mean(word: str, candidates: Iterable[str]) -> str | None:
     """The candidate closest to ``word`` regardless of case, or None if nothing is close.
 

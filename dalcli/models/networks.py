@@ -190,8 +190,7 @@ def _require_numbers(body: nn.Module, name: str, weights: str) -> None:
 
 def _require_the_same(body: nn.Module, record: NetworkRecord) -> None:
     """The same tensors through other code of the user's would give features that fit nothing that is kept."""
-    features, _ = soundness.probe(body, spec_of(record), record.weights)
-    if not soundness.is_the_same(features, record.marks):
+    if not soundness.is_the_same(soundness.first_look(body, spec_of(record)), record.marks):
         raise DalcliError(
             f"{record.name} gives other features than when this workspace adopted it: its code has changed",
             "Restore its code, or start a new workspace: features that are kept and models would not fit the new ones.",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import torch
 from torch import Tensor, nn
 
@@ -9,6 +11,7 @@ from dalcli.errors import BadInputError
 from dalcli.models.frozen_network import as_rows
 from dalcli.models.network_sources import size_fits
 from dalcli.models.spec import ModelSpec
+from dalcli.models.user_models import is_user_model, users_code
 
 _CLOSE = 1e-3
 """Of an image's largest feature: single precision, through deep networks and other batches."""
@@ -18,23 +21,29 @@ _SHOWN = 16
 """Features of the first image that tell networks apart."""
 
 
-def probe(body: nn.Module, spec: ModelSpec, weights: str) -> tuple[Tensor, tuple[str, ...]]:
-    """Features of two images of noise (2, d), and what the user should know of them.
+def first_look(body: nn.Module, spec: ModelSpec) -> Tensor:
+    """Features of two images of noise, always the same. (2, d)
 
     Raises:
-        BadInputError: keys ``model.name``, ``model.weights``, ``data.image_size``: they cannot be used.
+        BadInputError: keys ``model.name``, ``data.image_size``: it gives none.
     """
-    noise = torch.randn(3, 3, *spec.image_size, generator=torch.Generator().manual_seed(0))
-    body.eval()
-    with size_fits(spec), torch.no_grad():
-        given = body(noise[:2])
-        features = as_rows(given) if isinstance(given, Tensor) else given
-        if not isinstance(features, Tensor) or len(features) != 2:
-            raise BadInputError(
-                f"model.name: {spec.name} does not give one vector for each image", "Choose one that classifies images."
-            )
-        # Beside a bright image and beside a dark one.
-        beside = [as_rows(body(torch.stack([noise[0], noise[2] + shift])))[0] for shift in (2.0, -2.0)]
+    features = _seen(body, spec, _noise(spec)[:2])
+    if len(features) != 2:
+        raise BadInputError(
+            f"model.name: {spec.name} does not give one vector for each image", "Choose one that classifies images."
+        )
+    return features
+
+
+def probe(body: nn.Module, spec: ModelSpec, weights: str) -> tuple[Tensor, tuple[str, ...]]:
+    """The :func:`first_look`, and what the user should know of it.
+
+    Raises:
+        BadInputError: keys ``model.name``, ``model.weights``, ``data.image_size``: the features cannot be used.
+    """
+    features, noise = first_look(body, spec), _noise(spec)
+    # Beside a bright image and beside a dark one.
+    beside = [_seen(body, spec, torch.stack([noise[0], noise[2] + shift]))[0] for shift in (2.0, -2.0)]
     if not features.isfinite().all():
         raise BadInputError(
             f"model.weights: {weights} of {spec.name} gives features that are no numbers (NaN or infinite)",
@@ -56,8 +65,19 @@ def probe(body: nn.Module, spec: ModelSpec, weights: str) -> tuple[Tensor, tuple
     return features, ()
 
 
+def _noise(spec: ModelSpec) -> Tensor:
+    return torch.randn(3, 3, *spec.image_size, generator=torch.Generator().manual_seed(0))
+
+
+def _seen(body: nn.Module, spec: ModelSpec, images: Tensor) -> Tensor:
+    """What anybody's code gives for some images; what goes wrong is an error of its own, or of the images' size."""
+    body.eval()
+    with size_fits(spec), users_code(spec.name) if is_user_model(spec.name) else nullcontext(), torch.no_grad():
+        return as_rows(body(images))
+
+
 def marks(features: Tensor) -> tuple[float, ...]:
-    """Some of the features of :func:`probe`, by which a network is known again."""
+    """Some of the features of :func:`first_look`, by which a network is known again."""
     return tuple(float(value) for value in features[0, :_SHOWN])
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dalcli.config.words import counted
+from dalcli.config.words import counted, plural
 from dalcli.evaluation.intervals import wilson
 from dalcli.forecasting.cautions import FAR
 from dalcli.forecasting.forecast import Forecast
@@ -81,8 +81,8 @@ def answer(
     found, reason = verdict(evidence)
     batch = None
     if found not in {"target-reached", "infeasible"}:
-        measured = newest is not None and target is not None and newest.measured.value >= target
-        batch = propose(situation, outlook, decision, limit, found_proof if measured else None)
+        proving = target is not None and situation.measures(target)
+        batch = propose(situation, outlook, decision, limit, found_proof if proving else None)
     return PlanResult(
         question=question,
         metric=metric.name,
@@ -200,7 +200,7 @@ def _notes(situation: Situation, limit: Limit | None, outlook: Outlook | None, p
     metric = situation.metric
     newest = situation.curve.points[-1] if situation.curve.points else None
     if limit is not None and outlook is not None and limit.labels > situation.left:
-        most = f"{situation.left:,} more {'label' if situation.left == 1 else 'labels'}"
+        most = plural(situation.left, "more label")
         notes.append(f"{limit.words}: the pool can give {most} only; that is what is answered")
     if newest is not None and situation.model is not None and situation.model.version != newest.version:
         notes.append(f"{situation.model.version} is newer than what was measured: dalcli evaluate")

@@ -15,6 +15,7 @@ import numpy as np
 
 from dalcli.config.hashing import fingerprint
 from dalcli.forecasting.forecast import Forecast
+from dalcli.planning.class_names import Spellings
 from dalcli.planning.metrics import Metric, key_today
 from dalcli.planning.result import TrackRecord
 from dalcli.planning.trajectory import CurvePoint, Trajectory
@@ -78,7 +79,7 @@ def to_store(forecast: Forecast, trajectory_version: str, metric: Metric, kind: 
     )
 
 
-def called_as_today(stored: Sequence[StoredForecast], spellings: Sequence[Sequence[str]]) -> tuple[StoredForecast, ...]:
+def called_as_today(stored: Sequence[StoredForecast], spellings: Spellings) -> tuple[StoredForecast, ...]:
     """Forecasts of a class's recall under the name that it has by now."""
     return tuple(replace(each, metric=key_today(each.metric, spellings)) for each in stored)
 

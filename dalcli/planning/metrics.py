@@ -19,6 +19,7 @@ from dalcli.config.words import suggestion
 from dalcli.errors import BadInputError, UsageError
 from dalcli.evaluation.intervals import Interval, wilson
 from dalcli.forecasting.curves import Floats
+from dalcli.planning.class_names import Spellings, find, refusal, required
 
 NAMES = "accuracy, macro, recall:CLASS, error"
 _RECALL = "recall:"
@@ -137,48 +138,35 @@ def _as_sure_as(classes: Sequence[Mapping[str, Any]], value: float) -> int:
     return max(1, min(int(middle * (1 - middle) / variance), most))
 
 
-def parse(name: str, spellings: Sequence[Sequence[str]], config: PlanConfig, where: str) -> Metric:
-    """The metric called ``name``.
-
-    Args:
-        spellings: by position, every name that a class has had, that of today first: a class may be called by any.
-        where: who named the metric (``--metric`` or a key), for messages.
+def parse(name: str, spellings: Spellings, config: PlanConfig, where: str) -> Metric:
+    """The metric called ``name``; ``where`` says who named it (``--metric`` or a key), for messages.
 
     Raises:
         UsageError: there is no such metric or class, and an option named it.
         BadInputError: the same, and the configuration did; or its ``error_costs`` name unknown classes.
     """
     names = tuple(each[0] for each in spellings)
-    refuse = UsageError if where.startswith("--") else BadInputError
     if name.startswith(_RECALL):
-        position = _position(name.removeprefix(_RECALL), spellings)
-        if position is None:
-            wanted = name.removeprefix(_RECALL)
-            raise refuse(f"{where}: unknown class '{wanted}'{suggestion(wanted, names)}", f"known: {', '.join(names)}")
+        position = required(name.removeprefix(_RECALL), spellings, where)
         today, *earlier = (f"{_RECALL}{each}" for each in spellings[position])
         return Metric(today, f"recall of {names[position]}", names, position, tuple(earlier))
     if name == "error":
         return Metric(name, "cost per answer", names, costs=_cost_matrix(spellings, config))
     if name not in {"accuracy", "macro"}:
         known = ("accuracy", "macro", "error", *(f"recall:{each}" for each in names))
-        raise refuse(f"{where}: unknown metric '{name}'{suggestion(name, known)}", f"choose one of: {NAMES}")
+        raise refusal(where, f"unknown metric '{name}'{suggestion(name, known)}", f"choose one of: {NAMES}")
     return Metric(name, "accuracy" if name == "accuracy" else "macro recall", names)
 
 
-def key_today(key: str, spellings: Sequence[Sequence[str]]) -> str:
+def key_today(key: str, spellings: Spellings) -> str:
     """A :attr:`Metric.key` that was kept earlier, with the name that its class has today."""
-    position = _position(key.removeprefix(_RECALL), spellings) if key.startswith(_RECALL) else None
+    position = find(key.removeprefix(_RECALL), spellings) if key.startswith(_RECALL) else None
     return key if position is None else f"{_RECALL}{spellings[position][0]}"
 
 
 def name_of(key: str) -> str:
     """The :attr:`Metric.name` that a :attr:`Metric.key` belongs to."""
     return "error" if key.startswith(_ERROR) else key
-
-
-def _position(name: str, spellings: Sequence[Sequence[str]]) -> int | None:
-    """Of a class, by any of its names."""
-    return next((position for position, names in enumerate(spellings) if name in names), None)
 
 
 def check_target(metric: Metric, target: float, where: str) -> None:
@@ -199,26 +187,15 @@ def check_target(metric: Metric, target: float, where: str) -> None:
         raise refuse(f"{where} {target:g} is out of range{percent}", "name a share between 0 and 1, 0.95 say")
 
 
-def _cost_matrix(spellings: Sequence[Sequence[str]], config: PlanConfig) -> Floats:
+def _cost_matrix(spellings: Spellings, config: PlanConfig) -> Floats:
+    where = "dalcli.yaml: plan.error_costs"
     costs = np.ones((len(spellings), len(spellings))) - np.eye(len(spellings))
     for truth, answers in config.error_costs.items():
         for answer, cost in answers.items():
-            if cost and _costing(truth, spellings) == _costing(answer, spellings):
-                raise BadInputError(
-                    f"dalcli.yaml: plan.error_costs.{truth}.{answer}: a right answer costs nothing", "remove the pair"
-                )
-            costs[_costing(truth, spellings), _costing(answer, spellings)] = cost
+            place = required(truth, spellings, where), required(answer, spellings, where)
+            if cost and place[0] == place[1]:
+                raise BadInputError(f"{where}.{truth}.{answer}: a right answer costs nothing", "remove the pair")
+            costs[place] = cost
     if not costs.max() > 0:
-        raise BadInputError("dalcli.yaml: plan.error_costs: no answer costs anything", "give wrong answers a cost")
+        raise BadInputError(f"{where}: no answer costs anything", "give wrong answers a cost")
     return costs
-
-
-def _costing(name: str, spellings: Sequence[Sequence[str]]) -> int:
-    position = _position(name, spellings)
-    if position is None:
-        names = [each[0] for each in spellings]
-        raise BadInputError(
-            f"dalcli.yaml: plan.error_costs: unknown class '{name}'{suggestion(name, names)}",
-            f"known: {', '.join(names)}",
-        )
-    return position

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dalcli.config.planning import CostsConfig
-from dalcli.config.words import suggestion
-from dalcli.errors import BadInputError
+from dalcli.planning.class_names import Spellings, required
 from dalcli.state.spending import VoteGroup
 
 _GREAT_MANY = 10**12
@@ -111,25 +110,15 @@ def unpriced(costs: CostsConfig) -> str:
     return "costs.price_per_vote is not set, and the ledger has no costs"
 
 
-def costs_today(costs: CostsConfig, spellings: Sequence[Sequence[str]], path: Path) -> CostsConfig:
+def costs_today(costs: CostsConfig, spellings: Spellings, path: Path) -> CostsConfig:
     """The costs that ``path`` configures, with classes called by today's names.
-
-    Args:
-        spellings: by position, every name that a class has had, that of today first.
 
     Raises:
         BadInputError: a price for a class that there is not.
     """
-    prices = {}
-    names = [each[0] for each in spellings]
-    for name, price in costs.price_per_vote_by_class.items():
-        today = next((each[0] for each in spellings if name in each), None)
-        if today is None:
-            raise BadInputError(
-                f"{path}: costs.price_per_vote_by_class: unknown class '{name}'{suggestion(name, names)}",
-                f"known: {', '.join(names)}",
-            )
-        prices[today] = price
+    where = f"{path}: costs.price_per_vote_by_class"
+    by_class = costs.price_per_vote_by_class.items()
+    prices = {spellings[required(name, spellings, where)][0]: price for name, price in by_class}
     return costs.model_copy(update={"price_per_vote_by_class": prices})
 
 

@@ -54,7 +54,7 @@ def _why(situation: Situation, outlook: Outlook, decision: Decision) -> str:
         least = min(costs.values())
         saved = f"more than 1% of {amount(least, currency)}" if least > 0 else "anything worth it"
         return f"the usual batch: no other size is expected to save {saved}"
-    than = f", batches of {usual:,} {_expected(costs[usual], currency)}" if usual in costs else ""
+    than = f", batches of {usual:,} {_expected(costs[usual], currency)}"
     what = "this batch is expected to" if by_points else "going on in batches of it is expected to"
     return f"{what} {_expected(costs[decision.batch], currency)}{than}"
 

@@ -88,7 +88,7 @@ def plan(session: Session, request: PlanRequest) -> PlanResult:
     outlook = None if made.forecast is None else _outlook(request, situation, target, made.forecast)
     decision = None
     if outlook is not None and outlook.fresh:
-        decision = outlook.decision(usual=target is not None and situation.curve.points[-1].measured.value >= target)
+        decision = outlook.decision(usual=target is not None and situation.measures(target))
     if outlook is not None and decision is not None:  # everything is reckoned in the batches that are proposed
         outlook = replace(outlook, batch=decision.batch)
     limit = _limit(request, situation, situation.batch if outlook is None else outlook.batch)

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from dalcli.config.planning import CostsConfig
-from dalcli.errors import BadInputError, UsageError
 from dalcli.evaluation.run import is_measured
-from dalcli.planning import ledger as ledger_of_forecasts
+from dalcli.planning.class_names import refusal
+from dalcli.planning.ledger import called_as_today
 from dalcli.planning.metrics import Metric, parse
 from dalcli.planning.money import Spent, Tariff, costs_today, spent, tariff
 from dalcli.planning.trajectory import Trajectory, trajectory
@@ -68,6 +68,10 @@ class Situation:
     gain: dict[str, Any] | None
     has_control: bool
 
+    def measures(self, target: float) -> bool:
+        """Whether the newest measurement is at the ``target``, a value in [0, 1], proven or not."""
+        return bool(self.curve.points) and self.curve.points[-1].measured.value >= target
+
     @property
     def owned(self) -> int:
         """Training labels there are by now."""
@@ -110,20 +114,20 @@ def read(session: Session, metric: str, where: str) -> Situation:
         votes = spending.votes(connection)
         issued = batches.listing(connection)
         new = [batch for batch in issued if not batch.relabel]  # another look brings no label more
-        own = tuple(place == counted for place, counted in enumerate(classes.counted_as(connection)))
-        _refuse_merged(chosen, own, names, classes.counted_as(connection), where)
+        counted_as = classes.counted_as(connection)
+        _refuse_merged(chosen, counted_as, where)
         measured = measured_versions.measured(connection, matrices=chosen.costs is not None)
         model = versions.newest(connection)
         usable = _usable(states["training"])
         return Situation(
             classes=names,
-            own_class=own,
+            own_class=tuple(position == counted for position, counted in enumerate(counted_as)),
             states=states,
             class_labels={name: counts[position] for position, name in enumerate(names)},
             metric=chosen,
             measured=measured,
             curve=trajectory(measured, chosen, config.evaluation.confidence, classes.last_merge(connection)),
-            stored=ledger_of_forecasts.called_as_today(forecasts.listing(connection), spellings),
+            stored=called_as_today(forecasts.listing(connection), spellings),
             costs=costs,
             tariff=tariff(costs, votes, usable),
             spent=spent(costs, votes, sum(batch.purpose == "training" and _was_used(batch) for batch in issued)),
@@ -140,15 +144,12 @@ def read(session: Session, metric: str, where: str) -> Situation:
         )
 
 
-def _refuse_merged(
-    metric: Metric, own: Sequence[bool], names: Sequence[str], counted_as: Sequence[int], where: str
-) -> None:
+def _refuse_merged(metric: Metric, counted_as: Sequence[int], where: str) -> None:
     """A class that counts as another one has no recall any more."""
-    if metric.position is None or own[metric.position]:
+    if metric.position is None or counted_as[metric.position] == metric.position:
         return
-    name, other = names[metric.position], names[counted_as[metric.position]]
-    refuse = UsageError if where.startswith("--") else BadInputError
-    raise refuse(f"{where}: '{name}' was merged: it counts as '{other}' now", f"plan for recall:{other}")
+    name, other = metric.classes[metric.position], metric.classes[counted_as[metric.position]]
+    raise refusal(where, f"'{name}' was merged: it counts as '{other}' now", f"plan for recall:{other}")
 
 
 def _usable(training: Mapping[str, int]) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dalcli.config.words import counted
+from dalcli.config.words import counted, plural
 from dalcli.planning.figures import amount, chance_text, figure
 from dalcli.planning.outlook import Outlook
 from dalcli.planning.result import Decision, NextBatch, Proof, Verdict
@@ -98,30 +98,26 @@ def _by_measurement(seen: Evidence, proof: Proof, target: float) -> tuple[Verdic
             f"{metric.label} {figure(metric, seen.newest.value)} on {counted(seen.newest.evaluated, 'example')} proves "
             f"{'at most' if metric.less_is_better else 'at least'} {shown}"
         )
-    if seen.newest.measured.value < target:
+    if not seen.situation.measures(target):
         return None
     now = figure(metric, seen.newest.value)
     beyond = "at" if now == shown else "below" if metric.less_is_better else "above"
     unproven = f"{metric.label} {now} is {beyond} {shown}, but not proven to be"
     if proof.training and proof.evaluation is not None:
-        then = f", then {_more(proof.evaluation, 'evaluation label')}" if proof.evaluation else ""
+        then = f", then {plural(proof.evaluation, 'more evaluation label')}" if proof.evaluation else ""
         return (
             "continue",
-            f"{unproven}: the cheapest proof is a better model, with {_more(proof.training, 'label')}{then}",
+            f"{unproven}: the cheapest proof is a better model, with {plural(proof.training, 'more label')}{then}",
         )
     if proof.evaluation_now is not None:
         out = seen.situation.states["evaluation"]["in flight"]
         some = f"; {out:,} are out" if out else ""
         return "need-evaluation-labels", (
-            f"{unproven}: about {_more(proof.evaluation_now, 'evaluation label')} would do{some}"
+            f"{unproven}: about {plural(proof.evaluation_now, 'more evaluation label')} would do{some}"
         )
     return "need-evaluation-labels" if seen.outlook is None else "continue", (
         f"{metric.label} is at the target, too near to it for a proof"
     )
-
-
-def _more(count: int, what: str) -> str:
-    return f"{count:,} more {what}{'' if count == 1 else 's'}"
 
 
 def _by_forecast(seen: Evidence, outlook: Outlook) -> tuple[Verdict, str]:
@@ -150,7 +146,7 @@ def _by_forecast(seen: Evidence, outlook: Outlook) -> tuple[Verdict, str]:
 def _within(more: int) -> str:
     if not more:
         return "with the labels there are, the last of the pool,"
-    return f"within the {more:,} label{'' if more == 1 else 's'} that the pool can give"
+    return f"within the {plural(more, 'label')} that the pool can give"
 
 
 def next_step(

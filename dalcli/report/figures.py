@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from dalcli.config.words import plural
 from dalcli.planning.figures import amount
 from dalcli.planning.result import NextBatch, PlanResult, Range
 
@@ -52,11 +53,6 @@ def sentence(text: str) -> str:
 def spread(values: Range[float], written: Callable[[float], str]) -> str:
     """A middle with the two ends that 80 in 100 futures lie between."""
     return f"{written(values.p50)} ({written(values.p10)} to {written(values.p90)})"
-
-
-def plural(count: int, thing: str, things: str | None = None) -> str:
-    """``1 label``, ``1,250 labels``."""
-    return f"{count:,} {thing if count == 1 else things or f'{thing}s'}"
 
 
 def who(annotator: str) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
+from dalcli.config.words import plural
 from dalcli.planning.result import PlanResult, Verdict
 from dalcli.report.blocks import Figure, Page
 from dalcli.report.contents import Report
-from dalcli.report.figures import day, figure_of, money, number, of_batch, plural, sentence, spread, way_to_proof
+from dalcli.report.figures import day, figure_of, money, number, of_batch, sentence, spread, way_to_proof
 from dalcli.report.sections.by_model import by_model
 from dalcli.report.sections.classes import classes, confusion
 from dalcli.report.sections.images import sheets

@@ -16,7 +16,6 @@ from types import TracebackType
 import numpy as np
 
 from dalcli.config.schema import ImageSize
-from dalcli.config.words import counted
 from dalcli.data.file_pixels import FilePixels
 from dalcli.data.network import NetworkRecord
 from dalcli.data.pixels import Failure, Inputs, InputSource, IntArray, UnreadableImagesError
@@ -25,16 +24,13 @@ from dalcli.data.row_cache import CachedRows
 from dalcli.errors import DalcliError
 from dalcli.models.spec import Seen
 from dalcli.runtime.prefetch import prefetch
-from dalcli.state import catalog
 from dalcli.state.catalog import PoolImage
 from dalcli.workspace import image_cache
 from dalcli.workspace.image_files import FoundFile, find_file, find_files
 from dalcli.workspace.network_features import NetworkFeatures
+from dalcli.workspace.quarantine import set_aside
 from dalcli.workspace.session import Session, Surroundings
 
-MISSING_TOLERATED = 10
-MISSING_FRACTION = 0.05
-LOOKED_AT = 50  # other samples, where most of a few are missing
 KEPT_BYTES = 1 << 30
 FEATURES_AT_ONCE = 128
 
@@ -280,33 +276,3 @@ def _found(images: Sequence[PoolImage], places: Sequence[FoundFile]) -> tuple[li
     """The images that have a file, and those files."""
     pairs = [(image, place.path) for image, place in zip(images, places, strict=True) if place.problem is None]
     return [image for image, _ in pairs], [path for _, path in pairs]
-
-
-def set_aside(session: Session, images: Sequence[PoolImage], reasons: dict[int, str], *, missing: int) -> None:
-    """Quarantine samples of ``images`` by key, ``missing`` of which have no file.
-
-    Raises:
-        DalcliError: so many are missing that a disk must be; nothing was changed.
-    """
-    if not reasons:
-        return
-    most_of_few = missing > len(images) / 2 and not _others_are_there(session, images)
-    if missing > max(MISSING_TOLERATED, MISSING_FRACTION * len(images)) or most_of_few:
-        example = next(f"{image.path}: {reasons[image.key]}" for image in images if image.key in reasons)
-        raise DalcliError(
-            f"{missing} of {len(images)} images are missing or changed, e.g. {example}; nothing was changed",
-            "is a disk not mounted? If the images were moved: dalcli pool relocate OLD NEW",
-        )
-    with session.database.write() as connection:
-        catalog.quarantine(connection, reasons)
-    session.feedback.warn(f"{counted(len(reasons), 'image')} can no longer be read: see `dalcli pool quarantine`")
-
-
-def _others_are_there(session: Session, images: Sequence[PoolImage]) -> bool:
-    """Whether the files of most other samples are where they were: then a disk is not what is missing."""
-    keys = {image.key for image in images}
-    with session.database.read() as connection:
-        others = [image for image in catalog.images(connection, "training") if image.key not in keys]
-    looked_at = others[:: max(1, len(others) // LOOKED_AT)]
-    there = sum(any(session.workspace.absolute_path(file.path).exists() for file in each.files) for each in looked_at)
-    return bool(looked_at) and there > len(looked_at) / 2

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from dalcli.config.words import plural
 from dalcli.report.blocks import Block, Section, Table, Text
 from dalcli.report.contents import LabeledByModel, Report
-from dalcli.report.figures import DASH, day, number, plural
+from dalcli.report.figures import DASH, day, number
 
 RUNS_SHOWN = 20
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from dalcli.config.words import plural
 from dalcli.report.blocks import Block, Section, Table, Text
 from dalcli.report.contents import Evaluation, Report
-from dalcli.report.figures import DASH, figure_of, number, percent, plural, points
+from dalcli.report.figures import DASH, figure_of, number, percent, points
 
 FOLDED_AFTER = 25
 

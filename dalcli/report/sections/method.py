@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from dalcli.config.words import plural
 from dalcli.report.blocks import Block, Facts, Section, Table, Text
 from dalcli.report.contents import Report
-from dalcli.report.figures import DASH, day, money, number, percent, plural, sentence, who
+from dalcli.report.figures import DASH, day, money, number, percent, sentence, who
 from dalcli.report.meanings import meaning
 
 PEOPLE_SHOWN = 30

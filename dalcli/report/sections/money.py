@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from dalcli.config.words import plural
 from dalcli.report.blocks import Block, Section, Table, Text
 from dalcli.report.chart import BarChart
 from dalcli.report.contents import Report, Round, Saved
-from dalcli.report.figures import DASH, money, number, percent, plural, points, sentence
+from dalcli.report.figures import DASH, money, number, percent, points, sentence
 
 BARS_SHOWN = 60
 

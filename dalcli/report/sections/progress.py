@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from dalcli.config.words import plural
 from dalcli.planning.figures import chance_text
 from dalcli.planning.metrics import name_of
 from dalcli.planning.result import PlanResult, Purchase
 from dalcli.report.blocks import Block, Facts, Section, Table, Text
 from dalcli.report.chart import CurveChart
 from dalcli.report.contents import Report
-from dalcli.report.figures import DASH, figure_of, money, number, of_batch, plural, sentence, spread, way_to_proof
+from dalcli.report.figures import DASH, figure_of, money, number, of_batch, sentence, spread, way_to_proof
 
 SHOWN_AHEAD = 4.0
 PAST_SHOWN = 20
